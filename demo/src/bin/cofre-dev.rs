@@ -1,0 +1,3 @@
+//! `cofre-dev`.
+
+fn main() {}

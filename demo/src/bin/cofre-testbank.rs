@@ -1,0 +1,3 @@
+//! `cofre-testbank`.
+
+fn main() {}

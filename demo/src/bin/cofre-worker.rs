@@ -1,0 +1,3 @@
+//! `cofre-worker`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Use case: the integrator that signs checkpoints, and everything an auditor reads.

@@ -1,0 +1,3 @@
+//! The binary `cofre`: every operation of every role over gRPC, and offline verification.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The counter: TLS acceptor, caller identity, per-method gate, limits, tonic services and the one error map.

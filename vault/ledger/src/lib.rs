@@ -1,0 +1,1 @@
+//! The register, pure: entry encoding, RFC 6962 tree, signed notes, checkpoints, proofs and offline verification.

@@ -1,0 +1,1 @@
+//! The rulebook, pure: decide(&Facts) -> Decision; invariants in code first, Cedar second.

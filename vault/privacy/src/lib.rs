@@ -1,0 +1,1 @@
+//! Use case: erasure of a person with a signed certificate.

@@ -1,0 +1,1 @@
+//! Use case: second-factor challenges, relayed sealed and kept in memory only.

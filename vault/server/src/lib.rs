@@ -1,0 +1,1 @@
+//! The binary `cofred`: configuration, wiring, telemetry, health and shutdown.

@@ -1,0 +1,3 @@
+//! `cofred`, the vault process.
+
+fn main() {}

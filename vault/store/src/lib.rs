@@ -1,0 +1,1 @@
+//! The cellar: records, ciphertexts and keyring on SQLite, and the one commit that orders everything.
