@@ -164,7 +164,7 @@ pub(crate) struct PinCost {
 
 impl PinCost {
     /// About 50 ms on one core: a login happens once per process, a guess should hurt.
-    pub(crate) const DEFAULT: Self = Self { memory_kib: 19 * 1024, passes: 2 };
+    pub(crate) const DEFAULT: Self = Self { memory_kib: 19 * 1024, passes: 4 };
 }
 
 /// The key that a PIN stands for: Argon2id, one lane, 32 bytes.

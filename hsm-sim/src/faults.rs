@@ -17,6 +17,7 @@
 //! max_sessions = 4             # C_OpenSession answers CKR_SESSION_COUNT beyond this
 //! open_failure = "CKR_GENERAL_ERROR"  # what a failed AEAD check answers; CKR_ENCRYPTED_DATA_INVALID by the standard
 //! ```
+//! `C_GetFunctionList` is beyond the plan (no folder is known yet), and `C_Initialize` takes latency and code only.
 //! Rules are tried in order and the first that applies wins; calls are counted per rule and per process from
 //! `C_Initialize` or from the moment the text of the plan changed. An unknown field or code makes every call answer
 //! `CKR_GENERAL_ERROR` and puts the reason into `faults.error`. [`write_plan`] replaces the plan in one step.
@@ -39,7 +40,7 @@ const ERROR_FILE: &str = "faults.error";
 /// `InvalidInput` with the field and its place when the text is no plan; else what the file system answers.
 pub fn write_plan(token_folder: &Path, text: &str) -> io::Result<()> {
     parse(text).map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
-    let new = token_folder.join(".new-faults.toml");
+    let new = token_folder.join(format!("{FAULTS_FILE}.new"));
     std::fs::write(&new, text)?;
     std::fs::rename(new, token_folder.join(FAULTS_FILE))
 }

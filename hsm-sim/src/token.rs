@@ -15,7 +15,7 @@ use crate::crypto::{self, Secret};
 use crate::rv::{Answer, Rv, fail};
 
 pub(crate) use disk::{Folder, Held};
-pub(crate) use objects::{ObjectId, Stored};
+pub(crate) use objects::ObjectId;
 use pin::PinRecord;
 
 const FILE: &str = "token.json";
@@ -63,7 +63,7 @@ impl Token {
 
     /// Makes a new, empty token: new serial number, new token key, the given SO PIN, no user PIN.
     /// Objects of an earlier token lie in a folder named by its serial number and are removed with [`Self::sweep`].
-    pub(crate) fn create(held: &Held<'_>, label: &str, so_pin: &[u8]) -> Answer<Self> {
+    pub(crate) fn create(held: &Held, label: &str, so_pin: &[u8]) -> Answer<Self> {
         let serial = format!("DEV{}", hex::encode_upper(crypto::random_array::<6>()?));
         let key = crypto::aes_key()?;
         let so = PinRecord::seal(&serial, Role::So, so_pin, &key)?;
@@ -75,13 +75,13 @@ impl Token {
     }
 
     /// Removes what crashes and earlier tokens left behind.
-    pub(crate) fn sweep(&self, held: &Held<'_>) -> Answer {
+    pub(crate) fn sweep(&self, held: &Held) -> Answer {
         held.sweep(Path::new(""), |name| name.starts_with("objects-") && Path::new(name) != self.objects_folder())?;
         held.make_folder(&self.objects_folder())?;
         held.sweep(&self.objects_folder(), |_| false)
     }
 
-    fn save(&self, held: &Held<'_>) -> Answer {
+    fn save(&self, held: &Held) -> Answer {
         let bytes = serde_json::to_vec_pretty(&self.file).or(fail(CKR_DEVICE_ERROR))?;
         held.replace(Path::new(FILE), &bytes)
     }
@@ -103,22 +103,13 @@ impl Token {
         self.folder == other.folder && self.file.serial == other.file.serial
     }
 
-    pub(crate) fn user_pin_set(&self) -> bool {
-        self.file.user.is_some()
-    }
-
     /// `CK_TOKEN_INFO.flags` that speak of PINs.
     pub(crate) fn pin_flags(&self) -> CK_FLAGS {
-        let mut flags = tries_flags(
-            self.file.so.failures,
-            [CKF_SO_PIN_COUNT_LOW, CKF_SO_PIN_FINAL_TRY, CKF_SO_PIN_LOCKED],
-        );
+        let mut flags =
+            tries_flags(self.file.so.failures, [CKF_SO_PIN_COUNT_LOW, CKF_SO_PIN_FINAL_TRY, CKF_SO_PIN_LOCKED]);
         if let Some(user) = &self.file.user {
             flags |= CKF_USER_PIN_INITIALIZED;
-            flags |= tries_flags(
-                user.failures,
-                [CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED],
-            );
+            flags |= tries_flags(user.failures, [CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED]);
         }
         flags
     }
@@ -129,7 +120,7 @@ impl Token {
     /// # Errors
     /// `CKR_PIN_INCORRECT`; `CKR_PIN_LOCKED` once [`PIN_TRIES`] wrong ones came in a row;
     /// `CKR_USER_PIN_NOT_INITIALIZED`.
-    pub(crate) fn try_pin(&mut self, held: &Held<'_>, role: Role, pin: &[u8]) -> Answer<Secret> {
+    pub(crate) fn try_pin(&mut self, held: &Held, role: Role, pin: &[u8]) -> Answer<Secret> {
         let record = self.record(role)?;
         if record.failures >= PIN_TRIES {
             return fail(CKR_PIN_LOCKED);
@@ -145,7 +136,7 @@ impl Token {
     }
 
     /// Seals the token key under a new PIN, which also unlocks it.
-    pub(crate) fn set_pin(&mut self, held: &Held<'_>, role: Role, pin: &[u8], key: &Secret) -> Answer {
+    pub(crate) fn set_pin(&mut self, held: &Held, role: Role, pin: &[u8], key: &Secret) -> Answer {
         let record = PinRecord::seal(&self.file.serial, role, pin, key)?;
         match role {
             Role::So => self.file.so = record,

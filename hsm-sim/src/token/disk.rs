@@ -16,13 +16,14 @@ const UNFINISHED: &str = ".new-";
 const LOCK: &str = "lock";
 
 /// The token folder. Reading needs no lock: files change by rename only.
+#[derive(Clone)]
 pub(crate) struct Folder {
     path: PathBuf,
 }
 
 /// The right to change files of the folder, held against other processes until dropped.
-pub(crate) struct Held<'a> {
-    folder: &'a Folder,
+pub(crate) struct Held {
+    folder: Folder,
     // The lock is released when the file is closed, so also when the process dies.
     _lock: File,
 }
@@ -44,32 +45,26 @@ impl Folder {
     }
 
     /// Waits for the lock of the folder.
-    pub(crate) fn hold(&self) -> Answer<Held<'_>> {
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(self.path.join(LOCK))
-            .map_err(broken)?;
+    pub(crate) fn hold(&self) -> Answer<Held> {
+        let lock = self.lock_file()?;
         lock.lock().map_err(broken)?;
-        Ok(Held { folder: self, _lock: lock })
+        Ok(Held { folder: self.clone(), _lock: lock })
     }
 
     /// As [`Self::hold`], or `None` while another process holds it.
-    pub(crate) fn try_hold(&self) -> Answer<Option<Held<'_>>> {
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(self.path.join(LOCK))
-            .map_err(broken)?;
+    pub(crate) fn try_hold(&self) -> Answer<Option<Held>> {
+        let lock = self.lock_file()?;
         match lock.try_lock() {
-            Ok(()) => Ok(Some(Held { folder: self, _lock: lock })),
+            Ok(()) => Ok(Some(Held { folder: self.clone(), _lock: lock })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(broken(error)),
         }
+    }
+
+    fn lock_file(&self) -> Answer<File> {
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        options.open(self.path.join(LOCK)).map_err(broken)
     }
 
     /// The whole file, or `None` when there is none.
@@ -100,9 +95,9 @@ impl Folder {
     }
 }
 
-impl Held<'_> {
+impl Held {
     pub(crate) fn folder(&self) -> &Folder {
-        self.folder
+        &self.folder
     }
 
     /// Writes a file so that after a crash at any point either the old or the new bytes are there, whole.

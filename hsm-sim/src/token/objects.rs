@@ -93,7 +93,7 @@ impl Token {
     /// Writes an object, new or changed.
     pub(crate) fn write_object(
         &self,
-        held: &Held<'_>,
+        held: &Held,
         token_key: &Secret,
         id: ObjectId,
         (attributes, secret): (&Attributes, &[u8]),
@@ -107,7 +107,7 @@ impl Token {
     }
 
     /// Removes an object. Answers whether it was there.
-    pub(crate) fn remove_object(&self, held: &Held<'_>, id: ObjectId) -> Answer<bool> {
+    pub(crate) fn remove_object(&self, held: &Held, id: ObjectId) -> Answer<bool> {
         held.remove(&self.object_path(id))
     }
 

@@ -36,8 +36,7 @@ impl PinRecord {
     /// `CKR_PIN_INCORRECT` when the token key does not open.
     pub(super) fn open(&self, serial: &str, role: Role, pin: &[u8]) -> Answer<Secret> {
         let pin_key = crypto::pin_key(pin, &self.salt, self.cost)?;
-        let key =
-            crypto::open(&pin_key, self.nonce, &context(serial, role), &self.sealed_key, Rv(CKR_PIN_INCORRECT))?;
+        let key = crypto::open(&pin_key, self.nonce, &context(serial, role), &self.sealed_key, Rv(CKR_PIN_INCORRECT))?;
         if key.len() != crypto::AES_KEY_LEN {
             return fail(CKR_DEVICE_ERROR);
         }
