@@ -2,6 +2,8 @@
 //! value, no login name, no challenge text and no hash of anything guessable ever stands in an entry.
 //! `ledger` gives an entry its bytes, the commit gives it index and time.
 
+use std::borrow::Cow;
+
 use crate::caller::Caller;
 use crate::id::{ConsentId, CredentialId, InstitutionId, JobId, SubjectId, TenantId};
 use crate::reason::Reason;
@@ -127,6 +129,15 @@ impl From<&Caller> for CallerRef {
     }
 }
 
+/// The node that made an entry, in one of its lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRef {
+    /// SPIFFE id text.
+    pub identity: String,
+    /// Random id of the node's life, new at each start.
+    pub incarnation: [u8; 16],
+}
+
 /// The body of a ledger entry. Fields that do not apply stay empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -136,8 +147,10 @@ pub struct Entry {
     pub id: EntryId,
     /// Who called.
     pub caller: Option<CallerRef>,
+    /// The node that made it. The committing node puts this on.
+    pub node: Option<NodeRef>,
     /// The method called, `cofre.v1.Service/Method`.
-    pub method: Option<&'static str>,
+    pub method: Option<Cow<'static, str>>,
     /// The tenant concerned.
     pub tenant: Option<TenantId>,
     /// The region concerned.
@@ -206,6 +219,7 @@ impl Entry {
             kind,
             id,
             caller: None,
+            node: None,
             method: None,
             tenant: None,
             region: None,

@@ -13,6 +13,8 @@ pub mod job;
 pub mod permit;
 pub mod reason;
 pub mod registry;
+pub mod request;
 pub mod sealed;
+pub mod statement;
 pub mod time;
 pub mod wording;
