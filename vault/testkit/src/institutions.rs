@@ -2,37 +2,19 @@
 //! They are data (`fixtures/institutions/*.toml`), read here into types of this crate's own, so that the vault, TestBank and
 //! the tests all start from the same six files. Never a real bank, never a real login.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 mod tests;
 
 /// The files, compiled in: a test binary needs no working directory.
 const FILES: [(&str, &str); 6] = [
-    (
-        "banco-abierto",
-        include_str!("../fixtures/institutions/banco-abierto.toml"),
-    ),
-    (
-        "caja-colegiados",
-        include_str!("../fixtures/institutions/caja-colegiados.toml"),
-    ),
-    (
-        "banc-valles",
-        include_str!("../fixtures/institutions/banc-valles.toml"),
-    ),
-    (
-        "banque-jeune",
-        include_str!("../fixtures/institutions/banque-jeune.toml"),
-    ),
-    (
-        "courtier-bourse",
-        include_str!("../fixtures/institutions/courtier-bourse.toml"),
-    ),
-    (
-        "harbour-private",
-        include_str!("../fixtures/institutions/harbour-private.toml"),
-    ),
+    ("banco-abierto", include_str!("../fixtures/institutions/banco-abierto.toml")),
+    ("caja-colegiados", include_str!("../fixtures/institutions/caja-colegiados.toml")),
+    ("banc-valles", include_str!("../fixtures/institutions/banc-valles.toml")),
+    ("banque-jeune", include_str!("../fixtures/institutions/banque-jeune.toml")),
+    ("courtier-bourse", include_str!("../fixtures/institutions/courtier-bourse.toml")),
+    ("harbour-private", include_str!("../fixtures/institutions/harbour-private.toml")),
 ];
 
 /// Why a fixture could not be used.
@@ -99,7 +81,7 @@ pub struct Sca {
 }
 
 /// Kinds of second factor used by the fixtures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ScaKind {
     /// None is asked.
@@ -187,9 +169,7 @@ impl Institution {
 
     /// The fields a login consists of: required, and without power to sign.
     pub fn login_fields(&self) -> impl Iterator<Item = &LoginField> {
-        self.fields
-            .iter()
-            .filter(|f| f.required && !f.signing_factor)
+        self.fields.iter().filter(|f| f.required && !f.signing_factor)
     }
 
     /// How long a lock-out lasts, in seconds.
@@ -206,9 +186,7 @@ impl Institution {
 pub fn all() -> Result<Vec<Institution>, InstitutionError> {
     FILES
         .iter()
-        .map(|(file, text)| {
-            toml::from_str(text).map_err(|source| InstitutionError::Shape { file, source })
-        })
+        .map(|(file, text)| toml::from_str(text).map_err(|source| InstitutionError::Shape { file, source }))
         .collect()
 }
 
@@ -217,8 +195,5 @@ pub fn all() -> Result<Vec<Institution>, InstitutionError> {
 /// # Errors
 /// [`InstitutionError::Unknown`] when there is none, and the errors of [`all`].
 pub fn find(slug: &str) -> Result<Institution, InstitutionError> {
-    all()?
-        .into_iter()
-        .find(|i| i.slug == slug)
-        .ok_or_else(|| InstitutionError::Unknown(slug.to_owned()))
+    all()?.into_iter().find(|i| i.slug == slug).ok_or_else(|| InstitutionError::Unknown(slug.to_owned()))
 }

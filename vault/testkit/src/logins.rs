@@ -4,7 +4,9 @@
 
 use crate::institutions::{FieldType, Institution, LoginField};
 use draw::Draw;
-use pattern::{Pattern, PatternError};
+use pattern::Pattern;
+
+pub use pattern::PatternError;
 
 mod draw;
 mod pattern;
@@ -65,9 +67,7 @@ impl Login {
 
     /// Every field's key and value, in the order of the form.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.values
-            .iter()
-            .map(|v| (v.key.as_str(), v.bytes.as_slice()))
+        self.values.iter().map(|v| (v.key.as_str(), v.bytes.as_slice()))
     }
 
     /// The value of one field.
@@ -78,18 +78,12 @@ impl Login {
 
     /// The values that say whose login it is; unique per seed.
     pub fn identifiers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.values
-            .iter()
-            .filter(|v| !v.secret)
-            .map(|v| (v.key.as_str(), v.bytes.as_slice()))
+        self.values.iter().filter(|v| !v.secret).map(|v| (v.key.as_str(), v.bytes.as_slice()))
     }
 
     /// The secret values long enough to be searched for in dumps and memory.
     pub fn canaries(&self) -> impl Iterator<Item = &[u8]> {
-        self.values
-            .iter()
-            .filter(|v| v.secret && v.bytes.len() >= CANARY_LEN)
-            .map(|v| v.bytes.as_slice())
+        self.values.iter().filter(|v| v.secret && v.bytes.len() >= CANARY_LEN).map(|v| v.bytes.as_slice())
     }
 }
 
@@ -98,10 +92,7 @@ impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Login")
             .field("institution", &self.institution)
-            .field(
-                "fields",
-                &self.values.iter().map(|v| &v.key).collect::<Vec<_>>(),
-            )
+            .field("fields", &self.values.iter().map(|v| &v.key).collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
@@ -150,48 +141,30 @@ pub fn random_login(institution: &Institution) -> Result<Login, LoginError> {
 ///
 /// # Errors
 /// As [`login`].
-pub fn signing_factors(
-    institution: &Institution,
-    seed: u64,
-) -> Result<Vec<(String, Vec<u8>)>, LoginError> {
+pub fn signing_factors(institution: &Institution, seed: u64) -> Result<Vec<(String, Vec<u8>)>, LoginError> {
     institution
         .fields
         .iter()
         .filter(|f| f.signing_factor)
         .map(|f| {
             let mut draw = Draw::new(&institution.slug, &f.key, "signing", seed);
-            Ok((
-                f.key.clone(),
-                typed(f, &mut draw, seed, &[], Style::Canary)?,
-            ))
+            Ok((f.key.clone(), typed(f, &mut draw, seed, &[], Style::Canary)?))
         })
         .collect()
 }
 
 /// Fills every login field. `secrets` names the stream secret values come from; identifiers come from one shared stream, so
 /// that a right and a wrong login of one seed are the same person's.
-fn assemble(
-    institution: &Institution,
-    seed: u64,
-    secrets: &str,
-    style: Style,
-) -> Result<Login, LoginError> {
+fn assemble(institution: &Institution, seed: u64, secrets: &str, style: Style) -> Result<Login, LoginError> {
     let mut values: Vec<Value> = Vec::new();
     for field in institution.login_fields() {
         let stream = if field.secret { secrets } else { "identifier" };
         let mut draw = Draw::new(&institution.slug, &field.key, stream, seed);
         let style = if field.secret { style } else { Style::Usual };
         let bytes = typed(field, &mut draw, seed, &values, style)?;
-        values.push(Value {
-            key: field.key.clone(),
-            bytes,
-            secret: field.secret,
-        });
+        values.push(Value { key: field.key.clone(), bytes, secret: field.secret });
     }
-    Ok(Login {
-        institution: institution.slug.clone(),
-        values,
-    })
+    Ok(Login { institution: institution.slug.clone(), values })
 }
 
 /// One value for one field.
@@ -206,10 +179,8 @@ fn typed(
         let foreigner = before.iter().any(|v| v.bytes == b"NIE");
         return Ok(identity_number(seed, foreigner));
     }
-    let pattern = Pattern::parse(&field.regexp).map_err(|source| LoginError::Pattern {
-        field: field.key.clone(),
-        source,
-    })?;
+    let pattern =
+        Pattern::parse(&field.regexp).map_err(|source| LoginError::Pattern { field: field.key.clone(), source })?;
     Ok(pattern.sample(draw, matches!(style, Style::Canary)))
 }
 
@@ -230,9 +201,5 @@ fn identity_number(seed: u64, foreigner: bool) -> Vec<u8> {
 
 /// The control letter of an identity number.
 fn check_letter(number: u64) -> u8 {
-    usize::try_from(number % 23)
-        .ok()
-        .and_then(|at| CHECK_LETTERS.get(at))
-        .copied()
-        .unwrap_or(b'T')
+    usize::try_from(number % 23).ok().and_then(|at| CHECK_LETTERS.get(at)).copied().unwrap_or(b'T')
 }

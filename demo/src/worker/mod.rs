@@ -1,0 +1,3 @@
+//! The demo worker: what runs in the sandbox, once for each login.
+
+pub mod bank;
