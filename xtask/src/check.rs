@@ -1,0 +1,41 @@
+//! The rules of the house, held by machine. Each rule is a pure function over what it looks at, and each has a test
+//! that shows it failing on one planted violation.
+
+mod dependencies;
+mod licences;
+mod never;
+mod release_path;
+mod sources;
+
+use anyhow::{Result, bail};
+
+use crate::run::{cargo, output, step};
+
+/// One broken rule: where, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Violation(pub(crate) String);
+
+/// Runs every check; prints each violation and fails if there is one.
+pub(crate) fn check() -> Result<()> {
+    step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    rules()?;
+    step("lints", &mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    step("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn rules() -> Result<()> {
+    println!("==> rules of the house");
+    let metadata: serde_json::Value =
+        serde_json::from_str(&output(&mut cargo(&["metadata", "--format-version", "1", "--locked"]))?)?;
+    let files = sources::tracked()?;
+    let mut broken = dependencies::check(&dependencies::packages(&metadata));
+    broken.extend(licences::check(&licences::packages(&metadata), &licences::Rules::load()?));
+    broken.extend(never::check(&files));
+    broken.extend(release_path::check(&files));
+    for Violation(text) in &broken {
+        println!("    {text}");
+    }
+    println!("    {} files, {} violations", files.len(), broken.len());
+    if broken.is_empty() { Ok(()) } else { bail!("{} rules are broken", broken.len()) }
+}

@@ -1,0 +1,151 @@
+//! `deny.toml` held against `cargo metadata`: licences, banned crates and floor versions. The same file serves
+//! cargo-deny where that tool and its advisory database are at hand; here nothing has to be fetched.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Violation;
+use crate::run::root;
+
+/// The parts of `deny.toml` that are held here.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Rules {
+    licenses: Licenses,
+    bans: Bans,
+}
+
+#[derive(Debug, Deserialize)]
+struct Licenses {
+    allow: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Bans {
+    deny: Vec<Ban>,
+}
+
+/// `name`, or `name@<version` for a floor.
+#[derive(Debug, Deserialize)]
+struct Ban {
+    #[serde(rename = "crate")]
+    spec: String,
+    reason: String,
+}
+
+impl Rules {
+    /// Reads `deny.toml`.
+    pub(crate) fn load() -> Result<Self> {
+        let text = std::fs::read_to_string(root().join("deny.toml")).context("deny.toml")?;
+        toml::from_str(&text).context("deny.toml")
+    }
+}
+
+/// A resolved package.
+#[derive(Debug, Clone)]
+pub(crate) struct Package {
+    name: String,
+    version: String,
+    license: String,
+    from_registry: bool,
+    ours: bool,
+}
+
+/// Every resolved package of the workspace.
+pub(crate) fn packages(metadata: &Value) -> Vec<Package> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let all = metadata["packages"].as_array().into_iter().flatten();
+    all.map(|package| Package {
+        name: text(&package["name"]),
+        version: text(&package["version"]),
+        license: text(&package["license"]),
+        from_registry: package["source"].as_str().is_some_and(|source| source.starts_with("registry+")),
+        ours: package["source"].is_null(),
+    })
+    .collect()
+}
+
+/// Holds every package against the rules.
+pub(crate) fn check(packages: &[Package], rules: &Rules) -> Vec<Violation> {
+    let mut broken = Vec::new();
+    for package in packages {
+        let named = format!("{} {}", package.name, package.version);
+        if !package.ours && !package.from_registry {
+            broken.push(Violation(format!("{named}: comes from no package registry")));
+        }
+        if !licensed(&package.license, &rules.licenses.allow) {
+            broken.push(Violation(format!("{named}: licence `{}` is not in deny.toml", package.license)));
+        }
+        for ban in &rules.bans.deny {
+            let hit = match ban.spec.split_once("@<") {
+                Some((name, floor)) => name == package.name && older(&package.version, floor),
+                None => ban.spec == package.name,
+            };
+            if hit {
+                broken.push(Violation(format!("{named}: banned as `{}`: {}", ban.spec, ban.reason)));
+            }
+        }
+    }
+    broken
+}
+
+/// SPDX expressions as crates write them: every `AND` part needs one allowed `OR` choice.
+fn licensed(expression: &str, allowed: &[String]) -> bool {
+    let plain = expression.replace(['(', ')'], " ").replace('/', " OR ");
+    !plain.trim().is_empty()
+        && plain.split(" AND ").all(|part| part.split(" OR ").any(|choice| allowed.iter().any(|a| a == choice.trim())))
+}
+
+/// Whether `version` is older than `floor`, by numeric parts; a pre-release is older than its release.
+fn older(version: &str, floor: &str) -> bool {
+    let parts = |text: &str| -> (Vec<u64>, bool) {
+        let core = text.split(['+']).next().unwrap_or_default();
+        let (numbers, pre) = core.split_once('-').map_or((core, false), |(numbers, _)| (numbers, true));
+        (numbers.split('.').map(|part| part.parse().unwrap_or(0)).collect(), !pre)
+    };
+    parts(version) < parts(floor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Rules {
+        Rules {
+            licenses: Licenses { allow: vec!["MIT".into(), "Apache-2.0".into()] },
+            bans: Bans {
+                deny: vec![
+                    Ban { spec: "openssl".into(), reason: "one TLS".into() },
+                    Ban { spec: "h2@<0.4.18".into(), reason: "floods".into() },
+                ],
+            },
+        }
+    }
+
+    fn package(name: &str, version: &str, license: &str) -> Package {
+        Package {
+            name: name.into(),
+            version: version.into(),
+            license: license.into(),
+            from_registry: true,
+            ours: false,
+        }
+    }
+
+    #[test]
+    fn each_rule_fails_on_a_planted_package() {
+        let good = package("h2", "0.4.18", "MIT OR GPL-3.0");
+        assert_eq!(check(std::slice::from_ref(&good), &rules()), []);
+        for bad in [
+            package("h2", "0.4.9", "MIT"),
+            package("h2", "0.4.18-rc.1", "MIT"),
+            package("openssl", "1.0.0", "MIT"),
+            package("x", "1.0.0", "GPL-3.0"),
+            package("x", "1.0.0", "MIT AND GPL-3.0"),
+            package("x", "1.0.0", ""),
+            Package { from_registry: false, ..good },
+        ] {
+            assert_eq!(check(std::slice::from_ref(&bad), &rules()).len(), 1, "{bad:?} was not noticed");
+        }
+    }
+}
