@@ -1,0 +1,27 @@
+//! The lease (18): one job session at a time per login. The session that holds it may ask again.
+
+use cofre_model::reason::Reason;
+
+use super::{Checked, Refusal};
+use crate::facts::{Facts, LeaseFacts};
+
+/// No live lease, or one of this very job, worker and seal key.
+pub(super) fn free(facts: &Facts) -> Checked {
+    match live(facts) {
+        Some(lease) if !own(facts) => Err(Refusal::until(Reason::LeaseHeld, lease.until)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The asking job, worker and seal key hold a live lease.
+pub(super) fn own(facts: &Facts) -> bool {
+    live(facts).is_some_and(|lease| {
+        facts.job.as_ref().is_ok_and(|job| job.id == lease.job)
+            && lease.worker == facts.caller.identity
+            && lease.seal_key_digest == facts.request.seal_key_digest
+    })
+}
+
+fn live(facts: &Facts) -> Option<&LeaseFacts> {
+    facts.lease.as_ref().filter(|lease| facts.now < lease.until)
+}
