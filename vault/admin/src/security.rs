@@ -1,0 +1,57 @@
+//! Stop buttons. One person presses, at once; lifting takes two.
+
+use cofre_model::caller::Caller;
+use cofre_model::entry::EntryKind;
+use cofre_model::id::{CredentialId, InstitutionId, TenantId};
+use cofre_model::permit::EntryRef;
+use cofre_model::reason::Reason;
+use cofre_model::registry::LockdownScope;
+use cofre_model::request::Lockdown;
+use cofre_store::{Lockdown as Locked, Operation};
+
+use crate::{Admin, Error};
+
+impl Admin {
+    /// Stops every release in its scope and wipes warm keys that it covers.
+    ///
+    /// # Errors
+    /// BAD_REQUEST for a target that is no id of the scope; AUDIT_UNAVAILABLE where records cannot be written. The
+    /// warm keys are wiped even then.
+    pub async fn lock_down(&self, caller: &Caller, request: &Lockdown) -> Result<EntryRef, Error> {
+        let malformed = || Error::field(Reason::BadRequest, "scope", "must name an id of the scope it locks");
+        let target = request.target.as_str();
+        let locked = match request.scope {
+            LockdownScope::Platform => Locked::Platform,
+            LockdownScope::Tenant => Locked::Tenant(TenantId::try_from(target).map_err(|_| malformed())?),
+            LockdownScope::Institution => {
+                Locked::Institution(InstitutionId::try_from(target).map_err(|_| malformed())?)
+            }
+            LockdownScope::Credential => Locked::Credential(CredentialId::try_from(target).map_err(|_| malformed())?),
+        };
+        let mut entry = Self::entry(EntryKind::Lockdown, caller, "cofre.v1.SecurityService/Lockdown")?;
+        entry.reference = Some(format!("{} {target}", request.scope).trim_end().to_owned());
+        match &locked {
+            Locked::Platform => _ = self.keys.wipe_all(),
+            Locked::Tenant(tenant) => {
+                entry.tenant = Some(*tenant);
+                self.keys.wipe(tenant);
+            }
+            Locked::Institution(institution) => entry.institution = Some(institution.clone()),
+            Locked::Credential(credential) => entry.credential = Some(*credential),
+        }
+        Ok(self.records.apply(entry, Operation::Lockdown(locked)).await?)
+    }
+
+    /// Refuses a worker from now on and ends its leases.
+    ///
+    /// # Errors
+    /// NOT_FOUND for an unknown worker.
+    pub async fn quarantine(&self, caller: &Caller, worker: &str) -> Result<EntryRef, Error> {
+        if self.records.worker(worker).await?.is_none() {
+            return Err(Error::field(Reason::NotFound, "spiffe_id", "must be a registered worker"));
+        }
+        let mut entry = Self::entry(EntryKind::WorkerQuarantined, caller, "cofre.v1.SecurityService/QuarantineWorker")?;
+        entry.reference = Some(worker.to_owned());
+        Ok(self.records.apply(entry, Operation::QuarantineWorker { worker: worker.to_owned() }).await?)
+    }
+}

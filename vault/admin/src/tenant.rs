@@ -1,0 +1,98 @@
+//! Registering a tenant: its key is made, wrapped by the custodians of its set, and put before the tenant exists.
+
+use cofre_envelope::random;
+use cofre_model::caller::Caller;
+use cofre_model::entry::EntryKind;
+use cofre_model::id::{RecipientId, SigningKeyId, TenantId};
+use cofre_model::job::SigningKey;
+use cofre_model::permit::EntryRef;
+use cofre_model::registry::{Recipient, Tenant, TenantState};
+use cofre_model::request::PutTenant;
+use cofre_store::{Operation, TenantKeyShare, TenantRecord};
+
+use crate::{Admin, Error};
+
+/// A registered tenant, with what the vault numbered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredTenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its keys that sign jobs and attendance.
+    pub signing_keys: Vec<SigningKey>,
+    /// Its recipients.
+    pub recipients: Vec<Recipient>,
+    /// The entry.
+    pub entry: EntryRef,
+}
+
+impl Admin {
+    /// Registers a tenant, or changes one by its slug: name and region are replaced, keys and recipients added.
+    ///
+    /// # Errors
+    /// KEY_SERVICE_UNAVAILABLE where its key cannot be wrapped; AUDIT_UNAVAILABLE where records cannot be written.
+    pub async fn put_tenant(&self, caller: &Caller, request: PutTenant) -> Result<RegisteredTenant, Error> {
+        let known = self.records.tenant_by_slug(&request.slug).await?;
+        let now = self.clock.now().millis();
+        let (tenant, key_version) = match known {
+            Some(TenantRecord { tenant, key_version, .. }) => {
+                (Tenant { legal_name: request.legal_name, home_region: request.home_region, ..tenant }, key_version)
+            }
+            None => self.new_tenant(request.slug, request.legal_name, request.home_region).await?,
+        };
+        let mut signing_keys = Vec::new();
+        for (kind, public_key, not_after) in request.signing_keys {
+            let id = SigningKeyId::from_parts(now, random::array()?);
+            signing_keys.push(SigningKey { id, tenant: tenant.id, kind, public_key, not_after });
+        }
+        let mut recipients = Vec::new();
+        for name in request.recipients {
+            let id = RecipientId::from_parts(now, random::array()?);
+            recipients.push(Recipient { id, tenant: tenant.id, name });
+        }
+        let mut entry = Self::entry(EntryKind::TenantPut, caller, "cofre.v1.AdminService/PutTenant")?;
+        entry.tenant = Some(tenant.id);
+        entry.region = Some(tenant.home_region.to_string());
+        entry.tenant_key = Some((tenant.tenant_key_id, key_version));
+        let id = tenant.id;
+        let operation = Operation::PutTenant {
+            tenant,
+            key_version,
+            warm_for: self.warm_for,
+            signing_keys: signing_keys.clone(),
+            recipients: recipients.clone(),
+        };
+        let entry = self.records.apply(entry, operation).await?;
+        Ok(RegisteredTenant { id, signing_keys, recipients, entry })
+    }
+
+    async fn new_tenant(
+        &self,
+        slug: cofre_model::id::Slug,
+        legal_name: String,
+        home_region: cofre_model::id::Slug,
+    ) -> Result<(Tenant, u32), Error> {
+        let id = TenantId::from_parts(self.clock.now().millis(), random::array()?);
+        let key = self.wrapping.new_tenant_key(home_region.as_str(), id, &self.custody).await?;
+        let count = u16::try_from(key.wrapped.shares.len()).unwrap_or(u16::MAX);
+        let shares: Vec<TenantKeyShare> = key
+            .wrapped
+            .shares
+            .into_iter()
+            .map(|share| TenantKeyShare {
+                tenant: id,
+                version: key.version,
+                custodian: share.custodian.to_string(),
+                share: share.share,
+                share_count: count,
+                wrapped: share.wrapped,
+                mechanism: share.mechanism.as_str().to_owned(),
+                custodian_key: share.custodian_key,
+            })
+            .collect();
+        // The key first: a tenant whose key is missing could never open anything again.
+        self.keyring.put_tenant_key(&shares).await?;
+        let tenant =
+            Tenant { id, slug, legal_name, state: TenantState::Active, home_region, tenant_key_id: key.key_id };
+        Ok((tenant, key.version))
+    }
+}

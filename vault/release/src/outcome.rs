@@ -1,0 +1,75 @@
+//! What became of a request when the path could not be walked to its end. Every refusal and every failure after a
+//! grant gets its entry, as long as the ledger can be written at all.
+
+use cofre_envelope::random;
+use cofre_model::caller::Caller;
+use cofre_model::entry::{Entry, EntryKind, Verdict};
+use cofre_model::permit::{Evidence, ReleaseWarrant, TooLate};
+use cofre_model::request::ReleaseRequest;
+use cofre_store::Operation;
+
+use crate::error::Error;
+use crate::release::{Answer, Releases};
+
+/// The method these entries are about.
+pub(crate) const METHOD: &str = "cofre.v1.ReleaseService/Release";
+
+impl Releases {
+    /// No decision could be committed: a dependency failed. Records the refusal; if even that cannot be written, the
+    /// caller is still refused, with the ledger as the reason.
+    pub(crate) async fn undecided(
+        &self,
+        caller: &Caller,
+        request: &ReleaseRequest,
+        cause: Error,
+    ) -> Result<Answer, Error> {
+        let reason = cause.reason();
+        tracing::warn!(reason = reason.as_str(), cause = %cause, "release could not be decided");
+        let mut entry = Entry::new(EntryKind::Denied, random::array().map_err(|_| Error::Randomness)?).by(caller);
+        entry.method = Some(METHOD.into());
+        entry.credential = Some(request.credential);
+        entry.verdict = Some(Verdict::Denied);
+        entry.reason = Some(reason);
+        entry.class = Some(request.class);
+        match self.records.apply(entry, Operation::Note).await {
+            Ok(at) => Ok(Answer::Denied { at: Some(at), reason, retry_at: None }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A grant was committed and its answer cannot leave: says so in an OUTCOME entry.
+    pub(crate) async fn outcome(&self, granted: &Evidence<ReleaseWarrant>, cause: Error) -> Error {
+        let reason = cause.reason();
+        tracing::warn!(reason = reason.as_str(), index = granted.at.index, cause = %cause, "grant not delivered");
+        match random::array() {
+            Err(_) => tracing::error!(index = granted.at.index, "outcome not recorded: no randomness"),
+            Ok(id) => {
+                let mut entry = Entry::new(EntryKind::Outcome, id);
+                entry.method = Some(METHOD.into());
+                entry.tenant = Some(granted.warrant.tenant);
+                entry.credential = Some(granted.warrant.credential);
+                entry.owner = Some(granted.warrant.owner);
+                entry.verdict = Some(Verdict::Denied);
+                entry.reason = Some(reason);
+                entry.follows = Some(granted.at.index);
+                if let Err(error) = self.records.apply(entry, Operation::Note).await {
+                    tracing::error!(index = granted.at.index, error = %error, "outcome not recorded");
+                }
+            }
+        }
+        Error::Undelivered { cause: Box::new(cause), granted: granted.at }
+    }
+
+    /// The counter accepted the answer for sending, or found it too late.
+    pub async fn sent(&self, granted: &Evidence<ReleaseWarrant>) -> Result<(), Error> {
+        match granted.send_by.check(self.clock.monotonic()) {
+            Ok(()) => Ok(()),
+            Err(late) => Err(self.outcome(granted, late.into()).await),
+        }
+    }
+
+    /// The caller was gone before its answer could leave.
+    pub async fn abandoned(&self, granted: &Evidence<ReleaseWarrant>) {
+        let _ = self.outcome(granted, TooLate.into()).await;
+    }
+}
