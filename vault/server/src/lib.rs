@@ -1,1 +1,13 @@
-//! The binary `cofred`: configuration, wiring, telemetry, health and shutdown.
+//! The process `cofred`: configuration, wiring, clocks, telemetry and shutdown. It makes the one mint and the one set
+//! of keys of a process and hands each use case only what it may use. Nothing is decided here.
+
+pub mod clock;
+pub mod config;
+pub mod node;
+pub mod telemetry;
+
+mod duties;
+mod journal;
+mod ready;
+mod refusals;
+mod wiring;

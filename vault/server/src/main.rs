@@ -1,3 +1,69 @@
 //! `cofred`, the vault process.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use cofre_server::config::Config;
+use cofre_server::{node, telemetry};
+
+#[derive(Debug, Parser)]
+#[command(name = "cofred", version, about = "The Cofre vault")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until told to stop (SIGTERM or SIGINT).
+    Run(Configured),
+    /// Read and check the configuration and print what would run.
+    Check(Configured),
+    /// Make the custodians' keys that are missing. Nothing is overwritten or deleted.
+    Init(Configured),
+}
+
+#[derive(Debug, clap::Args)]
+struct Configured {
+    /// The configuration file.
+    #[arg(long, env = "COFRE_CONFIG")]
+    config: PathBuf,
+}
+
+/// Exit code of a configuration that is refused (EX_USAGE of sysexits).
+const BAD_CONFIGURATION: u8 = 64;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let (Command::Run(path) | Command::Check(path) | Command::Init(path)) = &arguments.command;
+    let config = match Config::load(&path.config) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("cofred: {error}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    let done = match arguments.command {
+        Command::Check(_) => {
+            println!("{config:#?}");
+            Ok(())
+        }
+        Command::Init(_) => node::init(&config),
+        Command::Run(_) => run(config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cofred: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config) -> Result<()> {
+    telemetry::start(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(node::run(config))
+}

@@ -1,0 +1,215 @@
+//! Configuration: one TOML file, unknown keys refused, secrets by reference only. What is read is checked into
+//! [`Config`] before anything starts.
+
+mod file;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use cofre_custody::{CustodianId, CustodySet};
+use cofre_model::id::Slug;
+use cofre_model::time::Span;
+use secrecy::SecretString;
+
+/// Whether data is for development. Each mode refuses the other's data, and production refuses hsm-sim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Written only by `cofre-dev`.
+    Dev,
+    /// Real logins.
+    Production,
+}
+
+impl Mode {
+    /// The word in the file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Production => "production",
+        }
+    }
+}
+
+/// How secrets are locked into memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// Pages outside the kernel's direct map; refused where the kernel has none.
+    MemfdSecret,
+    /// Locked pages that no core dump holds.
+    Mlock,
+}
+
+/// Where a secret is to be read. The configuration never holds one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretRef {
+    /// A file that only the service may read.
+    File(PathBuf),
+    /// A systemd credential, below `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+}
+
+impl SecretRef {
+    /// Reads the secret, without a trailing newline.
+    ///
+    /// # Errors
+    /// [`ConfigError::Secret`] naming the reference, never what it holds.
+    pub fn read(&self, key: &'static str) -> Result<SecretString, ConfigError> {
+        let path = match self {
+            Self::File(path) => path.clone(),
+            Self::Credential(name) => {
+                let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or(ConfigError::Secret {
+                    key,
+                    advice: "names a systemd credential, and CREDENTIALS_DIRECTORY is not set",
+                })?;
+                Path::new(&folder).join(name)
+            }
+        };
+        let text = std::fs::read_to_string(path)
+            .map(zeroize::Zeroizing::new)
+            .map_err(|_| ConfigError::Secret { key, advice: "cannot be read; check that it exists and may be read" })?;
+        Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {path}: {error}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is not TOML, or has an unknown or missing key.
+    #[error("configuration: {0}")]
+    Parse(#[from] toml::de::Error),
+    /// A value is not as it has to be.
+    #[error("configuration: {key} {advice}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What it has to be.
+        advice: &'static str,
+    },
+    /// A secret cannot be read.
+    #[error("configuration: {key} {advice}")]
+    Secret {
+        /// Which key.
+        key: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+}
+
+/// Addresses to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// Front ends, tenant administrators and workers.
+    pub tenants_and_workers: SocketAddr,
+    /// Security, auditors, operators, privacy.
+    pub people: SocketAddr,
+}
+
+/// The node's own identity and whom it trusts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The deployment's trust domain.
+    pub trust_domain: String,
+    /// PEM chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM private key.
+    pub key: SecretRef,
+    /// PEM bundle of authorities.
+    pub bundle: PathBuf,
+    /// PEM revocation lists, one per authority.
+    pub revocations: PathBuf,
+}
+
+/// A PKCS#11 token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The module's file.
+    pub module: PathBuf,
+    /// The token's label; a slot number names nothing.
+    pub token_label: String,
+    /// The label of the key that wraps.
+    pub key_label: String,
+    /// The label of the key that signs, where this token signs.
+    pub signer_label: Option<String>,
+    /// Its user PIN.
+    pub pin: SecretRef,
+    /// Sessions to hold.
+    pub sessions: usize,
+}
+
+/// The three SQLite files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// Records.
+    pub records: PathBuf,
+    /// Ciphertexts.
+    pub ciphertexts: PathBuf,
+    /// Keyring.
+    pub keyring: PathBuf,
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Development or production.
+    pub mode: Mode,
+    /// The deployment's name; the ledger's origin is `<deployment>/ledger`.
+    pub deployment: String,
+    /// The operator's name, shown in notices.
+    pub operator: String,
+    /// The region this cell decides for.
+    pub region: Slug,
+    /// Where to listen.
+    pub listen: Listen,
+    /// Who the node is.
+    pub identity: Identity,
+    /// The custodians that wrap a new tenant's key.
+    pub custody: CustodySet,
+    /// The custodian whose token signs checkpoints, receipts and deposit keys.
+    pub signer: CustodianId,
+    /// How long a tenant key may stay warm.
+    pub warm_for: Span,
+    /// Where the policies stand.
+    pub policies: PathBuf,
+    /// The stores.
+    pub stores: Files,
+    /// The tokens by name.
+    pub custodians: BTreeMap<CustodianId, Token>,
+    /// How secrets are locked into memory.
+    pub memory: Memory,
+    /// What to log, as a filter of `tracing`.
+    pub log: String,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the key and the way out.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read { path: path.to_path_buf(), error })?;
+        Self::parse(&text)
+    }
+
+    /// Checks the text of a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the key and the way out.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let file: file::File = toml::from_str(text)?;
+        file.check()
+    }
+}
+
+#[cfg(test)]
+mod tests;

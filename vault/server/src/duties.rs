@@ -1,0 +1,85 @@
+//! What a node does by itself, each duty in its own task until the node stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofre_audit::{Integrator, Recorder};
+use cofre_consent::Consents;
+use cofre_custody::TenantKeys;
+use cofre_privacy::Erasures;
+use cofre_relay::Relay;
+use cofre_store::Records;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The duties of a node.
+pub(crate) struct Duties {
+    pub(crate) integrator: Integrator,
+    pub(crate) keys: TenantKeys,
+    pub(crate) consents: Arc<Consents>,
+    pub(crate) erasures: Arc<Erasures>,
+    pub(crate) relay: Arc<Relay>,
+    pub(crate) recorders: Vec<Arc<Recorder>>,
+    pub(crate) records: Records,
+}
+
+impl Duties {
+    /// Starts every duty.
+    pub(crate) fn start(self, tasks: &TaskTracker, stop: &CancellationToken) {
+        let Self { integrator, keys, consents, erasures, relay, recorders, records } = self;
+        let ended = stop.clone().cancelled_owned();
+        tasks.spawn(async move { integrator.run(ended).await });
+        // Warm keys past their time are wiped within a second of it.
+        tasks.spawn(every(Duration::from_secs(1), stop.clone(), move || {
+            keys.sweep();
+            std::future::ready(())
+        }));
+        tasks.spawn(every(Duration::from_secs(10), stop.clone(), move || {
+            let consents = Arc::clone(&consents);
+            async move {
+                if let Err(error) = consents.sweep().await {
+                    tracing::warn!(error = %error, "consents past their end are still to be swept");
+                }
+            }
+        }));
+        // An erasure that a crash or an unreachable token left half done goes on by itself.
+        tasks.spawn(every(Duration::from_secs(10), stop.clone(), move || {
+            let erasures = Arc::clone(&erasures);
+            async move {
+                if let Err(error) = erasures.resume().await {
+                    tracing::warn!(error = %error, "an erasure is still to be finished");
+                }
+            }
+        }));
+        for recorder in recorders {
+            tasks.spawn(every(Duration::from_secs(10), stop.clone(), move || {
+                let recorder = Arc::clone(&recorder);
+                async move {
+                    recorder.flush().await;
+                }
+            }));
+        }
+        let (changes, ended) = (records.changes(), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = relay.follow(changes) => {}
+                () = ended.cancelled() => {}
+            }
+        });
+    }
+}
+
+async fn every<F, D>(period: Duration, stop: CancellationToken, mut duty: F)
+where
+    F: FnMut() -> D,
+    D: Future<Output = ()>,
+{
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => duty().await,
+            () = stop.cancelled() => return,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The register as custody sees it, over the stores: a Warm entry before a custodian is asked, its outcome after.
+
+use cofre_custody::{CustodianId, CustodySet, Journal, JournalError, Mechanism, Pending, TenantRef, WarmOutcome, WrappedShare, WrappedTenantKey};
+use cofre_envelope::random;
+use cofre_model::entry::{Entry, EntryKind};
+use cofre_model::permit::{Evidence, Permit, Warm, WarmWarrant};
+use cofre_model::reason::Reason;
+use cofre_store::{CommitError, Keyring, Operation, Records, TenantKeyShare, WarmRequest};
+
+/// Commits warm-ups to records and reads wrapped keys from the keyring.
+#[derive(Debug)]
+pub(crate) struct StoreJournal {
+    pub(crate) records: Records,
+    pub(crate) keyring: Keyring,
+    /// The set whose digest is bound into every wrapped share.
+    pub(crate) set: CustodySet,
+}
+
+impl StoreJournal {
+    async fn begin(&self, tenant: &TenantRef) -> Result<(Permit<Warm>, WrappedTenantKey), JournalError> {
+        let rows = self.keyring.tenant_key(&tenant.tenant, tenant.key_version).await.map_err(unavailable)?;
+        if rows.is_empty() {
+            return Err(JournalError::NoSuchKey);
+        }
+        let shares = rows.into_iter().map(share).collect::<Option<Vec<_>>>().ok_or(JournalError::NoSuchKey)?;
+        let mut entry = Entry::new(EntryKind::Warm, random::array().map_err(unavailable)?);
+        entry.tenant = Some(tenant.tenant);
+        entry.tenant_key = Some((tenant.key_id, tenant.key_version));
+        let request = WarmRequest {
+            tenant: tenant.tenant,
+            tenant_key_version: tenant.key_version,
+            tenant_key_id: tenant.key_id,
+            entry,
+        };
+        let permit = self.records.warm(request).await.map_err(|error| match error {
+            CommitError::Refused(_) => JournalError::Refused,
+            CommitError::Store(error) => unavailable(error),
+        })?;
+        Ok((permit, WrappedTenantKey { set: self.set.clone(), shares }))
+    }
+
+    async fn end(&self, warm: Evidence<WarmWarrant>, outcome: WarmOutcome) -> Result<(), JournalError> {
+        let mut entry = Entry::new(EntryKind::WarmOutcome, random::array().map_err(unavailable)?);
+        entry.tenant = Some(warm.warrant.tenant);
+        entry.tenant_key = Some((warm.warrant.tenant_key_id, warm.warrant.tenant_key_version));
+        entry.follows = Some(warm.at.index);
+        let requests: Vec<String> =
+            outcome.calls.iter().filter_map(|call| call.request.as_ref()).map(ToString::to_string).collect();
+        entry.custodian_request = (!requests.is_empty()).then(|| requests.join(","));
+        entry.custodian_us = Some(outcome.calls.iter().map(|call| call.took_us).sum());
+        entry.count = u64::try_from(requests.len()).ok();
+        if let Err(failed) = outcome.result {
+            entry.reason = Some(match failed {
+                cofre_custody::Failed::Integrity => Reason::IntegrityFailure,
+                _ => Reason::KeyServiceUnavailable,
+            });
+            entry.reference = Some(failed.as_str().to_owned());
+        }
+        self.records.apply(entry, Operation::Note).await.map(|_| ()).map_err(unavailable)
+    }
+}
+
+fn share(row: TenantKeyShare) -> Option<WrappedShare> {
+    Some(WrappedShare {
+        custodian: CustodianId::try_from(row.custodian.as_str()).ok()?,
+        share: row.share,
+        wrapped: row.wrapped,
+        mechanism: Mechanism::from_text(&row.mechanism)?,
+        custodian_key: row.custodian_key,
+    })
+}
+
+fn unavailable(error: impl std::fmt::Display) -> JournalError {
+    tracing::warn!(error = %error, "a warm-up could not be journalled");
+    JournalError::Unavailable
+}
+
+impl Journal for StoreJournal {
+    fn warm<'a>(&'a self, tenant: &'a TenantRef) -> Pending<'a, (Permit<Warm>, WrappedTenantKey), JournalError> {
+        Box::pin(self.begin(tenant))
+    }
+
+    fn warmed(&self, entry: Evidence<WarmWarrant>, outcome: WarmOutcome) -> Pending<'_, (), JournalError> {
+        Box::pin(self.end(entry, outcome))
+    }
+}

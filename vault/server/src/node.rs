@@ -1,0 +1,87 @@
+//! A node's life: protect the process, open locked memory, tokens and stores, record the start, serve, stop in order.
+
+mod start;
+mod tokens;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cofre_custody::TenantKeys;
+use cofre_custody::pkcs11::Token;
+use cofre_envelope::random;
+use cofre_model::entry::{Entry, EntryKind};
+use cofre_store::{Operation, Stores};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+
+pub use tokens::init;
+
+/// How long open calls may take to end once the node stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A node that serves.
+pub struct Node {
+    /// Where front ends and workers are served.
+    pub tenants_and_workers: SocketAddr,
+    /// Where people are served.
+    pub people: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    stores: Stores,
+    keys: TenantKeys,
+    tokens: Vec<Arc<Token>>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("people", &self.people).finish_non_exhaustive()
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then stops in order.
+///
+/// # Errors
+/// What kept the node from starting, or the step of the stop that failed.
+pub async fn run(config: Config) -> Result<()> {
+    let node = Node::start(config).await?;
+    // One line on standard output for whoever starts the process; everything else is a log line.
+    println!("ready tenants_and_workers={} people={}", node.tenants_and_workers, node.people);
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminated.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    node.stop().await
+}
+
+impl Node {
+    /// Stops: no new calls, drain, last entry, wipe, log out of the tokens.
+    ///
+    /// # Errors
+    /// Names the step that did not end in order; the others were taken all the same.
+    pub async fn stop(self) -> Result<()> {
+        self.stop.cancel();
+        self.tasks.close();
+        let drained = tokio::time::timeout(DRAIN, self.tasks.wait()).await.context("stop: calls were still open");
+        let recorded = match random::array() {
+            Ok(id) => {
+                let entry = Entry::new(EntryKind::NodeStopped, id);
+                self.stores.records.apply(entry, Operation::NodeStopped).await.map(|_| ()).context("stop: last entry")
+            }
+            Err(error) => Err(error).context("stop: last entry"),
+        };
+        self.keys.forget_all();
+        let mut logged_out = Ok(());
+        for token in &self.tokens {
+            if let Err(fault) = token.close().await {
+                logged_out = Err(fault).context("stop: log out of a token");
+            }
+        }
+        self.stores.close().await;
+        drained.and(recorded).and(logged_out)
+    }
+}

@@ -1,0 +1,272 @@
+//! The start, in the order that lets nothing serve before it is recorded.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use cofre_audit::{Recorder, note_key};
+use cofre_custody::{Custodian, Custodians, Signer, TenantKeys};
+use cofre_edge::acceptor::Door;
+use cofre_edge::counter::{CounterLayer, Refusals};
+use cofre_edge::gate::Listener;
+use cofre_edge::limits::{DoorLimits, Rates, server_builder};
+use cofre_edge::revocation::Standing;
+use cofre_edge::services::{NodeProof, Services, UseCases};
+use cofre_edge::tls::Material;
+use cofre_envelope::{Backing, NodeKey, Slab, hygiene, random};
+use cofre_ledger::promise::NodeStatement;
+use cofre_model::entry::{Entry, EntryKind};
+use cofre_model::permit::{GroupSigner, Mint};
+use cofre_model::time::Clock;
+use cofre_store::{CommitConfig, Operation, StoreConfig, Stores};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Node, tokens};
+use crate::clock::SystemClock;
+use crate::config::{Config, Memory, Mode};
+use crate::duties::Duties;
+use crate::journal::StoreJournal;
+use crate::refusals::Recorded;
+use crate::ready::Ready;
+use crate::wiring::{self, Parts};
+
+/// The PEM files of the node's identity, read once.
+struct Identity {
+    certificate: Vec<u8>,
+    key: secrecy::SecretString,
+    bundle: Vec<u8>,
+    revocations: Vec<u8>,
+    spiffe_id: String,
+}
+
+impl Identity {
+    fn read(config: &Config) -> Result<Self> {
+        let file = |key: &'static str, path: &std::path::Path| {
+            std::fs::read(path).with_context(|| format!("{key}: {} cannot be read", path.display()))
+        };
+        let certificate = file("identity.certificate", &config.identity.certificate)?;
+        let leaf = CertificateDer::from_pem_slice(&certificate).context("identity.certificate: no PEM certificate")?;
+        let caller = cofre_edge::peer::caller_from_certificate(&leaf, &config.identity.trust_domain)
+            .context("identity.certificate: must carry this node's SPIFFE id")?;
+        Ok(Self {
+            spiffe_id: caller.identity().to_string(),
+            certificate,
+            key: config.identity.key.read("identity.key")?,
+            bundle: file("identity.bundle", &config.identity.bundle)?,
+            revocations: file("identity.revocations", &config.identity.revocations)?,
+        })
+    }
+
+    fn material(&self) -> Material<'_> {
+        Material {
+            certificate: &self.certificate,
+            key: self.key.expose_secret().as_bytes(),
+            bundle: &self.bundle,
+            revocations: &self.revocations,
+        }
+    }
+}
+
+fn protect(config: &Config) -> Result<Arc<Slab>> {
+    let report = hygiene::lock_process();
+    if let Err(refused) = report.all() {
+        if config.mode == Mode::Production {
+            bail!("process protection: {refused}");
+        }
+        tracing::warn!(refused = %refused, "process protection is partial; production would refuse to start");
+    }
+    let backing = match config.memory {
+        Memory::MemfdSecret => Backing::MemfdSecret,
+        Memory::Mlock => Backing::Mlock,
+    };
+    Slab::new(backing).context("memory: locked memory cannot be had; `memory = \"mlock\"` is the other form")
+}
+
+impl Node {
+    /// Starts a node and serves.
+    ///
+    /// # Errors
+    /// What is missing or wrong, by the key of the configuration where there is one.
+    pub async fn start(config: Config) -> Result<Self> {
+        let slab = protect(&config)?;
+        let identity = Identity::read(&config)?;
+        let rules = Arc::new(wiring::rules(&config)?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let tokens = tokens::open(&config, &slab).await?;
+        let signer = tokens.get(&config.signer).context("custody.signer")?.signer();
+        let signer: Arc<dyn Signer> =
+            signer.map_err(|fault| anyhow::anyhow!("custody.signer: {fault}; {}", fault.advice()))?;
+
+        let origin = cofre_ledger::checkpoint::origin(&config.deployment);
+        let note_key = note_key(&origin, &*signer)?;
+        let node_key: Arc<dyn GroupSigner> = Arc::new(NodeKey::generate(&slab)?);
+        let incarnation = random::array()?;
+        #[expect(clippy::disallowed_methods, reason = "the one mint of this process, moved into store")]
+        let mint = Mint::assemble();
+        let stores = Stores::open(
+            StoreConfig {
+                records: config.stores.records.clone(),
+                ciphertexts: config.stores.ciphertexts.clone(),
+                keyring: config.stores.keyring.clone(),
+                mode: match config.mode {
+                    Mode::Dev => cofre_store::Mode::Dev,
+                    Mode::Production => cofre_store::Mode::Production,
+                },
+                ceiling: None,
+            },
+            CommitConfig {
+                origin: origin.clone(),
+                node: identity.spiffe_id.clone(),
+                incarnation,
+                mint,
+                clock: Arc::clone(&clock),
+                signer: Arc::clone(&node_key),
+            },
+        )
+        .await
+        .context("stores")?;
+
+        let proof = record_start(&stores, &*signer, &*node_key, &identity, origin, incarnation, &*clock).await?;
+        activate(&stores, &rules).await?;
+
+        let drivers = tokens.values().map(|token| Arc::clone(token) as Arc<dyn Custodian>);
+        let (wrapping, unwrapping) = Custodians::new(drivers)?.split();
+        let keys = TenantKeys::new(cofre_custody::Wiring {
+            wrapping,
+            unwrapping,
+            journal: Arc::new(StoreJournal {
+                records: stores.records.clone(),
+                keyring: stores.keyring.clone(),
+                set: config.custody.clone(),
+            }),
+            clock: Arc::clone(&clock),
+            slab: Arc::clone(&slab),
+        });
+        let parts = Parts { stores, keys, signer, note_key, rules, slab, clock };
+        let cases = parts.use_cases(&config);
+        serve(&config, &identity, parts, cases, proof, tokens.into_values().collect()).await
+    }
+}
+
+/// Records the start of this incarnation and has the custodian's signer certify the node's key.
+async fn record_start(
+    stores: &Stores,
+    signer: &dyn Signer,
+    node_key: &dyn GroupSigner,
+    identity: &Identity,
+    origin: String,
+    incarnation: [u8; 16],
+    clock: &dyn Clock,
+) -> Result<NodeProof> {
+    stores.records.apply(Entry::new(EntryKind::NodeStarted, random::array()?), Operation::NodeStarted).await?;
+    let statement = NodeStatement {
+        origin,
+        node: identity.spiffe_id.clone(),
+        incarnation,
+        public_key: node_key.public_key(),
+        time: clock.now(),
+    }
+    .to_bytes()?;
+    let signature = signer.sign(&statement).await.context("the custodian's signer must certify the node's key")?;
+    let mut entry = Entry::new(EntryKind::NodeCertified, random::array()?);
+    entry.digest = Some(cofre_envelope::sha256(&statement));
+    stores.records.apply(entry, Operation::NodeCertified).await?;
+    Ok(NodeProof { key: node_key.public_key(), statement, signature: signature.to_vec() })
+}
+
+/// Records the policy set where it is another than the one in force.
+async fn activate(stores: &Stores, rules: &cofre_policy::Rules) -> Result<()> {
+    let digest = *rules.digest();
+    if stores.records.policy().await? == Some(digest) {
+        return Ok(());
+    }
+    let mut entry = Entry::new(EntryKind::PolicyActivated, random::array()?);
+    entry.policy_digest = Some(digest);
+    entry.rules = rules.ids().map(str::to_owned).collect();
+    stores.records.apply(entry, Operation::PolicyActivated { digest }).await?;
+    Ok(())
+}
+
+async fn serve(
+    config: &Config,
+    identity: &Identity,
+    parts: Parts,
+    cases: UseCases,
+    proof: NodeProof,
+    tokens: Vec<Arc<cofre_custody::pkcs11::Token>>,
+) -> Result<Node> {
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let standing = Standing::new(&identity.material(), &config.identity.trust_domain, Arc::clone(&parts.clock))?;
+    let rates = Arc::new(Rates::standard(Arc::clone(&parts.clock)));
+    let readiness = Arc::new(Ready {
+        records: parts.stores.records.clone(),
+        keyring: parts.stores.keyring.clone(),
+        tokens: tokens.clone(),
+        clock: Arc::clone(&parts.clock),
+    });
+    let mut recorders = Vec::new();
+    let mut addresses = Vec::new();
+    for (listener, address, name) in [
+        (Listener::TenantsAndWorkers, config.listen.tenants_and_workers, "tenants_and_workers"),
+        (Listener::People, config.listen.people, "people"),
+    ] {
+        let recorder = Arc::new(Recorder::new(parts.stores.records.clone(), name));
+        recorders.push(Arc::clone(&recorder));
+        let refusals: Arc<dyn Refusals> = Arc::new(Recorded(recorder));
+        let tcp = TcpListener::bind(address).await.with_context(|| format!("listen.{name}: {address}"))?;
+        addresses.push(tcp.local_addr()?);
+        let door = Door {
+            listener,
+            standing: Arc::clone(&standing),
+            refusals: Arc::clone(&refusals),
+            limits: DoorLimits::of(listener),
+        };
+        let incoming = door.open(tcp, stop.clone());
+        let about = cofre_edge::services::Node {
+            proof: proof.clone(),
+            signer_key: parts.note_key.to_string(),
+            trust_domain: config.identity.trust_domain.clone(),
+            readiness: Arc::clone(&readiness) as _,
+            clock: Arc::clone(&parts.clock),
+        };
+        let services = Services::new(cases.clone(), about, Arc::clone(&refusals), stop.clone());
+        let routes = match listener {
+            Listener::TenantsAndWorkers => services.tenants_and_workers(),
+            Listener::People => services.people(),
+        };
+        let layer = CounterLayer::new(listener, Arc::clone(&standing), Arc::clone(&rates), refusals);
+        let ended = stop.clone().cancelled_owned();
+        tasks.spawn(async move {
+            let served =
+                server_builder().layer(layer).add_routes(routes).serve_with_incoming_shutdown(incoming, ended).await;
+            if let Err(error) = served {
+                tracing::error!(listener = name, error = %error, "a listener ended");
+            }
+            services.idle().await;
+        });
+    }
+    Duties {
+        integrator: parts.integrator(),
+        keys: parts.keys.clone(),
+        consents: cases.consents,
+        erasures: cases.erasures,
+        relay: cases.relay,
+        recorders,
+        records: parts.stores.records.clone(),
+    }
+    .start(&tasks, &stop);
+    let [tenants_and_workers, people] = addresses.as_slice() else { bail!("a listener has no address") };
+    Ok(Node {
+        tenants_and_workers: *tenants_and_workers,
+        people: *people,
+        stop,
+        tasks,
+        stores: parts.stores,
+        keys: parts.keys,
+        tokens,
+    })
+}

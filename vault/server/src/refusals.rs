@@ -1,0 +1,18 @@
+//! The counter's refusals, recorded in the register.
+
+use std::sync::Arc;
+
+use cofre_audit::Recorder;
+use cofre_edge::counter::{Refusal, Refusals};
+use futures_util::future::BoxFuture;
+
+/// Records what the counter refuses.
+#[derive(Debug)]
+pub(crate) struct Recorded(pub(crate) Arc<Recorder>);
+
+impl Refusals for Recorded {
+    fn refused(&self, refusal: Refusal) -> BoxFuture<'static, Option<u64>> {
+        let recorder = Arc::clone(&self.0);
+        Box::pin(async move { recorder.refused(refusal.caller.as_ref(), refusal.method, refusal.reason).await })
+    }
+}
