@@ -14,44 +14,19 @@ fn six_institutions_load_and_their_names_agree() {
 fn every_form_is_sound() {
     for institution in all().unwrap() {
         assert!(institution.lockout_threshold >= 3, "{}", institution.slug);
-        assert_eq!(
-            institution.sca.kind == ScaKind::None,
-            institution.sca.code_length == 0
-        );
+        assert_eq!(institution.sca.kind == ScaKind::None, institution.sca.code_length == 0);
         let mut keys: Vec<&str> = institution.fields.iter().map(|f| f.key.as_str()).collect();
         keys.sort_unstable();
         keys.dedup();
-        assert_eq!(
-            keys.len(),
-            institution.fields.len(),
-            "{}: a key twice",
-            institution.slug
-        );
-        assert!(
-            institution.login_fields().any(|f| !f.secret),
-            "nothing says whose login it is"
-        );
-        assert!(
-            institution.login_fields().any(|f| f.secret),
-            "nothing to keep secret"
-        );
+        assert_eq!(keys.len(), institution.fields.len(), "{}: a key twice", institution.slug);
+        assert!(institution.login_fields().any(|f| !f.secret), "nothing says whose login it is");
+        assert!(institution.login_fields().any(|f| f.secret), "nothing to keep secret");
         for field in &institution.fields {
             assert!(regex::Regex::new(&field.regexp).is_ok(), "{}", field.key);
-            assert!(
-                field.regexp.starts_with('^') && field.regexp.ends_with('$'),
-                "{}",
-                field.key
-            );
-            assert_eq!(
-                field.field_type == FieldType::Choice,
-                !field.choices.is_empty()
-            );
+            assert!(field.regexp.starts_with('^') && field.regexp.ends_with('$'), "{}", field.key);
+            assert_eq!(field.field_type == FieldType::Choice, !field.choices.is_empty());
             let Label { es, en, fr, pt } = &field.label;
-            assert!(
-                [es, en, fr, pt].iter().all(|text| !text.is_empty()),
-                "{}",
-                field.key
-            );
+            assert!([es, en, fr, pt].iter().all(|text| !text.is_empty()), "{}", field.key);
         }
     }
 }
@@ -59,12 +34,7 @@ fn every_form_is_sound() {
 #[test]
 fn second_factors_cover_every_kind() {
     let kinds: Vec<ScaKind> = all().unwrap().iter().map(|i| i.sca.kind).collect();
-    for kind in [
-        ScaKind::None,
-        ScaKind::SmsOtp,
-        ScaKind::TotpApp,
-        ScaKind::HardwareToken,
-    ] {
+    for kind in [ScaKind::None, ScaKind::SmsOtp, ScaKind::TotpApp, ScaKind::HardwareToken] {
         assert!(kinds.contains(&kind), "{kind:?}");
     }
 }
@@ -81,8 +51,6 @@ fn one_real_form_has_a_signing_factor_and_no_login_needs_it() {
 #[test]
 fn an_unknown_key_is_refused() {
     let text = format!("surprise = 1\n{}", FILES[0].1);
-    let error = toml::from_str::<Institution>(&text)
-        .unwrap_err()
-        .to_string();
+    let error = toml::from_str::<Institution>(&text).unwrap_err().to_string();
     assert!(error.contains("surprise"), "{error}");
 }

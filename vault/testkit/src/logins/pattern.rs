@@ -47,13 +47,8 @@ enum Piece {
 impl Pattern {
     /// Reads an anchored pattern.
     pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
-        let inner = text
-            .strip_prefix('^')
-            .and_then(|t| t.strip_suffix('$'))
-            .ok_or(PatternError::NotAnchored)?;
-        let mut reader = Reader {
-            rest: inner.chars().peekable(),
-        };
+        let inner = text.strip_prefix('^').and_then(|t| t.strip_suffix('$')).ok_or(PatternError::NotAnchored)?;
+        let mut reader = Reader { rest: inner.chars().peekable() };
         let pattern = reader.alternatives()?;
         match reader.rest.next() {
             None => Ok(pattern),
@@ -87,8 +82,7 @@ impl Repeat {
     fn times(&self, draw: &mut Draw, longest: bool) -> usize {
         let spread = self.max.saturating_sub(self.min);
         if longest {
-            self.min
-                .saturating_add(spread.min(LONGEST.saturating_sub(self.min)))
+            self.min.saturating_add(spread.min(LONGEST.saturating_sub(self.min)))
         } else {
             let choices = spread.min(USUAL_SPREAD).saturating_add(1);
             self.min.saturating_add(draw.below(choices))
@@ -154,11 +148,7 @@ impl Reader<'_> {
             return Ok((1, 1));
         }
         let min = self.number()?;
-        let max = if self.rest.next_if_eq(&',').is_some() {
-            self.number()?
-        } else {
-            min
-        };
+        let max = if self.rest.next_if_eq(&',').is_some() { self.number()? } else { min };
         self.rest.next_if_eq(&'}').ok_or(PatternError::Unfinished)?;
         Ok((min, max))
     }
@@ -177,8 +167,5 @@ fn is_plain(c: char) -> bool {
 }
 
 fn ascii(c: char) -> Result<u8, PatternError> {
-    u8::try_from(c)
-        .ok()
-        .filter(u8::is_ascii)
-        .ok_or(PatternError::Unsupported(c))
+    u8::try_from(c).ok().filter(u8::is_ascii).ok_or(PatternError::Unsupported(c))
 }

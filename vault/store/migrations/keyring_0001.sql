@@ -1,0 +1,30 @@
+-- Keyring: wrapped keys and the integrator's compare-and-swap row. No ciphertext of a login ever stands here.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+
+CREATE TABLE tenant_keys (
+  tenant_id TEXT NOT NULL, version INTEGER NOT NULL, custodian_id TEXT NOT NULL, share INTEGER NOT NULL, share_count INTEGER NOT NULL,
+  wrapped BLOB NOT NULL, mechanism TEXT NOT NULL, custodian_key TEXT NOT NULL, state TEXT NOT NULL,
+  PRIMARY KEY (tenant_id, version, custodian_id, share)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE subject_keys (
+  owner_id TEXT NOT NULL, version INTEGER NOT NULL, tenant_id TEXT NOT NULL, tenant_key_version INTEGER NOT NULL, wrapped BLOB NOT NULL,
+  PRIMARY KEY (owner_id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE data_keys (
+  credential_id TEXT NOT NULL, class TEXT NOT NULL, version INTEGER NOT NULL, owner_id TEXT NOT NULL, subject_key_version INTEGER NOT NULL,
+  wrapped BLOB NOT NULL, PRIMARY KEY (credential_id, class, version)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX data_keys_owner ON data_keys (owner_id);
+
+CREATE TABLE deposit_keys (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, suite INTEGER NOT NULL, public BLOB NOT NULL, wrapped_private BLOB NOT NULL,
+  not_before INTEGER NOT NULL, not_after INTEGER NOT NULL, signature BLOB NOT NULL
+) STRICT;
+CREATE INDEX deposit_keys_tenant ON deposit_keys (tenant_id, not_after);
+
+-- What was destroyed stays destroyed: a tombstoned owner or key is never put again.
+CREATE TABLE destroyed (kind TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, entry_index INTEGER NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
+
+CREATE TABLE integrator (one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT;

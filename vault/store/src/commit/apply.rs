@@ -1,0 +1,70 @@
+//! From a typed operation to the rows it changes. Each arm ends with its entry appended, or with a refusal and
+//! nothing changed.
+
+use cofre_model::entry::Entry;
+use cofre_model::reason::Reason;
+
+use crate::commit::group::Group;
+use crate::commit::operation::Operation as Op;
+use crate::commit::writer::Outcome;
+use crate::commit::{consents, ending, enrolment, registry};
+use crate::error::CommitError;
+
+/// Nothing of that name for this caller.
+pub(crate) const ABSENT: CommitError = CommitError::Refused(Reason::NotFound);
+/// It is not in the state this needs.
+pub(crate) const WRONG_STATE: CommitError = CommitError::Refused(Reason::WrongState);
+
+pub(crate) async fn apply(group: &mut Group<'_>, entry: Entry, operation: Op) -> Result<Outcome, CommitError> {
+    let follows = match operation {
+        Op::NodeStarted | Op::NodeStopped | Op::NodeCertified | Op::DepositKeyMade | Op::Note => None,
+        Op::PolicyActivated { digest } => registry::activate_policy(group, digest).await?,
+        Op::PutTenant { tenant, key_version, warm_for, signing_keys, recipients } => {
+            registry::put_tenant(group, &tenant, key_version, warm_for).await?;
+            for key in &signing_keys {
+                registry::put_signing_key(group, key).await?;
+            }
+            for recipient in &recipients {
+                registry::put_recipient(group, recipient).await?;
+            }
+            None
+        }
+        Op::PutSigningKey(key) => registry::put_signing_key(group, &key).await?,
+        Op::PutRecipient(recipient) => registry::put_recipient(group, &recipient).await?,
+        Op::PutInstitution(institution) => registry::put_institution(group, &institution).await?,
+        Op::PutTemplate(template) => registry::put_template(group, &template).await?,
+        Op::PutWorker(worker) => registry::put_worker(group, &worker).await?,
+        Op::OpenEnrolment { subject, credential, enrolment, expires_at } => {
+            enrolment::open(group, subject.as_ref(), &credential, &enrolment, expires_at).await?
+        }
+        Op::EndEnrolment { tenant, enrolment } => enrolment::end(group, &tenant, &enrolment).await?,
+        Op::CompleteDeposit { enrolment, credential, tag } => {
+            enrolment::complete(group, &enrolment, &credential, &entry.id, &tag).await?
+        }
+        Op::RequestConsent { consent, tag, lapses_at, notice_digest, locale } => {
+            consents::request(group, &consent, (&entry.id, &tag), lapses_at, &notice_digest, locale).await?
+        }
+        Op::GrantConsent { consent, tag, evidence } => {
+            consents::grant(group, &consent, (&entry.id, &tag), &evidence).await?
+        }
+        Op::EndConsent { tenant, consent, to } => consents::end(group, &tenant, &consent, to).await?,
+        Op::Receipt { consent, receipt, seq, state, jws } => {
+            consents::receipt(group, &consent, &receipt, seq, state, &jws).await?
+        }
+        Op::ReportOutcome { credential, job, worker, outcome, lock } => {
+            ending::report(group, &entry.id, &credential, &job, &worker, outcome, lock.as_ref()).await?
+        }
+        Op::Lockdown(lockdown) => ending::lockdown(group, &lockdown).await?,
+        Op::QuarantineWorker { worker } => ending::quarantine(group, &worker).await?,
+        Op::AcceptErasure { erasure, tenant, subject } => {
+            ending::accept_erasure(group, &erasure, &tenant, &subject).await?
+        }
+        Op::KeysDestroyed { erasure } => ending::keys_destroyed(group, &erasure).await?,
+        Op::CertifyErasure { erasure, certificate, horizon } => {
+            ending::certify(group, &erasure, &certificate, horizon).await?
+        }
+    };
+    let entry = Entry { follows: entry.follows.or(follows), ..entry };
+    group.append(entry).await?;
+    Ok(Outcome::Written)
+}

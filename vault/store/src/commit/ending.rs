@@ -1,0 +1,256 @@
+//! Operations that take something away: reports, stop buttons, quarantine, erasure. None of them needs a key.
+
+use cofre_model::consent::ConsentState;
+use cofre_model::credential::{Credential, CredentialState};
+use cofre_model::entry::EntryId;
+use cofre_model::id::{CredentialId, ErasureId, InstitutionId, JobId, SubjectId, TenantId};
+use cofre_model::time::Timestamp;
+use cofre_model::wording::Outcome;
+
+use crate::commit::apply::{ABSENT, WRONG_STATE};
+use crate::commit::change::Change;
+use crate::commit::enrolment;
+use crate::commit::group::Group;
+use crate::commit::operation::Lockdown;
+use crate::commit::registry::Follows;
+use crate::error::CommitError;
+use crate::records::erasures::{self, ErasureState};
+use crate::records::subjects::{self, SubjectState};
+use crate::records::{credentials, grants};
+use crate::row::{Cells, column, instant};
+
+/// Any change to a login, its consents or its parties: decisions made before it are void.
+pub(crate) async fn move_credential(group: &mut Group<'_>, credential: &CredentialId) -> Result<(), CommitError> {
+    sqlx::query("UPDATE credentials SET epoch = epoch + 1 WHERE id = ?")
+        .bind(credential.to_string())
+        .execute(group.rows())
+        .await?;
+    Ok(())
+}
+
+/// Which leases.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Leases<'a> {
+    All,
+    Tenant(&'a TenantId),
+    Institution(&'a InstitutionId),
+    Credential(&'a CredentialId),
+    Worker(&'a str),
+}
+
+/// Ends leases, and tells of those that were live.
+pub(crate) async fn end_leases(group: &mut Group<'_>, which: Leases<'_>) -> Result<(), CommitError> {
+    let (statement, of) = match which {
+        Leases::All => ("DELETE FROM leases WHERE ?1 = '' RETURNING *", String::new()),
+        Leases::Tenant(id) => (
+            "DELETE FROM leases WHERE credential_id IN (SELECT id FROM credentials WHERE tenant_id = ?1) RETURNING *",
+            id.to_string(),
+        ),
+        Leases::Institution(id) => (
+            "DELETE FROM leases WHERE credential_id IN (SELECT id FROM credentials WHERE institution_id = ?1) RETURNING *",
+            id.to_string(),
+        ),
+        Leases::Credential(id) => ("DELETE FROM leases WHERE credential_id = ?1 RETURNING *", id.to_string()),
+        Leases::Worker(id) => ("DELETE FROM leases WHERE worker_id = ?1 RETURNING *", id.to_owned()),
+    };
+    let ended = sqlx::query(statement).bind(of).fetch_all(group.rows()).await?;
+    for row in &ended {
+        let cells = Cells::of("leases", row);
+        if cells.time("until")? > group.at() {
+            group.changes.push(Change::LeaseEnded {
+                credential: cells.id("credential_id")?,
+                job: cells.id("job_id")?,
+                worker: cells.string("worker_id")?,
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn report(
+    group: &mut Group<'_>,
+    entry: &EntryId,
+    credential: &CredentialId,
+    job: &JobId,
+    worker: &str,
+    outcome: Outcome,
+    lock: Option<&(Credential, [u8; 32])>,
+) -> Follows {
+    let grant = grants::newest(group.rows(), credential, job).await?.ok_or(ABSENT)?;
+    if grant.worker != worker {
+        return Err(ABSENT);
+    }
+    if grant.outcome.is_some() {
+        return Err(WRONG_STATE);
+    }
+    sqlx::query(
+        "UPDATE releases SET outcome = ? WHERE credential_id = ? AND job_id = ? AND worker_id = ? AND outcome IS NULL",
+    )
+    .bind(outcome.as_str())
+    .bind(credential.to_string())
+    .bind(job.to_string())
+    .bind(worker)
+    .execute(group.rows())
+    .await?;
+    sqlx::query("DELETE FROM leases WHERE credential_id = ? AND job_id = ? AND worker_id = ?")
+        .bind(credential.to_string())
+        .bind(job.to_string())
+        .bind(worker)
+        .execute(group.rows())
+        .await?;
+    if outcome == Outcome::WrongSecret {
+        // A secret entered anew since then was not tried yet.
+        sqlx::query(
+            "UPDATE credentials SET state = 'SECRET_REJECTED', epoch = epoch + 1 WHERE id = ? AND state = 'ACTIVE' AND secret_version = ?",
+        )
+        .bind(credential.to_string())
+        .bind(i64::from(grant.secret_version))
+        .execute(group.rows())
+        .await?;
+    }
+    if let Some((row, tag)) = lock {
+        lock_login(group, entry, &grant.tenant, credential, (row, tag)).await?;
+    }
+    Ok(Some(grant.index))
+}
+
+/// Nothing but `not_before` may change, and only to later.
+async fn lock_login(
+    group: &mut Group<'_>,
+    entry: &EntryId,
+    tenant: &TenantId,
+    credential: &CredentialId,
+    (row, tag): (&Credential, &[u8; 32]),
+) -> Result<(), CommitError> {
+    let known = credentials::credential(group.rows(), tenant, credential).await?.ok_or(ABSENT)?.claimed;
+    let locked = Credential { not_before: row.not_before, ..known.clone() };
+    if known.state != CredentialState::Active || *row != locked || row.not_before < known.not_before {
+        return Err(WRONG_STATE);
+    }
+    enrolment::rewrite(group, row, entry, tag).await
+}
+
+pub(crate) async fn lockdown(group: &mut Group<'_>, lockdown: &Lockdown) -> Follows {
+    sqlx::query("INSERT INTO lockdowns VALUES (?, ?) ON CONFLICT DO NOTHING")
+        .bind(lockdown.scope().as_str())
+        .bind(lockdown.id())
+        .execute(group.rows())
+        .await?;
+    sqlx::query("UPDATE cell SET epoch = epoch + 1").execute(group.rows()).await?;
+    group.changes.push(Change::Lockdown(lockdown.clone()));
+    let which = match lockdown {
+        Lockdown::Platform => Leases::All,
+        Lockdown::Tenant(id) => Leases::Tenant(id),
+        Lockdown::Institution(id) => Leases::Institution(id),
+        Lockdown::Credential(id) => Leases::Credential(id),
+    };
+    end_leases(group, which).await?;
+    Ok(None)
+}
+
+pub(crate) async fn quarantine(group: &mut Group<'_>, worker: &str) -> Follows {
+    let found = sqlx::query("UPDATE workers SET state = 'QUARANTINED', epoch = epoch + 1 WHERE spiffe_id = ?")
+        .bind(worker)
+        .execute(group.rows())
+        .await?;
+    if found.rows_affected() == 0 {
+        return Err(ABSENT);
+    }
+    group.changes.push(Change::WorkerQuarantined { worker: worker.to_owned() });
+    end_leases(group, Leases::Worker(worker)).await?;
+    Ok(None)
+}
+
+pub(crate) async fn accept_erasure(
+    group: &mut Group<'_>,
+    erasure: &ErasureId,
+    tenant: &TenantId,
+    subject: &SubjectId,
+) -> Follows {
+    let person = subjects::subject(group.rows(), tenant, subject).await?.ok_or(ABSENT)?;
+    if person.state != SubjectState::Active {
+        return Err(WRONG_STATE);
+    }
+    let mut ended = Vec::new();
+    for record in credentials::of_owner(group.rows(), tenant, subject).await? {
+        let id = record.claimed.id;
+        if record.claimed.state != CredentialState::Discarded {
+            end_login(group, &id).await?;
+            ended.push(id);
+        }
+        enrolment::end_sessions(group, &id).await?;
+    }
+    sqlx::query("UPDATE subjects SET state = 'ERASING' WHERE id = ?")
+        .bind(subject.to_string())
+        .execute(group.rows())
+        .await?;
+    sqlx::query("INSERT INTO erasures VALUES (?, ?, ?, 'ACCEPTED', ?, NULL, NULL)")
+        .bind(erasure.to_string())
+        .bind(tenant.to_string())
+        .bind(subject.to_string())
+        .bind(column(group.head.size))
+        .execute(group.rows())
+        .await?;
+    group.changes.push(Change::ErasureAccepted { subject: *subject, credentials: ended });
+    Ok(None)
+}
+
+/// A login that is being erased: its consents end, its lease ends, and its dedupe tag no longer speaks of it.
+async fn end_login(group: &mut Group<'_>, credential: &CredentialId) -> Result<(), CommitError> {
+    sqlx::query("UPDATE credentials SET state = 'ERASING', dedupe_tag = x'', epoch = epoch + 1 WHERE id = ?")
+        .bind(credential.to_string())
+        .execute(group.rows())
+        .await?;
+    let consents = sqlx::query(
+        "UPDATE consents SET state = 'REVOKED' WHERE credential_id = ? AND state IN ('ACTIVE', 'AWAITING_AUTHORISATION')
+         RETURNING id",
+    )
+    .bind(credential.to_string())
+    .fetch_all(group.rows())
+    .await?;
+    for row in &consents {
+        let consent = Cells::of("consents", row).id("id")?;
+        group.changes.push(Change::ConsentEnded { consent, credential: *credential, state: ConsentState::Revoked });
+    }
+    end_leases(group, Leases::Credential(credential)).await
+}
+
+pub(crate) async fn keys_destroyed(group: &mut Group<'_>, erasure: &ErasureId) -> Follows {
+    let known = erasures::erasure(group.rows(), erasure).await?.ok_or(ABSENT)?;
+    if known.state != ErasureState::Accepted {
+        return Err(WRONG_STATE);
+    }
+    sqlx::query("UPDATE erasures SET state = 'KEYS_DESTROYED' WHERE id = ?")
+        .bind(erasure.to_string())
+        .execute(group.rows())
+        .await?;
+    Ok(Some(known.accepted))
+}
+
+pub(crate) async fn certify(
+    group: &mut Group<'_>,
+    erasure: &ErasureId,
+    certificate: &[u8],
+    horizon: Timestamp,
+) -> Follows {
+    let known = erasures::erasure(group.rows(), erasure).await?.ok_or(ABSENT)?;
+    if known.state != ErasureState::KeysDestroyed {
+        return Err(WRONG_STATE);
+    }
+    sqlx::query("UPDATE erasures SET state = 'CERTIFIED', certificate = ?, horizon = ? WHERE id = ?")
+        .bind(certificate.to_vec())
+        .bind(instant(horizon))
+        .bind(erasure.to_string())
+        .execute(group.rows())
+        .await?;
+    sqlx::query("UPDATE credentials SET state = 'ERASED', epoch = epoch + 1 WHERE owner_id = ? AND state = 'ERASING'")
+        .bind(known.subject.to_string())
+        .execute(group.rows())
+        .await?;
+    // What tied the id to a person goes with the erasure.
+    sqlx::query("UPDATE subjects SET state = 'ERASED', external_ref = NULL WHERE id = ?")
+        .bind(known.subject.to_string())
+        .execute(group.rows())
+        .await?;
+    Ok(Some(known.accepted))
+}

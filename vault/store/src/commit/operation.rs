@@ -1,0 +1,288 @@
+//! The typed operations of the commit. Each comes with the entry that records it, and only with an entry of its
+//! own kind.
+
+use cofre_model::consent::{Consent, ConsentState};
+use cofre_model::credential::Credential;
+use cofre_model::entry::{Entry, EntryKind};
+use cofre_model::id::{
+    ConsentId, CredentialId, DepositKeyId, EnrolmentId, ErasureId, InstitutionId, JobId, ReceiptId, SubjectId, TenantId,
+};
+use cofre_model::job::SigningKey;
+use cofre_model::registry::{Institution, LockdownScope, Recipient, Template, Tenant, Worker};
+use cofre_model::time::{Span, Timestamp};
+use cofre_model::wording::{Class, Locale, Outcome};
+
+use crate::records::subjects::Subject;
+
+/// A change of records. A `tag` is the row MAC over [`crate::columns`] and the id of the entry of the same write.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    /// A node's life begins. Entry only.
+    NodeStarted,
+    /// A node's life ends in order. Entry only.
+    NodeStopped,
+    /// The signer certified a node key. Entry only.
+    NodeCertified,
+    /// A deposit key pair was made. Entry only; the pair itself goes to the keyring.
+    DepositKeyMade,
+    /// A policy set comes into force.
+    PolicyActivated {
+        /// Its digest.
+        digest: [u8; 32],
+    },
+    /// Registers or changes a tenant. Its id and slug never change.
+    PutTenant {
+        /// The tenant.
+        tenant: Tenant,
+        /// The version of its key in force.
+        key_version: u32,
+        /// How long its key may stay warm.
+        warm_for: Span,
+        /// Keys that sign its statements.
+        signing_keys: Vec<SigningKey>,
+        /// Recipients it names.
+        recipients: Vec<Recipient>,
+    },
+    /// Registers a key that signs statements, or changes the end of its validity.
+    PutSigningKey(SigningKey),
+    /// Registers a recipient, or changes its name.
+    PutRecipient(Recipient),
+    /// Registers or changes an institution.
+    PutInstitution(Institution),
+    /// Registers the next version of a login form. Versions never change.
+    PutTemplate(Template),
+    /// Registers or changes a worker; its scopes are replaced.
+    PutWorker(Worker),
+    /// Opens an enrolment session. It replaces an open one of the same login.
+    OpenEnrolment {
+        /// The holder, where it is new.
+        subject: Option<Subject>,
+        /// The login: a new row that is ENROLLING, or the id and content of one that exists.
+        credential: Credential,
+        /// The session.
+        enrolment: EnrolmentId,
+        /// It takes a deposit before this instant.
+        expires_at: Timestamp,
+    },
+    /// Cancels an enrolment session. A login that never had a secret is discarded.
+    EndEnrolment {
+        /// The tenant that opened it.
+        tenant: TenantId,
+        /// The session.
+        enrolment: EnrolmentId,
+    },
+    /// Makes a deposited login visible.
+    CompleteDeposit {
+        /// The session.
+        enrolment: EnrolmentId,
+        /// The row as it shall be: ACTIVE, with the version of the newest intent and its dedupe tag.
+        credential: Credential,
+        /// Its row MAC.
+        tag: [u8; 32],
+    },
+    /// Puts a consent before its investor.
+    RequestConsent {
+        /// The row, AWAITING_AUTHORISATION.
+        consent: Consent,
+        /// Its row MAC.
+        tag: [u8; 32],
+        /// It lapses at this instant.
+        lapses_at: Timestamp,
+        /// SHA-256 over the notice shown.
+        notice_digest: [u8; 32],
+        /// The language of the notice.
+        locale: Locale,
+    },
+    /// Brings a consent into force.
+    GrantConsent {
+        /// The row, ACTIVE; its terms are those that awaited, its validity no longer.
+        consent: Consent,
+        /// Its row MAC.
+        tag: [u8; 32],
+        /// What proves that the investor agreed.
+        evidence: Vec<u8>,
+    },
+    /// Ends a consent. Leases of its login end with it.
+    EndConsent {
+        /// The tenant it was given to.
+        tenant: TenantId,
+        /// The consent.
+        consent: ConsentId,
+        /// REVOKED or EXPIRED.
+        to: ConsentState,
+    },
+    /// Keeps a signed receipt.
+    Receipt {
+        /// The consent.
+        consent: ConsentId,
+        /// The receipt's id.
+        receipt: ReceiptId,
+        /// Its place among the receipts of this consent, from 1 without gaps.
+        seq: u32,
+        /// The state it attests.
+        state: ConsentState,
+        /// The receipt itself.
+        jws: String,
+    },
+    /// Takes a worker's report and ends its lease.
+    ReportOutcome {
+        /// The login.
+        credential: CredentialId,
+        /// The job.
+        job: JobId,
+        /// The worker that reports, as SPIFFE id text.
+        worker: String,
+        /// How it went. WRONG_SECRET means that nothing is released until the secret is entered anew.
+        outcome: Outcome,
+        /// Where the institution locked the login: the row with its new `not_before`, and its row MAC.
+        lock: Option<(Credential, [u8; 32])>,
+    },
+    /// Presses a stop button.
+    Lockdown(Lockdown),
+    /// Trusts a worker no more.
+    QuarantineWorker {
+        /// Its identity, as SPIFFE id text.
+        worker: String,
+    },
+    /// Accepts an erasure: from here on nothing of this holder is released.
+    AcceptErasure {
+        /// The erasure.
+        erasure: ErasureId,
+        /// The tenant.
+        tenant: TenantId,
+        /// Whose.
+        subject: SubjectId,
+    },
+    /// Records that the keys are gone.
+    KeysDestroyed {
+        /// The erasure.
+        erasure: ErasureId,
+    },
+    /// Records that the ciphertexts are gone, and keeps the certificate.
+    CertifyErasure {
+        /// The erasure.
+        erasure: ErasureId,
+        /// The signed certificate.
+        certificate: Vec<u8>,
+        /// When the last backup that could open anything is gone.
+        horizon: Timestamp,
+    },
+    /// An entry alone: outcomes, refusals, challenges, reads of the register.
+    Note,
+}
+
+impl Operation {
+    /// Actions that take something away go before all others.
+    pub(crate) const fn narrows(&self) -> bool {
+        matches!(
+            self,
+            Self::EndConsent { .. } | Self::Lockdown(_) | Self::QuarantineWorker { .. } | Self::AcceptErasure { .. }
+        )
+    }
+
+    /// Whether an entry of `kind` may record this.
+    pub(crate) const fn fits(&self, kind: EntryKind) -> bool {
+        use EntryKind as K;
+        match self {
+            Self::NodeStarted => matches!(kind, K::NodeStarted),
+            Self::NodeStopped => matches!(kind, K::NodeStopped),
+            Self::NodeCertified => matches!(kind, K::NodeCertified),
+            Self::DepositKeyMade => matches!(kind, K::DepositKeyMade),
+            Self::PolicyActivated { .. } => matches!(kind, K::PolicyActivated),
+            Self::PutTenant { .. } | Self::PutSigningKey(_) | Self::PutRecipient(_) => matches!(kind, K::TenantPut),
+            Self::PutInstitution(_) => matches!(kind, K::InstitutionPut),
+            Self::PutTemplate(_) => matches!(kind, K::TemplatePut),
+            Self::PutWorker(_) => matches!(kind, K::WorkerPut),
+            Self::OpenEnrolment { .. } => matches!(kind, K::EnrolmentOpened),
+            Self::EndEnrolment { .. } => matches!(kind, K::EnrolmentEnded),
+            Self::CompleteDeposit { .. } => matches!(kind, K::Deposited),
+            Self::RequestConsent { .. } => matches!(kind, K::ConsentRequested),
+            Self::GrantConsent { .. } => matches!(kind, K::ConsentGranted),
+            Self::EndConsent { to: ConsentState::Revoked, .. } => matches!(kind, K::ConsentRevoked),
+            Self::EndConsent { to: ConsentState::Expired, .. } => matches!(kind, K::ConsentExpired),
+            Self::EndConsent { .. } => false,
+            Self::Receipt { .. } => matches!(kind, K::ReceiptIssued),
+            Self::ReportOutcome { .. } => matches!(kind, K::Reported),
+            Self::Lockdown(_) => matches!(kind, K::Lockdown),
+            Self::QuarantineWorker { .. } => matches!(kind, K::WorkerQuarantined),
+            Self::AcceptErasure { .. } => matches!(kind, K::ErasureAccepted),
+            Self::KeysDestroyed { .. } => matches!(kind, K::KeysDestroyed),
+            Self::CertifyErasure { .. } => matches!(kind, K::ErasureCertified),
+            // SECURITY: nothing that means a change, and no grant, can be noted without being done.
+            Self::Note => matches!(
+                kind,
+                K::Outcome
+                    | K::Denied
+                    | K::WarmOutcome
+                    | K::ChallengeOpened
+                    | K::ChallengeAnswered
+                    | K::ChallengeEnded
+                    | K::AuditRead
+                    | K::Refusals
+            ),
+        }
+    }
+}
+
+/// What a lockdown stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lockdown {
+    /// The whole deployment.
+    Platform,
+    /// One tenant.
+    Tenant(TenantId),
+    /// One institution.
+    Institution(InstitutionId),
+    /// One login.
+    Credential(CredentialId),
+}
+
+impl Lockdown {
+    /// How wide it is.
+    #[must_use]
+    pub const fn scope(&self) -> LockdownScope {
+        match self {
+            Self::Platform => LockdownScope::Platform,
+            Self::Tenant(_) => LockdownScope::Tenant,
+            Self::Institution(_) => LockdownScope::Institution,
+            Self::Credential(_) => LockdownScope::Credential,
+        }
+    }
+
+    pub(crate) fn id(&self) -> String {
+        match self {
+            Self::Platform => String::new(),
+            Self::Tenant(id) => id.to_string(),
+            Self::Institution(id) => id.to_string(),
+            Self::Credential(id) => id.to_string(),
+        }
+    }
+}
+
+/// Asks to ask a custodian for a tenant key.
+#[derive(Debug, Clone)]
+pub struct WarmRequest {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The version of its key.
+    pub tenant_key_version: u32,
+    /// The id the key must have.
+    pub tenant_key_id: [u8; 16],
+    /// The entry, of kind WARM.
+    pub entry: Entry,
+}
+
+/// Asks to seal a deposit for rest.
+#[derive(Debug, Clone)]
+pub struct DepositIntent {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The enrolment session.
+    pub enrolment: EnrolmentId,
+    /// The class of secret.
+    pub class: Class,
+    /// The deposit key it was sealed to.
+    pub deposit_key: DepositKeyId,
+    /// The entry, of kind DEPOSIT_INTENDED.
+    pub entry: Entry,
+}

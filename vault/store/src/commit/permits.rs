@@ -1,0 +1,104 @@
+//! Permits that are not releases: to warm a tenant key, and to seal a deposit.
+
+use cofre_model::credential::CredentialState;
+use cofre_model::entry::EntryKind;
+use cofre_model::id::TenantId;
+use cofre_model::permit::{DepositWarrant, WarmWarrant};
+use cofre_model::reason::Reason;
+
+use crate::commit::group::Group;
+use crate::commit::operation::{DepositIntent, WarmRequest};
+use crate::commit::writer::Outcome;
+use crate::error::{CommitError, Error};
+use crate::records::credentials::EnrolmentState;
+use crate::records::tenants::TenantRecord;
+use crate::records::{credentials, tenants, workers};
+use crate::row::column;
+
+/// The tenant, where nothing keeps its keys from being opened.
+async fn served(group: &mut Group<'_>, id: &TenantId) -> Result<TenantRecord, CommitError> {
+    if !group.clock_trusted() {
+        return Err(CommitError::Refused(Reason::ClockUntrusted));
+    }
+    let tenant = tenants::tenant(group.rows(), id).await?.ok_or(CommitError::Refused(Reason::NotFound))?;
+    match workers::lockdown(group.rows(), id, None, None).await? {
+        None => Ok(tenant),
+        Some(_) => Err(CommitError::Refused(Reason::Lockdown)),
+    }
+}
+
+pub(crate) async fn warm(group: &mut Group<'_>, request: WarmRequest) -> Result<Outcome, CommitError> {
+    if request.entry.kind != EntryKind::Warm {
+        return Err(Error::Unfit { kind: request.entry.kind }.into());
+    }
+    let tenant = served(group, &request.tenant).await?;
+    if tenant.key_version != request.tenant_key_version || tenant.tenant.tenant_key_id != request.tenant_key_id {
+        return Err(CommitError::Refused(Reason::IntegrityFailure));
+    }
+    group.append(request.entry).await?;
+    Ok(Outcome::Warm(WarmWarrant {
+        tenant: request.tenant,
+        tenant_key_version: request.tenant_key_version,
+        tenant_key_id: request.tenant_key_id,
+    }))
+}
+
+pub(crate) async fn intend(group: &mut Group<'_>, intent: DepositIntent) -> Result<Outcome, CommitError> {
+    if intent.entry.kind != EntryKind::DepositIntended {
+        return Err(Error::Unfit { kind: intent.entry.kind }.into());
+    }
+    let tenant = served(group, &intent.tenant).await?;
+    let enrolment = credentials::enrolment(group.rows(), &intent.tenant, &intent.enrolment)
+        .await?
+        .ok_or(CommitError::Refused(Reason::NotFound))?;
+    if enrolment.state != EnrolmentState::Open || enrolment.expires_at <= group.at() {
+        return Err(CommitError::Refused(Reason::WrongState));
+    }
+    let credential = credentials::credential(group.rows(), &intent.tenant, &enrolment.credential)
+        .await?
+        .ok_or(CommitError::Refused(Reason::NotFound))?
+        .claimed;
+    if !matches!(
+        credential.state,
+        CredentialState::Enrolling | CredentialState::Active | CredentialState::SecretRejected
+    ) {
+        return Err(CommitError::Refused(Reason::WrongState));
+    }
+    let institution = Some(&credential.institution);
+    if workers::lockdown(group.rows(), &intent.tenant, institution, Some(&credential.id)).await?.is_some() {
+        return Err(CommitError::Refused(Reason::Lockdown));
+    }
+    let version = next_version(group, &credential.id.to_string()).await?;
+    let mut entry = intent.entry;
+    entry.secret_version = Some(version);
+    let at = group.append(entry).await?;
+    sqlx::query("UPDATE enrolments SET intent_entry = ?, version = ? WHERE id = ?")
+        .bind(column(at.index))
+        .bind(i64::from(version))
+        .bind(intent.enrolment.to_string())
+        .execute(group.rows())
+        .await?;
+    Ok(Outcome::Intended(DepositWarrant {
+        tenant: intent.tenant,
+        owner: credential.owner,
+        credential: credential.id,
+        class: intent.class,
+        secret_version: version,
+        enrolment: intent.enrolment,
+        template_version: enrolment.template_version,
+        deposit_key: intent.deposit_key,
+        tenant_key_id: tenant.tenant.tenant_key_id,
+    }))
+}
+
+/// A version no intent was given before: keys and ciphertexts of an intent that failed stay in nobody's way.
+async fn next_version(group: &mut Group<'_>, credential: &str) -> Result<u32, Error> {
+    let row = sqlx::query(
+        "UPDATE credentials SET intended_version = MAX(intended_version, secret_version) + 1 WHERE id = ?
+         RETURNING intended_version",
+    )
+    .bind(credential)
+    .fetch_one(group.rows())
+    .await?;
+    crate::row::Cells::of("credentials", &row).int("intended_version")
+}

@@ -1,0 +1,219 @@
+//! The commit of a decision. A grant is checked again against the rows as they stand under the write lock; what
+//! conflicts is a verdict, recorded as a denial, and never an error.
+
+use cofre_model::entry::{Entry, EntryKind, Epochs, Verdict};
+use cofre_model::reason::Reason;
+use cofre_model::time::{Span, Timestamp};
+use cofre_model::wording::Attendance;
+use cofre_policy::decision::{Denial, GrantTerms};
+use cofre_policy::facts::Repeat;
+
+use crate::commit::group::Group;
+use crate::commit::writer::Outcome;
+use crate::error::{CommitError, Error};
+use crate::records::{consents, deciding, epochs, grants};
+use crate::row::{column, instant};
+
+/// Why a grant is not committed as one, and when trying again makes sense.
+type Refusal = (Reason, Option<Timestamp>);
+
+/// How a grant stands towards what was granted before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// A new session: counted.
+    New,
+    /// A further release in a live session: not counted again.
+    Session,
+    /// An exact repeat of the grant at this index: not counted again.
+    Repeat(u64),
+}
+
+pub(crate) async fn grant(group: &mut Group<'_>, terms: GrantTerms) -> Result<Outcome, CommitError> {
+    let now = epochs::current(group.rows(), Some(&terms.worker), Some(&terms.tenant), Some(&terms.credential)).await?;
+    if now != terms.epochs {
+        return Ok(Outcome::Moved);
+    }
+    match check(group, &terms).await? {
+        Ok(standing) => write(group, terms, standing).await,
+        Err((reason, retry_at)) => {
+            group.append(refused(terms.entry, reason)).await?;
+            Ok(Outcome::Denied(reason, retry_at))
+        }
+    }
+}
+
+pub(crate) async fn deny(group: &mut Group<'_>, denial: Denial) -> Result<Outcome, CommitError> {
+    if moved(group, &denial).await? {
+        return Ok(Outcome::Moved);
+    }
+    group.append(refused(denial.entry, denial.reason)).await?;
+    Ok(Outcome::Denied(denial.reason, denial.retry_at))
+}
+
+/// A denial names what it relied on as far as that was known; what its entry does not name is not compared.
+async fn moved(group: &mut Group<'_>, denial: &Denial) -> Result<bool, Error> {
+    let entry = &denial.entry;
+    let worker = entry.caller.as_ref().map(|caller| caller.identity.as_str());
+    let now = epochs::current(group.rows(), worker, entry.tenant.as_ref(), entry.credential.as_ref()).await?;
+    let then = denial.epochs;
+    let named = |named: bool, value: u64| if named { value } else { 0 };
+    let login = entry.tenant.is_some() && entry.credential.is_some();
+    let relied_on = Epochs {
+        cell: then.cell,
+        policy: then.policy,
+        tenant: named(entry.tenant.is_some(), then.tenant),
+        institution: named(login, then.institution),
+        worker: named(worker.is_some(), then.worker),
+        credential: named(login, then.credential),
+    };
+    Ok(now != relied_on)
+}
+
+/// The same entry, saying no.
+fn refused(entry: Entry, reason: Reason) -> Entry {
+    Entry {
+        kind: EntryKind::Denied,
+        verdict: Some(Verdict::Denied),
+        reason: Some(reason),
+        lease_until: None,
+        follows: None,
+        ..entry
+    }
+}
+
+async fn check(group: &mut Group<'_>, terms: &GrantTerms) -> Result<Result<Standing, Refusal>, Error> {
+    let at = group.at();
+    if !group.clock_trusted() {
+        return Ok(Err((Reason::ClockUntrusted, None)));
+    }
+    if at >= terms.not_after {
+        return Ok(Err((lapsed(group, terms).await?, None)));
+    }
+    let past = grants::past(group.rows(), &terms.worker, &terms.request).await?;
+    let repeat = past.map_or(Repeat::New, |past| past.repeat(&terms.request_digest, &terms.seal_key_digest));
+    if repeat == Repeat::Other {
+        return Ok(Err((Reason::Replay, None)));
+    }
+    let lease = grants::lease(group.rows(), &terms.credential, at).await?;
+    if let Some(lease) = &lease
+        && (lease.job != terms.job || lease.worker != terms.worker || lease.seal_key_digest != terms.seal_key_digest)
+    {
+        return Ok(Err((Reason::LeaseHeld, Some(lease.until))));
+    }
+    if let Some((token, _)) = &terms.attendance_token
+        && deciding::token_used(group.rows(), token, &terms.worker, &terms.request).await?
+    {
+        return Ok(Err((Reason::AttendanceInvalid, None)));
+    }
+    match (repeat, lease) {
+        (Repeat::Same { first }, _) => Ok(Ok(Standing::Repeat(first))),
+        (_, Some(_)) => Ok(Ok(Standing::Session)),
+        (_, None) => Ok(within_frequency(group, terms).await?.map_or(Ok(Standing::New), Err)),
+    }
+}
+
+/// Which bound has passed: the consent's, the attendance statement's, or else the job's.
+async fn lapsed(group: &mut Group<'_>, terms: &GrantTerms) -> Result<Reason, Error> {
+    let at = group.at();
+    let consent = consents::deciding(group.rows(), &terms.tenant, &terms.credential, at).await?;
+    Ok(match consent.claimed() {
+        Some(consent) if consent.valid_until <= at => Reason::ConsentExpired,
+        _ if terms.attendance == Attendance::Attended => Reason::AttendanceInvalid,
+        _ => Reason::JobInvalid,
+    })
+}
+
+/// Unattended sessions of the rolling 24 hours, this one included (RTS 2018/389, Article 36(5)(b)).
+async fn within_frequency(group: &mut Group<'_>, terms: &GrantTerms) -> Result<Option<Refusal>, Error> {
+    if terms.attendance == Attendance::Attended {
+        return Ok(None);
+    }
+    let at = group.at();
+    let counts = grants::counts(group.rows(), &terms.credential, at).await?;
+    if counts.unattended_last_day < u32::from(terms.unattended_per_day) {
+        return Ok(None);
+    }
+    let retry_at = counts.unattended_first_at.map(|first| first.plus(Span::days(1)));
+    Ok(Some((Reason::FrequencyExceeded, retry_at)))
+}
+
+async fn write(group: &mut Group<'_>, terms: GrantTerms, standing: Standing) -> Result<Outcome, CommitError> {
+    let (kind, follows) = match standing {
+        Standing::Repeat(first) => (EntryKind::Redelivered, Some(first)),
+        Standing::New | Standing::Session => (EntryKind::Granted, None),
+    };
+    let entry = Entry {
+        kind,
+        follows,
+        verdict: Some(Verdict::Granted),
+        reason: None,
+        lease_until: Some(terms.lease_until),
+        ..terms.entry.clone()
+    };
+    let at = group.append(entry).await?;
+    if !matches!(standing, Standing::Repeat(_)) {
+        remember(group, &terms, standing == Standing::New, at.index, at.time).await?;
+    }
+    hold(group, &terms).await?;
+    use_token(group, &terms, at.time).await?;
+    Ok(Outcome::Granted(terms.warrant))
+}
+
+async fn remember(
+    group: &mut Group<'_>,
+    terms: &GrantTerms,
+    counted: bool,
+    index: u64,
+    at: Timestamp,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO releases (tenant_id, worker_id, request_id, credential_id, owner_id, job_id, digest, seal_key_digest,
+           secret_version, attendance, counted, at, entry_index) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(terms.tenant.to_string())
+    .bind(&terms.worker)
+    .bind(terms.request.to_string())
+    .bind(terms.credential.to_string())
+    .bind(terms.warrant.owner.to_string())
+    .bind(terms.job.to_string())
+    .bind(terms.request_digest.to_vec())
+    .bind(terms.seal_key_digest.to_vec())
+    .bind(i64::from(terms.warrant.secret_version))
+    .bind(terms.attendance.as_str())
+    .bind(i64::from(counted))
+    .bind(instant(at))
+    .bind(column(index))
+    .execute(group.rows())
+    .await?;
+    Ok(())
+}
+
+/// A lease that is over is replaced, a live one of the same session only ever extended.
+async fn hold(group: &mut Group<'_>, terms: &GrantTerms) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO leases VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (credential_id) DO UPDATE SET job_id = ?2, worker_id = ?3,
+           until = CASE WHEN job_id = ?2 AND worker_id = ?3 AND seal_key_digest = ?4 THEN MAX(until, ?5) ELSE ?5 END,
+           seal_key_digest = ?4",
+    )
+    .bind(terms.credential.to_string())
+    .bind(terms.job.to_string())
+    .bind(&terms.worker)
+    .bind(terms.seal_key_digest.to_vec())
+    .bind(instant(terms.lease_until))
+    .execute(group.rows())
+    .await?;
+    Ok(())
+}
+
+async fn use_token(group: &mut Group<'_>, terms: &GrantTerms, at: Timestamp) -> Result<(), Error> {
+    let Some((token, until)) = &terms.attendance_token else { return Ok(()) };
+    sqlx::query("INSERT INTO tokens_used VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+        .bind(token.to_string())
+        .bind(&terms.worker)
+        .bind(terms.request.to_string())
+        .bind(instant(*until))
+        .execute(group.rows())
+        .await?;
+    sqlx::query("DELETE FROM tokens_used WHERE until < ?").bind(instant(at)).execute(group.rows()).await?;
+    Ok(())
+}

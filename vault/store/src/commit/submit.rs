@@ -1,0 +1,171 @@
+//! The queue before the writer. Narrowing actions have their own, which is always emptied first. Whoever asks waits
+//! two seconds at most; a request whose asker has gone is not carried out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofre_model::entry::Entry;
+use cofre_model::permit::{Deposit, EntryRef, Permit, SendBy, Warm};
+use cofre_model::time::Clock;
+use cofre_policy::decision::Decision;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::commit::Committed;
+use crate::commit::operation::{DepositIntent, Operation, WarmRequest};
+use crate::error::{CommitError, Error};
+use crate::records::Records;
+use crate::records::ledger::{Checkpoint, Tile};
+
+/// How long an asker waits.
+const PATIENCE: Duration = Duration::from_millis(1_900);
+/// Requests that may wait in each queue.
+const WAITING: usize = 1_024;
+
+/// What the writer is asked.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Decide(Box<Decision>),
+    Warm(WarmRequest),
+    Intend(DepositIntent),
+    Apply(Entry, Operation),
+    Integrate(Vec<Tile>, Checkpoint),
+    Stop,
+}
+
+/// What the writer answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Decided(Committed),
+    Warm(Permit<Warm>),
+    Deposit(Permit<Deposit>),
+    Written(EntryRef),
+    Done,
+}
+
+/// A request with the way back.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) work: Work,
+    pub(crate) send_by: SendBy,
+    pub(crate) answer: oneshot::Sender<Result<Answer, CommitError>>,
+}
+
+/// The asking ends of the queues.
+#[derive(Debug)]
+pub(crate) struct Submissions {
+    narrowing: mpsc::Sender<Request>,
+    others: mpsc::Sender<Request>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The writer's ends.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    narrowing: mpsc::Receiver<Request>,
+    others: mpsc::Receiver<Request>,
+}
+
+impl Queues {
+    /// The next request, narrowing ones first; nothing once nobody can ask any more.
+    pub(crate) async fn next(&mut self) -> Option<Request> {
+        tokio::select! {
+            biased;
+            Some(request) = self.narrowing.recv() => Some(request),
+            Some(request) = self.others.recv() => Some(request),
+            else => None,
+        }
+    }
+}
+
+impl Submissions {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> (Self, Queues) {
+        let (narrowing, narrowing_end) = mpsc::channel(WAITING);
+        let (others, others_end) = mpsc::channel(WAITING);
+        (Self { narrowing, others, clock }, Queues { narrowing: narrowing_end, others: others_end })
+    }
+
+    async fn submit(&self, work: Work) -> Result<Answer, CommitError> {
+        let queue = match &work {
+            Work::Apply(_, operation) if operation.narrows() => &self.narrowing,
+            _ => &self.others,
+        };
+        // Counted from here, so that time spent waiting is time spent.
+        let send_by = SendBy::from_submission(self.clock.monotonic());
+        let (answer, reply) = oneshot::channel();
+        let round_trip = async {
+            queue.send(Request { work, send_by, answer }).await.map_err(|_| Error::Unanswered)?;
+            reply.await.map_err(|_| Error::Unanswered)?
+        };
+        tokio::time::timeout(PATIENCE, round_trip).await.map_err(|_| Error::Unanswered)?
+    }
+
+    /// Ends the writer after what is queued before this.
+    pub(crate) async fn stop(&self) {
+        if let Err(cause) = self.submit(Work::Stop).await {
+            tracing::warn!(%cause, "the writer did not end in time");
+        }
+    }
+}
+
+impl Records {
+    /// Commits a decision, be it a grant or a denial. A grant is checked again against the rows as they stand; what
+    /// no longer holds becomes a recorded denial.
+    ///
+    /// # Errors
+    /// The store's: nothing was granted.
+    pub async fn commit(&self, decision: Decision) -> Result<Committed, Error> {
+        match self.submissions().submit(Work::Decide(Box::new(decision))).await {
+            Ok(Answer::Decided(committed)) => Ok(committed),
+            Ok(_) | Err(CommitError::Refused(_)) => Err(Error::Unanswered),
+            Err(CommitError::Store(cause)) => Err(cause),
+        }
+    }
+
+    /// Records that a custodian is about to be asked for a tenant key, and permits it.
+    ///
+    /// # Errors
+    /// Refused as NOT_FOUND, LOCKDOWN, INTEGRITY_FAILURE (another key id or version than recorded) or
+    /// CLOCK_UNTRUSTED; else the store's.
+    pub async fn warm(&self, request: WarmRequest) -> Result<Permit<Warm>, CommitError> {
+        match self.submissions().submit(Work::Warm(request)).await? {
+            Answer::Warm(permit) => Ok(permit),
+            _ => Err(Error::Unanswered.into()),
+        }
+    }
+
+    /// Records that a deposit is about to be sealed, and permits it. Each intent has a version of its own, so a
+    /// malformed deposit may be tried again while its enrolment is open.
+    ///
+    /// # Errors
+    /// Refused as NOT_FOUND, WRONG_STATE, LOCKDOWN or CLOCK_UNTRUSTED; else the store's.
+    pub async fn intend_deposit(&self, intent: DepositIntent) -> Result<Permit<Deposit>, CommitError> {
+        match self.submissions().submit(Work::Intend(intent)).await? {
+            Answer::Deposit(permit) => Ok(permit),
+            _ => Err(Error::Unanswered.into()),
+        }
+    }
+
+    /// Carries out an operation and records it with `entry`, in one transaction. Index and time are put on by the
+    /// commit, as is the node; `follows` too, where the operation knows what it follows up and the entry does not.
+    ///
+    /// # Errors
+    /// Refused as NOT_FOUND, WRONG_STATE or DUPLICATE_LOGIN where the rows do not allow it; [`Error::Unfit`] where
+    /// the entry is of another kind; else the store's.
+    pub async fn apply(&self, entry: Entry, operation: Operation) -> Result<EntryRef, CommitError> {
+        if !operation.fits(entry.kind) {
+            return Err(Error::Unfit { kind: entry.kind }.into());
+        }
+        match self.submissions().submit(Work::Apply(entry, operation)).await? {
+            Answer::Written(at) => Ok(at),
+            _ => Err(Error::Unanswered.into()),
+        }
+    }
+
+    /// Keeps what the integrator made: tiles and the checkpoint over them. Tiles only ever grow.
+    ///
+    /// # Errors
+    /// Refused as WRONG_STATE where the checkpoint covers more than the ledger holds; else the store's.
+    pub async fn integrate(&self, tiles: Vec<Tile>, checkpoint: Checkpoint) -> Result<(), CommitError> {
+        self.submissions().submit(Work::Integrate(tiles, checkpoint)).await.map(|_| ())
+    }
+}

@@ -1,0 +1,110 @@
+//! What can go wrong with a store. A refusal by the rules is not an error of the store: [`CommitError`] keeps the
+//! two apart.
+
+use std::path::PathBuf;
+
+use cofre_model::entry::EntryKind;
+use cofre_model::reason::Reason;
+
+/// A store could not do what it was asked. Nothing was granted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database refused, is full, hangs or is gone. Trying again may help.
+    #[error("store unavailable: {0}")]
+    Unavailable(#[from] sqlx::Error),
+    /// The commit was not answered in time, or the writer has ended.
+    #[error("store unavailable: the commit was not answered in time")]
+    Unanswered,
+    /// A row holds what no operation writes: somebody edited the database, or it is damaged.
+    #[error("table {table}, column {column}: the stored value is not one this program writes; restore from a backup")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// Another process holds the store.
+    #[error("store {} is held by another cofred: stop it first, one process per store", path.display())]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The store was made in the other mode.
+    #[error(
+        "store was made in mode {found} and this process runs in mode {asked}: name another store or change `mode`"
+    )]
+    Mode {
+        /// What the store says.
+        found: String,
+        /// What was asked.
+        asked: &'static str,
+    },
+    /// The three files do not belong together.
+    #[error("the {file} file belongs to another set of stores: check the paths under `stores`")]
+    Apart {
+        /// The file that differs.
+        file: &'static str,
+    },
+    /// A file or folder cannot be used.
+    #[error("store file {}: {cause}", path.display())]
+    Path {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The tables could not be brought to this program's version.
+    #[error("store migration: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// An immutable row is there already.
+    #[error("this version is stored already and never changes")]
+    Exists,
+    /// The owner's keys, or this key, were destroyed; nothing of theirs is stored again.
+    #[error("the keys of this owner were destroyed: nothing of theirs is stored again")]
+    Destroyed,
+    /// The entry's kind or content does not fit the operation it came with.
+    #[error("an entry of kind {kind} does not fit this operation")]
+    Unfit {
+        /// The kind.
+        kind: EntryKind,
+    },
+    /// The entry cannot be encoded.
+    #[error("ledger entry: {0}")]
+    Entry(String),
+}
+
+impl Error {
+    pub(crate) const fn corrupt(table: &'static str, column: &'static str) -> Self {
+        Self::Corrupt { table, column }
+    }
+}
+
+/// Why an operation was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The rows as they stand do not allow it. Nothing was written.
+    #[error("refused: {0}")]
+    Refused(Reason),
+    /// The store failed. Nothing was written, or it is not known to be.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl From<sqlx::Error> for CommitError {
+    fn from(cause: sqlx::Error) -> Self {
+        Self::Store(cause.into())
+    }
+}
+
+impl CommitError {
+    /// The reason to answer and to record.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Refused(reason) => *reason,
+            Self::Store(Error::Unavailable(_) | Error::Unanswered) => Reason::AuditUnavailable,
+            Self::Store(Error::Corrupt { .. }) => Reason::IntegrityFailure,
+            Self::Store(_) => Reason::Internal,
+        }
+    }
+}

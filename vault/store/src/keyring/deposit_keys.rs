@@ -1,0 +1,144 @@
+//! Deposit key pairs: the public half is served, the private half rests wrapped under the tenant's key and is
+//! destroyed after its time.
+
+use cofre_model::id::{DepositKeyId, TenantId};
+use cofre_model::sealed::WrappedKey;
+use cofre_model::time::Timestamp;
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::Error;
+use crate::keyring::Keyring;
+use crate::open::Engine;
+use crate::row::{Cells, column, instant};
+
+/// A deposit key pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDepositKey {
+    /// Its id.
+    pub id: DepositKeyId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The HPKE suite's KEM id (RFC 9180, section 7.1).
+    pub suite: u16,
+    /// The public half.
+    pub public: Vec<u8>,
+    /// The wrapped private half.
+    pub wrapped_private: WrappedKey,
+    /// Deposits are sealed to it from this instant on.
+    pub not_before: Timestamp,
+    /// Deposits are sealed to it before this instant.
+    pub not_after: Timestamp,
+    /// The deployment's signature over the public half and its validity.
+    pub signature: Vec<u8>,
+}
+
+fn record(row: &SqliteRow) -> Result<StoredDepositKey, Error> {
+    let cells = Cells::of("deposit_keys", row);
+    Ok(StoredDepositKey {
+        id: cells.id("id")?,
+        tenant: cells.id("tenant_id")?,
+        suite: cells.int("suite")?,
+        public: cells.blob("public")?.to_vec(),
+        wrapped_private: WrappedKey::from_bytes(cells.blob("wrapped_private")?.to_vec()),
+        not_before: cells.time("not_before")?,
+        not_after: cells.time("not_after")?,
+        signature: cells.blob("signature")?.to_vec(),
+    })
+}
+
+impl Keyring {
+    /// Stores a deposit key pair.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where the id is taken, [`Error::Destroyed`] where this pair was destroyed.
+    pub async fn put_deposit_key(&self, key: &StoredDepositKey) -> Result<(), Error> {
+        let Engine::Sqlite(database) = self.engine();
+        let mut transaction = database.begin().await?;
+        let gone = sqlx::query("SELECT 1 FROM destroyed WHERE kind = 'deposit-key' AND id = ?")
+            .bind(key.id.to_string())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if gone.is_some() {
+            return Err(Error::Destroyed);
+        }
+        let stored = sqlx::query("INSERT INTO deposit_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(key.id.to_string())
+            .bind(key.tenant.to_string())
+            .bind(i64::from(key.suite))
+            .bind(&key.public)
+            .bind(key.wrapped_private.as_bytes())
+            .bind(instant(key.not_before))
+            .bind(instant(key.not_after))
+            .bind(&key.signature)
+            .execute(&mut *transaction)
+            .await?;
+        if stored.rows_affected() == 0 {
+            return Err(Error::Exists);
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// The pair of this id, whatever its validity.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn deposit_key(&self, id: &DepositKeyId) -> Result<Option<StoredDepositKey>, Error> {
+        let Engine::Sqlite(database) = self.engine();
+        let row = sqlx::query("SELECT * FROM deposit_keys WHERE id = ?")
+            .bind(id.to_string())
+            .fetch_optional(&database.read)
+            .await?;
+        row.as_ref().map(record).transpose()
+    }
+
+    /// The tenant's pair in force at `now`; the newest, where several are.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn deposit_key_at(&self, tenant: &TenantId, now: Timestamp) -> Result<Option<StoredDepositKey>, Error> {
+        let Engine::Sqlite(database) = self.engine();
+        let row = sqlx::query(
+            "SELECT * FROM deposit_keys WHERE tenant_id = ?1 AND not_before <= ?2 AND ?2 < not_after
+             ORDER BY not_before DESC, id DESC LIMIT 1",
+        )
+        .bind(tenant.to_string())
+        .bind(instant(now))
+        .fetch_optional(&database.read)
+        .await?;
+        row.as_ref().map(record).transpose()
+    }
+
+    /// Destroys every pair whose validity ended before `ended_before`, leaving a tombstone for each; gives their
+    /// number.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn destroy_deposit_keys(
+        &self,
+        ended_before: Timestamp,
+        now: Timestamp,
+        entry_index: u64,
+    ) -> Result<u64, Error> {
+        let Engine::Sqlite(database) = self.engine();
+        let mut transaction = database.begin().await?;
+        sqlx::query(
+            "INSERT INTO destroyed SELECT 'deposit-key', id, ?, ? FROM deposit_keys WHERE not_after < ?
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(instant(now))
+        .bind(column(entry_index))
+        .bind(instant(ended_before))
+        .execute(&mut *transaction)
+        .await?;
+        let gone = sqlx::query("DELETE FROM deposit_keys WHERE not_after < ?")
+            .bind(instant(ended_before))
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        transaction.commit().await?;
+        if gone > 0 {
+            database.forget_deleted().await?;
+        }
+        Ok(gone)
+    }
+}

@@ -1,0 +1,162 @@
+//! Credentials and the enrolment sessions that fill them.
+
+use cofre_model::credential::Credential;
+use cofre_model::id::{CredentialId, EnrolmentId, SubjectId, TenantId};
+use cofre_model::time::Timestamp;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::Error;
+use crate::records::Records;
+use crate::records::subjects::column_words;
+use crate::row::Cells;
+use crate::unverified::Unverified;
+
+column_words! {
+    /// Where an enrolment session stands.
+    EnrolmentState {
+        /// A login may be deposited until it expires.
+        Open = "OPEN",
+        /// A login was deposited.
+        Completed = "COMPLETED",
+        /// Cancelled, lapsed or replaced by a newer one.
+        Ended = "ENDED",
+    }
+}
+
+/// A credential as records hold it.
+#[derive(Debug, Clone)]
+pub struct CredentialRecord {
+    /// What the row claims: good for showing or ending it, never for granting.
+    pub claimed: Credential,
+    /// The row, to be verified before anything is granted on it.
+    pub row: Unverified<Credential>,
+    /// Its epoch.
+    pub epoch: u64,
+}
+
+/// An enrolment session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolment {
+    /// Its id.
+    pub id: EnrolmentId,
+    /// The tenant that opened it.
+    pub tenant: TenantId,
+    /// The login it fills.
+    pub credential: CredentialId,
+    /// The template the deposit must follow.
+    pub template_version: u32,
+    /// It takes a deposit before this instant.
+    pub expires_at: Timestamp,
+    /// Where it stands.
+    pub state: EnrolmentState,
+    /// Ledger index of the newest intent to deposit.
+    pub intent: Option<u64>,
+    /// The secret version of that intent; 0 where there was none.
+    pub version: u32,
+}
+
+fn record(row: &SqliteRow) -> Result<CredentialRecord, Error> {
+    let unverified = Unverified::of(row)?;
+    let claimed = unverified.claimed().ok_or(Error::corrupt("credentials", "state"))?;
+    Ok(CredentialRecord { claimed, row: unverified, epoch: Cells::of("credentials", row).int("epoch")? })
+}
+
+/// The row as it stands, if it belongs to this tenant.
+pub(crate) async fn row(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: &CredentialId,
+) -> Result<Option<SqliteRow>, Error> {
+    Ok(sqlx::query("SELECT * FROM credentials WHERE id = ? AND tenant_id = ?")
+        .bind(id.to_string())
+        .bind(tenant.to_string())
+        .fetch_optional(connection)
+        .await?)
+}
+
+pub(crate) async fn credential(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: &CredentialId,
+) -> Result<Option<CredentialRecord>, Error> {
+    row(connection, tenant, id).await?.as_ref().map(record).transpose()
+}
+
+pub(crate) async fn of_owner(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    owner: &SubjectId,
+) -> Result<Vec<CredentialRecord>, Error> {
+    let rows = sqlx::query("SELECT * FROM credentials WHERE owner_id = ? AND tenant_id = ? ORDER BY id")
+        .bind(owner.to_string())
+        .bind(tenant.to_string())
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(record).collect()
+}
+
+pub(crate) async fn enrolment(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: &EnrolmentId,
+) -> Result<Option<Enrolment>, Error> {
+    let row = sqlx::query("SELECT * FROM enrolments WHERE id = ? AND tenant_id = ?")
+        .bind(id.to_string())
+        .bind(tenant.to_string())
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref()
+        .map(|row| {
+            let cells = Cells::of("enrolments", row);
+            Ok(Enrolment {
+                id: cells.id("id")?,
+                tenant: cells.id("tenant_id")?,
+                credential: cells.id("credential_id")?,
+                template_version: cells.int("template_version")?,
+                expires_at: cells.time("expires_at")?,
+                state: cells.word("state", EnrolmentState::from_text)?,
+                intent: cells.optional("intent_entry", Cells::int)?,
+                version: cells.int("version")?,
+            })
+        })
+        .transpose()
+}
+
+impl Records {
+    /// A credential of this tenant.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn credential(&self, tenant: &TenantId, id: &CredentialId) -> Result<Option<CredentialRecord>, Error> {
+        credential(&mut *self.reader().await?, tenant, id).await
+    }
+
+    /// Every credential a subject of this tenant holds.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn credentials_of(&self, tenant: &TenantId, owner: &SubjectId) -> Result<Vec<CredentialRecord>, Error> {
+        of_owner(&mut *self.reader().await?, tenant, owner).await
+    }
+
+    /// An enrolment session of this tenant.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn enrolment(&self, tenant: &TenantId, id: &EnrolmentId) -> Result<Option<Enrolment>, Error> {
+        enrolment(&mut *self.reader().await?, tenant, id).await
+    }
+
+    /// The tenant of a credential, for callers bound to no tenant.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tenant_of_credential(&self, id: &CredentialId) -> Result<Option<TenantId>, Error> {
+        let row = sqlx::query("SELECT tenant_id FROM credentials WHERE id = ?")
+            .bind(id.to_string())
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+        row.as_ref().map(|row| Cells::of("credentials", row).id("tenant_id")).transpose()
+    }
+}

@@ -1,0 +1,172 @@
+//! The ledger's rows: entries, head, hash tiles, checkpoints. Bytes and hashes are the ledger crate's; this room
+//! keeps them.
+
+use cofre_model::time::Timestamp;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::Error;
+use crate::records::Records;
+use crate::row::{Cells, column};
+
+/// The most entries one read gives.
+const ENTRIES: u64 = 1_000;
+/// The most leaf hashes one read gives.
+const HASHES: u64 = 100_000;
+
+/// Where the ledger ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Entries so far; the next one gets this index.
+    pub size: u64,
+    /// The time of the newest entry; 1970 while there is none.
+    pub last_time: Timestamp,
+}
+
+/// An entry as it rests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerRow {
+    /// Its index.
+    pub index: u64,
+    /// The leaf, exactly as hashed.
+    pub bytes: Vec<u8>,
+    /// RFC 6962 leaf hash of those bytes.
+    pub leaf_hash: [u8; 32],
+    /// The incarnation of the node that committed it.
+    pub incarnation: [u8; 16],
+    /// The group it was committed in.
+    pub group_id: Vec<u8>,
+}
+
+/// A tile of hashes (C2SP tlog-tiles). A partial tile of width w is the first 32·w bytes of the stored one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tile {
+    /// Its level, from 0.
+    pub level: u8,
+    /// Its place in the level.
+    pub n: u64,
+    /// Hashes in it, 1 to 256.
+    pub width: u16,
+    /// The hashes, 32 bytes each.
+    pub hashes: Vec<u8>,
+}
+
+/// A signed checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Entries under it.
+    pub size: u64,
+    /// The signed note.
+    pub note: String,
+}
+
+pub(crate) async fn head(connection: &mut SqliteConnection) -> Result<Head, Error> {
+    let row = sqlx::query("SELECT size, last_time FROM ledger_head").fetch_one(connection).await?;
+    let cells = Cells::of("ledger_head", &row);
+    Ok(Head { size: cells.int("size")?, last_time: cells.time("last_time")? })
+}
+
+fn record(row: &SqliteRow) -> Result<LedgerRow, Error> {
+    let cells = Cells::of("ledger_entries", row);
+    Ok(LedgerRow {
+        index: cells.int("index")?,
+        bytes: cells.blob("bytes")?.to_vec(),
+        leaf_hash: cells.bytes("leaf_hash")?,
+        incarnation: cells.bytes("incarnation")?,
+        group_id: cells.blob("group_id")?.to_vec(),
+    })
+}
+
+fn checkpoint(row: &SqliteRow) -> Result<Checkpoint, Error> {
+    let cells = Cells::of("ledger_checkpoints", row);
+    Ok(Checkpoint { size: cells.int("size")?, note: cells.string("note")? })
+}
+
+impl Records {
+    /// Where the ledger ends.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn head(&self) -> Result<Head, Error> {
+        head(&mut *self.reader().await?).await
+    }
+
+    /// The entry at `index`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn entry(&self, index: u64) -> Result<Option<LedgerRow>, Error> {
+        Ok(self.entries(index, index.saturating_add(1)).await?.pop())
+    }
+
+    /// Entries from `from` on, before `until`, at most 1,000 of them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn entries(&self, from: u64, until: u64) -> Result<Vec<LedgerRow>, Error> {
+        let until = until.min(from.saturating_add(ENTRIES));
+        let rows = sqlx::query(r#"SELECT * FROM ledger_entries WHERE "index" >= ? AND "index" < ? ORDER BY "index""#)
+            .bind(column(from))
+            .bind(column(until))
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        rows.iter().map(record).collect()
+    }
+
+    /// Leaf hashes from `from` on, before `until`, at most 100,000 of them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn leaf_hashes(&self, from: u64, until: u64) -> Result<Vec<[u8; 32]>, Error> {
+        let until = until.min(from.saturating_add(HASHES));
+        let rows =
+            sqlx::query(r#"SELECT leaf_hash FROM ledger_entries WHERE "index" >= ? AND "index" < ? ORDER BY "index""#)
+                .bind(column(from))
+                .bind(column(until))
+                .fetch_all(&mut *self.reader().await?)
+                .await?;
+        rows.iter().map(|row| Cells::of("ledger_entries", row).bytes("leaf_hash")).collect()
+    }
+
+    /// One tile, as wide as it is by now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tile(&self, level: u8, n: u64) -> Result<Option<Tile>, Error> {
+        let row = sqlx::query("SELECT * FROM ledger_tiles WHERE level = ? AND n = ?")
+            .bind(i64::from(level))
+            .bind(column(n))
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+        row.as_ref()
+            .map(|row| {
+                let cells = Cells::of("ledger_tiles", row);
+                let hashes = cells.blob("hashes")?.to_vec();
+                Ok(Tile { level: cells.int("level")?, n: cells.int("n")?, width: cells.int("width")?, hashes })
+            })
+            .transpose()
+    }
+
+    /// The newest checkpoint.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        let row = sqlx::query("SELECT * FROM ledger_checkpoints ORDER BY size DESC LIMIT 1")
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+        row.as_ref().map(checkpoint).transpose()
+    }
+
+    /// The oldest checkpoint with at least `size` entries under it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn checkpoint_at_least(&self, size: u64) -> Result<Option<Checkpoint>, Error> {
+        let row = sqlx::query("SELECT * FROM ledger_checkpoints WHERE size >= ? ORDER BY size LIMIT 1")
+            .bind(column(size))
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
+        row.as_ref().map(checkpoint).transpose()
+    }
+}

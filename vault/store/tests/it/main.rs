@@ -1,0 +1,17 @@
+//! The stores on real SQLite files in throw-away folders, through their public interface alone.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "what a test's own scaffolding takes for granted may fail the test"
+)]
+
+mod ends;
+mod files;
+mod ledger;
+mod model;
+mod operations;
+mod races;
+mod releases;
+mod side_stores;
+mod world;

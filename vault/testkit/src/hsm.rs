@@ -1,0 +1,157 @@
+//! Throw-away tokens for tests: where the two PKCS#11 modules are, and a folder with the environment each one needs.
+//!
+//! A module reads its environment when it is initialised, once per process; a test that needs a fresh token runs in
+//! a process of its own, started with [`TokenFolder::environment`].
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+
+/// What to type where SoftHSM2 is missing.
+pub const INSTALL_SOFTHSM: &str = "apt-get install --yes softhsm2";
+
+/// Environment variable that names the token folder of hsm-sim.
+const SIM_FOLDER: &str = "COFRE_HSM_SIM_DIR";
+/// Environment variable that names the configuration file of SoftHSM2.
+const SOFTHSM_CONF: &str = "SOFTHSM2_CONF";
+
+/// Where distributions put SoftHSM2.
+const SOFTHSM_PLACES: &[&str] = &[
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib64/pkcs11/libsofthsm2.so",
+    "/usr/local/lib/softhsm/libsofthsm2.so",
+];
+
+/// The hsm-sim module, built once per process into the target folder of the running test.
+///
+/// # Errors
+/// When the build fails, with what cargo printed.
+pub fn hsm_sim() -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = &*built {
+        return Ok(path.clone());
+    }
+    let path = build_sim()?;
+    *built = Some(path.clone());
+    Ok(path)
+}
+
+fn build_sim() -> Result<PathBuf> {
+    // …/<target>/<profile>/deps/<test>
+    let this = std::env::current_exe().context("where this test runs")?;
+    let profile = this
+        .ancestors()
+        .find(|folder| folder.file_name().is_some_and(|name| name == "deps"))
+        .and_then(Path::parent)
+        .or_else(|| this.parent())
+        .with_context(|| format!("{} lies in no target folder", this.display()))?;
+    let target = profile.parent().with_context(|| format!("{} lies in no target folder", profile.display()))?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--package", "cofre-hsm-sim", "--target-dir"]).arg(target);
+    if profile.file_name().is_some_and(|name| name == "release") {
+        build.arg("--release");
+    }
+    let done = build.current_dir(env!("CARGO_MANIFEST_DIR")).output().context("cargo build of hsm-sim")?;
+    if !done.status.success() {
+        bail!("hsm-sim does not build:\n{}", String::from_utf8_lossy(&done.stderr));
+    }
+    let module = profile.join(format!("{}cofre_hsm_sim{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX));
+    if module.is_file() { Ok(module) } else { bail!("cargo built no {}", module.display()) }
+}
+
+/// The SoftHSM2 module, if it is installed.
+#[must_use]
+pub fn softhsm() -> Option<PathBuf> {
+    SOFTHSM_PLACES.iter().map(PathBuf::from).find(|place| place.is_file())
+}
+
+/// A module to test against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Module {
+    /// Our own, with a fault plan.
+    HsmSim,
+    /// SoftHSM2, an independent one.
+    SoftHsm,
+}
+
+/// A folder that holds the token of one module, gone when dropped.
+#[derive(Debug)]
+pub struct TokenFolder {
+    module: PathBuf,
+    folder: tempfile::TempDir,
+    kind: Module,
+}
+
+impl TokenFolder {
+    /// An empty folder for this module: no token is in it yet.
+    ///
+    /// # Errors
+    /// When the module is missing, with what to type.
+    pub fn empty(kind: Module) -> Result<Self> {
+        let module = match kind {
+            Module::HsmSim => hsm_sim()?,
+            Module::SoftHsm => softhsm().with_context(|| format!("SoftHSM2 is missing: {INSTALL_SOFTHSM}"))?,
+        };
+        let made = Self { module, folder: tempfile::tempdir()?, kind };
+        std::fs::create_dir(made.tokens())?;
+        if kind == Module::SoftHsm {
+            let text = format!(
+                "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+                made.tokens().display()
+            );
+            std::fs::write(made.folder.path().join("softhsm2.conf"), text)?;
+        }
+        Ok(made)
+    }
+
+    /// Another folder with a copy of the tokens in this one.
+    ///
+    /// # Errors
+    /// When the copy fails.
+    pub fn copy(&self) -> Result<Self> {
+        let made = Self::empty(self.kind)?;
+        copy_all(&self.tokens(), &made.tokens())?;
+        Ok(made)
+    }
+
+    /// Path of the module.
+    #[must_use]
+    pub fn module(&self) -> &Path {
+        &self.module
+    }
+
+    /// Where the token's files lie; for hsm-sim also its fault plan.
+    #[must_use]
+    pub fn tokens(&self) -> PathBuf {
+        self.folder.path().join("tokens")
+    }
+
+    /// What the process that loads the module must have in its environment.
+    #[must_use]
+    pub fn environment(&self) -> (&'static str, PathBuf) {
+        match self.kind {
+            Module::HsmSim => (SIM_FOLDER, self.tokens()),
+            Module::SoftHsm => (SOFTHSM_CONF, self.folder.path().join("softhsm2.conf")),
+        }
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            std::fs::create_dir_all(&target)?;
+            copy_all(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
