@@ -1,1 +1,77 @@
 //! Keys held by an HSM: wrap, unwrap and sign through PKCS#11, custody sets and warm tenant keys.
+//!
+//! ```text
+//! use case ── ReleaseKeys │ DepositKeys │ WrapKey │ RowKeys     narrow handles; the dangerous calls eat a permit
+//!                 └───────────── TenantKeys ─────────────┘      warm cache, single flight, one Warm entry per ask
+//!                          Wrapping │ Unwrapping                custody sets: any_of, all_of
+//!                              Custodian                        the seam: one trait, a driver per kind of hardware
+//!                               pkcs11                          owner threads, messages, one login per token
+//! ```
+//! This room opens no key without a committed entry, keeps no key longer than its tenant allows, never deletes key
+//! material, never tries a refused PIN again, and hands nothing out in the clear because a custodian failed.
+//!
+//! Opening takes a permit, and takes it away:
+//! ```
+//! # use cofre_custody::{Error, ReleaseKeys, WrappedKeys};
+//! # use cofre_envelope::Dek;
+//! # use cofre_model::permit::{Permit, Release};
+//! async fn once(keys: &ReleaseKeys, permit: Permit<Release>, rows: WrappedKeys) -> Result<Dek, Error> {
+//!     keys.open_keys(permit, rows).await
+//! }
+//! ```
+//! It cannot be used twice:
+//! ```compile_fail,E0382
+//! # use cofre_custody::{Error, ReleaseKeys, WrappedKeys};
+//! # use cofre_envelope::Dek;
+//! # use cofre_model::permit::{Permit, Release};
+//! async fn twice(keys: &ReleaseKeys, permit: Permit<Release>, rows: WrappedKeys) -> Result<Dek, Error> {
+//!     keys.open_keys(permit, rows.clone()).await?;
+//!     keys.open_keys(permit, rows).await
+//! }
+//! ```
+//! A handle that wraps has no way to open:
+//! ```compile_fail,E0599
+//! # use cofre_custody::{Error, WrapKey, WrappedKeys};
+//! # use cofre_envelope::Dek;
+//! # use cofre_model::permit::{Permit, Release};
+//! async fn open(keys: &WrapKey, permit: Permit<Release>, rows: WrappedKeys) -> Result<Dek, Error> {
+//!     keys.open_keys(permit, rows).await
+//! }
+//! ```
+//! A PIN has no text form (`Settings` has one):
+//! ```
+//! # use cofre_custody::pkcs11::Settings;
+//! fn show(settings: &Settings) -> String {
+//!     format!("{settings:?}")
+//! }
+//! ```
+//! ```compile_fail,E0277
+//! # use cofre_custody::pkcs11::Pin;
+//! fn show(pin: &Pin) -> String {
+//!     format!("{pin:?}")
+//! }
+//! ```
+
+mod custodian;
+mod error;
+mod fault;
+mod journal;
+mod open;
+pub mod pkcs11;
+mod set;
+mod shares;
+mod warm;
+
+pub use custodian::{
+    Custodian, CustodianId, Description, Mechanism, Pending, RequestId, Signer, Unwrapped, VerifyingKey, Wrapped,
+};
+pub use error::{Broken, Error};
+pub use fault::{Cause, Detail, Fault, Operation};
+pub use journal::{Call, Failed, Journal, JournalError, WarmOutcome};
+pub use open::{
+    DepositKeyRow, DepositKeys, DepositRows, NewTenantKey, OpenedDeposit, ReleaseKeys, RowKeys, SubjectKeyRow, WrapKey,
+    WrappedKeys,
+};
+pub use set::{CustodySet, SetError, WrappedShare, WrappedTenantKey};
+pub use shares::{Custodians, Unwrapping, Wrapping};
+pub use warm::{Counters, IDLE, TenantKeys, TenantRef, WARM_FOR, Wiring};

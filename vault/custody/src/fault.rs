@@ -1,0 +1,177 @@
+//! What can go wrong at a custodian: by operation and cause, each cause with one line of advice. No cause carries
+//! key material, PINs or a caller's data.
+
+use std::fmt;
+
+use crate::custodian::{CustodianId, RequestId};
+
+/// What was being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Loading the module.
+    Load,
+    /// Finding the token and opening a session on it.
+    Connect,
+    /// Logging in.
+    LogIn,
+    /// Finding a key and reading its attributes.
+    FindKey,
+    /// Making a key (ceremony only).
+    MakeKey,
+    /// Making a token (ceremony only).
+    MakeToken,
+    /// Wrapping and unwrapping a throw-away value at start.
+    Probe,
+    /// Asking whether it would serve.
+    Check,
+    /// Wrapping a share.
+    Wrap,
+    /// Unwrapping a share.
+    Unwrap,
+    /// Signing.
+    Sign,
+    /// Closing down.
+    Close,
+}
+
+impl Operation {
+    /// The text for messages and labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Connect => "connect",
+            Self::LogIn => "log in",
+            Self::FindKey => "find key",
+            Self::MakeKey => "make key",
+            Self::MakeToken => "make token",
+            Self::Probe => "probe",
+            Self::Check => "check",
+            Self::Wrap => "wrap",
+            Self::Unwrap => "unwrap",
+            Self::Sign => "sign",
+            Self::Close => "close",
+        }
+    }
+}
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $advice:literal;)*) => {
+        /// Why a custodian did not serve.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Cause { $($(#[$doc])* $name,)* }
+
+        impl Cause {
+            /// Every cause.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The text for ledger entries and metric labels.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// One line for the operator: what to do.
+            #[must_use]
+            pub const fn advice(self) -> &'static str {
+                match self { $(Self::$name => $advice,)* }
+            }
+        }
+    };
+}
+
+causes! {
+    /// A glitch; the session it happened on was replaced.
+    Transient = "TRANSIENT", "try again; if it stays, look at the device's own log";
+    /// All sessions are in use and the queue did not move in time.
+    Busy = "BUSY", "try again; if it stays, raise `sessions`, or close other programs that hold sessions on the token";
+    /// The device did not answer in time.
+    Timeout = "TIMEOUT", "try again; if it stays, look at the device and the network path to it";
+    /// No token of that label or serial number is in any slot.
+    TokenAbsent = "TOKEN_ABSENT", "put the token back, or correct `token_label`; service resumes by itself";
+    /// The token refused the PIN. It is not tried again.
+    PinIncorrect = "PIN_INCORRECT", "correct the `pin` reference and restart; the PIN is not tried again, so that the token does not lock";
+    /// The token is locked after too many wrong PINs.
+    PinLocked = "PIN_LOCKED", "the security officer of the token has to set a new user PIN; then restart";
+    /// The PIN is expired, not set, or of a length the token does not take.
+    PinUnusable = "PIN_UNUSABLE", "set a user PIN that the token accepts, correct the `pin` reference and restart";
+    /// There is no such key on the token, or another one than before.
+    KeyMissing = "KEY_MISSING", "check `key_label` and that this is the right token; run `cofred init` only for a new deployment; nothing was deleted";
+    /// Several keys, or several tokens, carry the label.
+    KeyAmbiguous = "KEY_AMBIGUOUS", "give each token, and each key on it, a label of its own; none is chosen by chance";
+    /// The token does not permit this use of the key.
+    KeyDisabled = "KEY_DISABLED", "enable the key, or its use for encryption, decryption or signing, on the token";
+    /// The key may leave the token, or may do more than its purpose.
+    KeyUnsafe = "KEY_UNSAFE", "use a key that is sensitive, not extractable and allowed nothing but its purpose";
+    /// Wrapped bytes do not open under this key and context.
+    Integrity = "INTEGRITY_FAILURE", "treat it as an incident: a keyring row was changed or moved, or the key is another one";
+    /// The token cannot do what is needed.
+    Unsupported = "UNSUPPORTED", "the token needs AES-256-GCM with associated data, and Ed25519 or ECDSA P-256 for signing";
+    /// The module cannot be loaded, or is not the pinned one.
+    ModuleUnusable = "MODULE_UNUSABLE", "check `module`: the path, its permissions, and its SHA-256 if one is configured";
+    /// A token of that label exists already.
+    TokenExists = "TOKEN_EXISTS", "choose another label; an existing token is never initialised anew";
+    /// There was no room in locked memory.
+    LockedMemory = "LOCKED_MEMORY", "try again; if it stays, raise the limit of locked memory";
+    /// The driver was closed.
+    Stopped = "STOPPED", "the process is shutting down";
+}
+
+impl Cause {
+    /// Whether the same call may succeed later with nothing changed by a person.
+    #[must_use]
+    pub const fn retryable(self) -> bool {
+        matches!(self, Self::Transient | Self::Busy | Self::Timeout | Self::TokenAbsent | Self::LockedMemory)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which library function answered what, by its standard names; for the operator's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detail(pub(crate) String);
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A custodian did not serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Which one.
+    pub custodian: CustodianId,
+    /// What it was asked.
+    pub operation: Operation,
+    /// Why it did not.
+    pub cause: Cause,
+    /// What the library said, where it said anything.
+    pub detail: Option<Detail>,
+    /// The call, where one was made.
+    pub request: Option<RequestId>,
+}
+
+impl Fault {
+    /// One line for the operator: what to do.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        self.cause.advice()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "custodian {} could not {}: {}", self.custodian, self.operation.as_str(), self.cause)?;
+        if let Some(detail) = &self.detail {
+            write!(f, " ({detail})")?;
+        }
+        write!(f, "; {}", self.advice())
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,153 @@
+//! Finding keys by label and refusing those that may leave the token or do more than their purpose.
+
+use cryptoki::error::Error;
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+
+use super::trouble::Trouble;
+use crate::custodian::VerifyingKey;
+use crate::fault::{Cause, Operation};
+
+/// DER of the OID 1.3.101.112, Ed25519 (RFC 8410).
+pub(super) const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
+/// DER of the OID 1.2.840.10045.3.1.7, P-256.
+pub(super) const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+
+/// A signing key pair on the token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SigningKey {
+    pub(super) private: ObjectHandle,
+    pub(super) public: VerifyingKey,
+}
+
+fn answered(error: Error) -> Trouble {
+    Trouble::answered(Operation::FindKey, &error)
+}
+
+const fn refused(cause: Cause) -> Trouble {
+    Trouble::of(Operation::FindKey, cause)
+}
+
+/// The only object of this class and label.
+pub(super) fn only(session: &Session, class: ObjectClass, label: &str) -> Result<ObjectHandle, Trouble> {
+    let template = [Attribute::Class(class), Attribute::Token(true), Attribute::Label(label.as_bytes().to_vec())];
+    match session.find_objects(&template).map_err(answered)?.as_slice() {
+        [] => Err(refused(Cause::KeyMissing)),
+        [one] => Ok(*one),
+        _ => Err(refused(Cause::KeyAmbiguous)),
+    }
+}
+
+/// The wrapping key: AES-256, stays in the token, encrypts and decrypts and nothing else.
+pub(super) fn root(session: &Session, label: &str) -> Result<ObjectHandle, Trouble> {
+    let key = only(session, ObjectClass::SECRET_KEY, label)?;
+    let facts = Attributes::of(session, key)?;
+    if facts.key_type != Some(KeyType::AES) || facts.length.is_some_and(|bytes| bytes != 32) {
+        return Err(refused(Cause::KeyUnsafe));
+    }
+    facts.stays_and_is_allowed_only(&[AttributeType::Encrypt, AttributeType::Decrypt])?;
+    Ok(key)
+}
+
+/// The signing pair: stays in the token, signs and nothing else.
+pub(super) fn signer(session: &Session, label: &str) -> Result<SigningKey, Trouble> {
+    let private = only(session, ObjectClass::PRIVATE_KEY, label)?;
+    let facts = Attributes::of(session, private)?;
+    facts.stays_and_is_allowed_only(&[AttributeType::Sign])?;
+    let public = only(session, ObjectClass::PUBLIC_KEY, label)?;
+    let point = session.get_attributes(public, &[AttributeType::EcPoint]).map_err(answered)?;
+    let [Attribute::EcPoint(point)] = point.as_slice() else { return Err(refused(Cause::Unsupported)) };
+    let public = match facts.key_type {
+        Some(KeyType::EC_EDWARDS) => bare(point).map(VerifyingKey::Ed25519),
+        Some(KeyType::EC) => bare(point).map(VerifyingKey::P256),
+        _ => None,
+    };
+    let public = public.ok_or(refused(Cause::Unsupported))?;
+    Ok(SigningKey { private, public })
+}
+
+/// A point as bytes: tokens give it as it is, or as a DER OCTET STRING (2.40, 2.3.3).
+fn bare<const N: usize>(point: &[u8]) -> Option<[u8; N]> {
+    match point {
+        [0x04, len, rest @ ..] if usize::from(*len) == N && rest.len() == N => rest.try_into().ok(),
+        _ => point.try_into().ok(),
+    }
+}
+
+/// Usages a key may have; all but those wanted must be absent.
+const USAGES: &[AttributeType] = &[
+    AttributeType::Encrypt,
+    AttributeType::Decrypt,
+    AttributeType::Sign,
+    AttributeType::Verify,
+    AttributeType::Wrap,
+    AttributeType::Unwrap,
+    AttributeType::Derive,
+];
+
+/// What a key says about itself.
+#[derive(Debug, Default)]
+struct Attributes {
+    key_type: Option<KeyType>,
+    length: Option<u64>,
+    sensitive: bool,
+    extractable: bool,
+    usages: Vec<AttributeType>,
+}
+
+impl Attributes {
+    fn of(session: &Session, key: ObjectHandle) -> Result<Self, Trouble> {
+        // A token that does not say whether a key may leave is not believed to keep it.
+        let mut facts = Self { extractable: true, ..Self::default() };
+        for wanted in
+            [AttributeType::KeyType, AttributeType::ValueLen, AttributeType::Sensitive, AttributeType::Extractable]
+                .iter()
+                .chain(USAGES)
+        {
+            // One at a time: some modules answer a whole list with one error for its one unknown member.
+            for attribute in session.get_attributes(key, &[*wanted]).map_err(answered)? {
+                match attribute {
+                    Attribute::KeyType(key_type) => facts.key_type = Some(key_type),
+                    Attribute::ValueLen(bytes) => facts.length = Some(*bytes),
+                    Attribute::Sensitive(yes) => facts.sensitive = yes,
+                    Attribute::Extractable(yes) => facts.extractable = yes,
+                    Attribute::Encrypt(true)
+                    | Attribute::Decrypt(true)
+                    | Attribute::Sign(true)
+                    | Attribute::Verify(true)
+                    | Attribute::Wrap(true)
+                    | Attribute::Unwrap(true)
+                    | Attribute::Derive(true) => facts.usages.push(*wanted),
+                    _ => {}
+                }
+            }
+        }
+        Ok(facts)
+    }
+
+    fn stays_and_is_allowed_only(&self, wanted: &[AttributeType]) -> Result<(), Trouble> {
+        let more = self.usages.iter().any(|usage| !wanted.contains(usage));
+        if !self.sensitive || self.extractable || more {
+            return Err(refused(Cause::KeyUnsafe));
+        }
+        let less = wanted.iter().any(|usage| !self.usages.contains(usage));
+        if less { Err(refused(Cause::KeyDisabled)) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_read_bare_and_as_an_octet_string() {
+        let mut der = vec![0x04, 32];
+        der.extend([7; 32]);
+        assert_eq!(bare::<32>(&der), Some([7; 32]));
+        assert_eq!(bare::<32>(&[7; 32]), Some([7; 32]));
+        assert_eq!(bare::<32>(&[7; 33]), None);
+        let mut point = [1; 65];
+        point[0] = 0x04;
+        assert_eq!(bare::<65>(&point), Some(point));
+    }
+}

@@ -1,0 +1,244 @@
+//! An owner thread: the only place that holds a session. It replaces a session that died, logs in again when the
+//! token was away, and tells bytes that do not open from a device that fails.
+
+use std::sync::{Arc, OnceLock};
+
+use cofre_envelope::{BoundShare, Slab};
+use cryptoki::context::Pkcs11;
+use cryptoki::error::Error;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+use cryptoki::types::Ulong;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::Settings;
+use super::keys::{self, SigningKey};
+use super::login::Login;
+use super::message::{Command, Facts, Reply};
+use super::module;
+use super::trouble::{self, Trouble};
+use crate::custodian::VerifyingKey;
+use crate::fault::{Cause, Operation};
+
+const NONCE: usize = 12;
+const TAG_BITS: u64 = 128;
+/// A bound share: 32 bytes of key, 32 of digest.
+const SHARE: usize = 64;
+const PROBE: &[u8] = b"cofre/v1/custody-probe";
+const OTHER: &[u8] = b"cofre/v1/custody-probe/other";
+
+/// What all owner threads of one token share.
+pub(super) struct Plan {
+    pub(super) settings: Settings,
+    pub(super) module: Pkcs11,
+    pub(super) login: Login,
+    pub(super) slab: Arc<Slab>,
+    /// A throw-away value wrapped when the token was first seen: opens as long as the key is the same one.
+    known: OnceLock<Vec<u8>>,
+}
+
+impl Plan {
+    pub(super) fn new(settings: Settings, module: Pkcs11, login: Login, slab: Arc<Slab>) -> Self {
+        Self { settings, module, login, slab, known: OnceLock::new() }
+    }
+}
+
+/// One thread's hold on the token.
+pub(super) struct Owner {
+    plan: Arc<Plan>,
+    open: Option<Open>,
+}
+
+struct Open {
+    session: Session,
+    root: ObjectHandle,
+    signer: Option<SigningKey>,
+    facts: Facts,
+}
+
+impl Owner {
+    pub(super) fn new(plan: Arc<Plan>) -> Self {
+        Self { plan, open: None }
+    }
+
+    /// Serves one command. A session found dead is replaced and the command done once more, which is safe: every
+    /// command can be repeated. Any other failure is the caller's to weigh.
+    pub(super) fn serve(&mut self, command: &Command) -> Result<Reply, Trouble> {
+        match self.attempt(command) {
+            Err(trouble) if trouble.session == trouble::Session::Dead => self.attempt(command),
+            answer => answer,
+        }
+    }
+
+    fn attempt(&mut self, command: &Command) -> Result<Reply, Trouble> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => Open::connect(&self.plan)?,
+        };
+        let answer = open.serve(command, &self.plan);
+        // Only a session that is known to be sound goes back; dropping another closes it.
+        match &answer {
+            Err(trouble) if trouble.session != trouble::Session::Sound => {
+                let custodian = self.plan.settings.id.as_str();
+                tracing::warn!(custodian, cause = trouble.cause.as_str(), "session given up: {trouble}");
+            }
+            _ => self.open = Some(open),
+        }
+        answer
+    }
+}
+
+impl Open {
+    /// Finds the token, logs in, finds and checks the keys, and proves the mechanism or that the key is still the same.
+    fn connect(plan: &Plan) -> Result<Self, Trouble> {
+        let (slot, info) = module::find(&plan.module, &plan.settings.token)?;
+        let session =
+            plan.module.open_ro_session(slot).map_err(|error| Trouble::answered(Operation::Connect, &error))?;
+        plan.login.ensure(&session)?;
+        let root = keys::root(&session, &plan.settings.key_label)?;
+        let signer = plan.settings.signer_label.as_deref().map(|label| keys::signer(&session, label)).transpose()?;
+        let facts = Facts {
+            manufacturer: info.manufacturer_id().to_owned(),
+            model: info.model().to_owned(),
+            serial: info.serial_number().to_owned(),
+            label: info.label().to_owned(),
+            max_sessions: Option::<u64>::from(info.max_session_count()).and_then(|max| usize::try_from(max).ok()),
+            signer: signer.map(|signer| signer.public),
+        };
+        let open = Self { session, root, signer, facts };
+        match plan.known.get() {
+            Some(known) => open.is_the_same(known)?,
+            None => {
+                let known = open.probe()?;
+                // Two threads may probe at once; either value serves.
+                let _ = plan.known.set(known);
+            }
+        }
+        tracing::info!(custodian = plan.settings.id.as_str(), serial = open.facts.serial, "session opened");
+        Ok(open)
+    }
+
+    fn serve(&self, command: &Command, plan: &Plan) -> Result<Reply, Trouble> {
+        match command {
+            Command::Facts => Ok(Reply::Facts(Box::new(self.facts.clone()))),
+            Command::Check => self.check(),
+            Command::Wrap { context, share } => {
+                share.with_bytes(|bytes| self.seal(Operation::Wrap, context, bytes)).map(Reply::Wrapped)
+            }
+            Command::Unwrap { context, wrapped } => self.unwrap(context, wrapped, plan),
+            Command::Sign { message } => self.sign(message),
+        }
+    }
+
+    fn check(&self) -> Result<Reply, Trouble> {
+        let answered = |error: Error| Trouble::answered(Operation::Check, &error);
+        self.session.get_session_info().map_err(answered)?;
+        // The session may outlive the login on some modules: a private object proves both.
+        let found = self.session.get_attributes(self.root, &[cryptoki::object::AttributeType::Label]);
+        found.map(|_| Reply::Ready).map_err(answered)
+    }
+
+    /// Proves that the mechanism wraps, unwraps, and refuses another context.
+    fn probe(&self) -> Result<Vec<u8>, Trouble> {
+        let mut value = Zeroizing::new([0; SHARE]);
+        self.random(Operation::Probe, value.as_mut_slice())?;
+        let sealed = self.seal(Operation::Probe, PROBE, value.as_slice())?;
+        let opened = self.decrypt(Operation::Probe, PROBE, &sealed)?;
+        let bound = self.decrypt(Operation::Probe, OTHER, &sealed).is_err();
+        // The failed decryption in between must not have harmed the session.
+        if opened.as_slice() == value.as_slice() && bound && self.opens(&sealed) {
+            Ok(sealed)
+        } else {
+            Err(Trouble::of(Operation::Probe, Cause::Unsupported))
+        }
+    }
+
+    /// The value wrapped at first sight must open: a token with the same labels and another key is not the one.
+    fn is_the_same(&self, known: &[u8]) -> Result<(), Trouble> {
+        match self.decrypt(Operation::Probe, PROBE, known) {
+            Ok(_) => Ok(()),
+            Err(trouble) if trouble.cause == Cause::Integrity => {
+                Err(trouble.but(Cause::KeyMissing, trouble::Session::Replace))
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Whether the value wrapped at first sight opens now.
+    fn opens(&self, known: &[u8]) -> bool {
+        self.decrypt(Operation::Probe, PROBE, known).is_ok()
+    }
+
+    fn unwrap(&self, context: &[u8], wrapped: &[u8], plan: &Plan) -> Result<Reply, Trouble> {
+        let opened = self.decrypt(Operation::Unwrap, context, wrapped).map_err(|trouble| {
+            if trouble.session != trouble::Session::Unclear {
+                trouble
+            } else if plan.known.get().is_some_and(|known| self.opens(known)) {
+                trouble.but(Cause::Integrity, trouble::Session::Sound)
+            } else {
+                trouble.but(Cause::Transient, trouble::Session::Dead)
+            }
+        })?;
+        let share = BoundShare::fill(&plan.slab, |slot| {
+            if opened.len() != slot.len() {
+                return Err(Trouble::of(Operation::Unwrap, Cause::Integrity));
+            }
+            slot.copy_from_slice(&opened);
+            Ok(())
+        })?;
+        Ok(Reply::Share(share))
+    }
+
+    /// nonce ‖ ciphertext ‖ tag. The nonce is the token's own random number: 96 bits for a key that wraps tenant keys
+    /// only stay far below the bound of SP 800-38D, 8.3.
+    fn seal(&self, operation: Operation, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, Trouble> {
+        let mut nonce = [0; NONCE];
+        self.random(operation, &mut nonce)?;
+        let mut sealed = nonce.to_vec();
+        let mechanism = Mechanism::AesGcm(gcm(operation, &mut nonce, context)?);
+        let body = self.session.encrypt(&mechanism, self.root, plain);
+        let body = body.map_err(|error| Trouble::answered(operation, &error))?;
+        if body.len() != plain.len() + 16 {
+            return Err(Trouble::of(operation, Cause::Unsupported));
+        }
+        sealed.extend(body);
+        Ok(sealed)
+    }
+
+    fn decrypt(&self, operation: Operation, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+        let Some((nonce, body)) = sealed.split_first_chunk::<NONCE>() else {
+            return Err(Trouble::of(operation, Cause::Integrity));
+        };
+        let mut nonce = *nonce;
+        let mechanism = Mechanism::AesGcm(gcm(operation, &mut nonce, context)?);
+        let opened = self.session.decrypt(&mechanism, self.root, body);
+        opened.map(Zeroizing::new).map_err(|error| Trouble::answered(operation, &error))
+    }
+
+    fn random(&self, operation: Operation, into: &mut [u8]) -> Result<(), Trouble> {
+        self.session.generate_random_slice(into).map_err(|error| Trouble::answered(operation, &error))
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Reply, Trouble> {
+        let Some(key) = &self.signer else { return Err(Trouble::of(Operation::Sign, Cause::KeyMissing)) };
+        let signature = match key.public {
+            VerifyingKey::Ed25519(_) => {
+                let scheme = EddsaParams::new(EddsaSignatureScheme::Pure);
+                self.session.sign(&Mechanism::Eddsa(scheme), key.private, message)
+            }
+            // Not every module has CKM_ECDSA_SHA256: the digest is made here.
+            VerifyingKey::P256(_) => self.session.sign(&Mechanism::Ecdsa, key.private, &Sha256::digest(message)),
+        };
+        let signature = signature.map_err(|error| Trouble::answered(Operation::Sign, &error))?;
+        let bytes = signature.try_into().map_err(|_| Trouble::of(Operation::Sign, Cause::Unsupported))?;
+        Ok(Reply::Signature(bytes))
+    }
+}
+
+fn gcm<'a>(operation: Operation, nonce: &'a mut [u8], context: &'a [u8]) -> Result<GcmParams<'a>, Trouble> {
+    GcmParams::new(nonce, context, Ulong::from(TAG_BITS)).map_err(|error| Trouble::answered(operation, &error))
+}

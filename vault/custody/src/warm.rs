@@ -1,0 +1,382 @@
+//! Warm tenant keys: asked for once however many wait, each asking under its own Warm entry, kept in locked memory no
+//! longer than the tenant allows. This room decides how long a key lives; what is opened with it is in [`crate::open`].
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cofre_envelope::{DedupeKey, RowMac, Slab, TenantKey};
+use cofre_model::id::TenantId;
+use cofre_model::time::{Clock, Monotonic, Span};
+use tokio::sync::OnceCell;
+
+use crate::error::Error;
+use crate::journal::{Failed, Journal, WarmOutcome};
+use crate::open::{DepositKeys, ReleaseKeys, RowKeys, WrapKey};
+use crate::shares::{Unwrapping, Wrapping};
+
+/// How long a tenant key stays warm where the tenant does not say otherwise.
+pub const WARM_FOR: Span = Span::secs(300);
+/// A warm key that nobody uses for this long is wiped earlier.
+pub const IDLE: Span = Span::secs(60);
+
+/// Which tenant key: what the tenant's row in records says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantRef {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The region its key is bound to.
+    pub region: Arc<str>,
+    /// The version of the key.
+    pub key_version: u32,
+    /// The id the key must have.
+    pub key_id: [u8; 16],
+    /// How long it may stay warm; zero asks the custodian on every use.
+    pub warm_for: Span,
+}
+
+impl TenantRef {
+    /// A version of a tenant's key, warm for the default span.
+    #[must_use]
+    pub fn of(tenant: &cofre_model::registry::Tenant, key_version: u32) -> Self {
+        Self {
+            tenant: tenant.id,
+            region: tenant.home_region.as_str().into(),
+            key_version,
+            key_id: tenant.tenant_key_id,
+            warm_for: WARM_FOR,
+        }
+    }
+}
+
+/// What [`TenantKeys`] is built from.
+#[derive(Debug)]
+pub struct Wiring {
+    /// Wraps new tenant keys.
+    pub wrapping: Wrapping,
+    /// Opens tenant keys.
+    pub unwrapping: Unwrapping,
+    /// Commits Warm entries.
+    pub journal: Arc<dyn Journal>,
+    /// The node's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The process's locked memory.
+    pub slab: Arc<Slab>,
+}
+
+/// What happened since the process started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Custodian calls that asked for a share; equals the calls listed in Warm entries.
+    pub custodian_calls: u64,
+    /// Those of them that failed.
+    pub failed_calls: u64,
+    /// Warm entries committed.
+    pub warm_ups: u64,
+    /// Tenant keys warm now.
+    pub warm_now: u64,
+    /// Warm keys wiped so far, for whatever reason.
+    pub wiped: u64,
+}
+
+/// The tenant keys of a process. `server` builds one and hands out the narrow handles.
+#[derive(Clone)]
+pub struct TenantKeys {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) wiring: Wiring,
+    tenants: Mutex<HashMap<TenantId, Tenant>>,
+    calls: AtomicU64,
+    failed: AtomicU64,
+    warm_ups: AtomicU64,
+    wiped: AtomicU64,
+}
+
+/// Everything kept of one tenant.
+#[derive(Default)]
+struct Tenant {
+    warm: Option<WarmKey>,
+    rows: Option<Rows>,
+    flight: Option<Arc<Flight>>,
+    /// Raised by every wipe: a key that was under way at that time is used by those who wait, but not kept.
+    wipes: u64,
+}
+
+struct WarmKey {
+    key: Arc<TenantKey>,
+    id: [u8; 16],
+    until: Monotonic,
+    idle: Monotonic,
+}
+
+/// Keys that open nothing; they stay while the node serves the tenant.
+#[derive(Clone)]
+pub(crate) struct Rows {
+    id: [u8; 16],
+    pub(crate) integrity: Arc<RowMac>,
+    pub(crate) dedupe: Arc<DedupeKey>,
+}
+
+/// One asking under way. Whoever comes first asks; if it is cancelled, the next one who waits takes over.
+struct Flight {
+    id: [u8; 16],
+    answer: OnceCell<Result<(Arc<TenantKey>, Rows), Error>>,
+}
+
+/// Whether a key that arrives stays warm.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// A permit was decided: keep it warm.
+    Key,
+    /// Only row keys are needed: derive them and let the tenant key go.
+    Rows,
+}
+
+// === impl TenantKeys ===
+
+impl TenantKeys {
+    /// Starts cold.
+    #[must_use]
+    pub fn new(wiring: Wiring) -> Self {
+        let inner = Inner {
+            wiring,
+            tenants: Mutex::default(),
+            calls: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            warm_ups: AtomicU64::new(0),
+            wiped: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// For `release`: row MACs, warming, opening a data key against a Release permit.
+    #[must_use]
+    pub fn for_release(&self) -> ReleaseKeys {
+        ReleaseKeys(self.inner.clone())
+    }
+
+    /// For `deposit`: row MACs, duplicate tags, opening a deposit key against a Deposit permit.
+    #[must_use]
+    pub fn for_deposit(&self) -> DepositKeys {
+        DepositKeys(self.inner.clone())
+    }
+
+    /// For `consent`, `privacy` and `admin`: row MACs and wrapping new keys.
+    #[must_use]
+    pub fn for_wrapping(&self) -> WrapKey {
+        WrapKey(self.inner.clone())
+    }
+
+    /// For whoever only reads rows.
+    #[must_use]
+    pub fn for_rows(&self) -> RowKeys {
+        RowKeys(self.inner.clone())
+    }
+
+    /// Wipes every warm key past its time and answers how many. To be called each second: a key that nobody asks for
+    /// any more would otherwise stay.
+    pub fn sweep(&self) -> usize {
+        let now = self.inner.now();
+        self.inner.wipe_where(|held| held.warm.as_ref().is_some_and(|warm| warm.over(now)))
+    }
+
+    /// Wipes one tenant's warm key: suspension, rotation. Operations that already hold it end with it.
+    pub fn wipe(&self, tenant: &TenantId) -> bool {
+        let mut tenants = self.inner.tenants();
+        tenants.get_mut(tenant).is_some_and(|held| self.inner.wipe(held))
+    }
+
+    /// Wipes all warm keys and answers how many: lockdown, lost heartbeat.
+    pub fn wipe_all(&self) -> usize {
+        // Also where nothing is warm yet: a key under way must not stay when it arrives.
+        self.inner.wipe_where(|_| true)
+    }
+
+    /// Drops everything of one tenant, its row keys too: the node stops serving it.
+    pub fn forget(&self, tenant: &TenantId) {
+        let mut tenants = self.inner.tenants();
+        if let Some(held) = tenants.get_mut(tenant) {
+            self.inner.wipe(held);
+            held.rows = None;
+        }
+    }
+
+    /// Drops everything: shutdown.
+    pub fn forget_all(&self) {
+        let mut tenants = self.inner.tenants();
+        for held in tenants.values_mut() {
+            self.inner.wipe(held);
+            held.rows = None;
+        }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let warm_now = self.inner.tenants().values().filter(|held| held.warm.is_some()).count();
+        Counters {
+            custodian_calls: self.inner.calls.load(Ordering::Relaxed),
+            failed_calls: self.inner.failed.load(Ordering::Relaxed),
+            warm_ups: self.inner.warm_ups.load(Ordering::Relaxed),
+            warm_now: u64::try_from(warm_now).unwrap_or(u64::MAX),
+            wiped: self.inner.wiped.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl fmt::Debug for TenantKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantKeys").field("counters", &self.counters()).finish_non_exhaustive()
+    }
+}
+
+// === impl WarmKey ===
+
+impl WarmKey {
+    fn over(&self, now: Monotonic) -> bool {
+        self.until <= now || self.idle <= now
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn now(&self) -> Monotonic {
+        self.wiring.clock.monotonic()
+    }
+
+    fn tenants(&self) -> MutexGuard<'_, HashMap<TenantId, Tenant>> {
+        // Every change under this lock is a single assignment: what a panic leaves is whole.
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wipe(&self, held: &mut Tenant) -> bool {
+        held.wipes += 1;
+        let wiped = held.warm.take().is_some();
+        self.wiped.fetch_add(u64::from(wiped), Ordering::Relaxed);
+        wiped
+    }
+
+    fn wipe_where(&self, concerned: impl Fn(&Tenant) -> bool) -> usize {
+        let mut tenants = self.tenants();
+        let wiped = tenants.values_mut().filter(|held| concerned(held)).map(|held| self.wipe(held));
+        wiped.filter(|wiped| *wiped).count()
+    }
+
+    /// The tenant key, for the one operation that asks.
+    pub(crate) async fn key(&self, tenant: &TenantRef) -> Result<Arc<TenantKey>, Error> {
+        if let Some(key) = self.warm_key(tenant) {
+            return Ok(key);
+        }
+        self.fly(tenant, Want::Key).await.map(|(key, _)| key)
+    }
+
+    /// The row keys; the tenant key is asked for only where they are not there yet, and is not kept.
+    pub(crate) async fn rows(&self, tenant: &TenantRef) -> Result<Rows, Error> {
+        let there = self.tenants().get(&tenant.tenant).and_then(|held| held.rows.clone());
+        match there.filter(|rows| rows.id == tenant.key_id) {
+            Some(rows) => Ok(rows),
+            None => self.fly(tenant, Want::Rows).await.map(|(_, rows)| rows),
+        }
+    }
+
+    fn warm_key(&self, tenant: &TenantRef) -> Option<Arc<TenantKey>> {
+        let now = self.now();
+        let mut tenants = self.tenants();
+        let held = tenants.get_mut(&tenant.tenant)?;
+        if held.warm.as_ref().is_some_and(|warm| warm.over(now) || warm.id != tenant.key_id) {
+            self.wipe(held);
+        }
+        let warm = held.warm.as_mut()?;
+        warm.idle = now.plus(IDLE);
+        Some(warm.key.clone())
+    }
+
+    async fn fly(&self, tenant: &TenantRef, want: Want) -> Result<(Arc<TenantKey>, Rows), Error> {
+        let (flight, wipes) = self.board(tenant);
+        let answer = flight.answer.get_or_init(|| self.ask(tenant)).await.clone();
+        self.land(tenant, &flight, (want, wipes), answer.as_ref().ok());
+        answer
+    }
+
+    /// Joins the asking under way, or opens one.
+    fn board(&self, tenant: &TenantRef) -> (Arc<Flight>, u64) {
+        let mut tenants = self.tenants();
+        let held = tenants.entry(tenant.tenant).or_default();
+        let flight = match held.flight.as_ref().filter(|flight| flight.id == tenant.key_id) {
+            Some(flight) => flight.clone(),
+            None => {
+                let flight = Arc::new(Flight { id: tenant.key_id, answer: OnceCell::new() });
+                held.flight = Some(flight.clone());
+                flight
+            }
+        };
+        (flight, held.wipes)
+    }
+
+    /// Keeps what may be kept. Everybody who waited comes here; the first does the work.
+    fn land(
+        &self,
+        tenant: &TenantRef,
+        flight: &Arc<Flight>,
+        (want, wipes): (Want, u64),
+        answer: Option<&(Arc<TenantKey>, Rows)>,
+    ) {
+        let now = self.now();
+        let mut tenants = self.tenants();
+        let held = tenants.entry(tenant.tenant).or_default();
+        if held.flight.as_ref().is_some_and(|own| Arc::ptr_eq(own, flight)) {
+            held.flight = None;
+        }
+        let Some((key, rows)) = answer else { return };
+        if held.wipes != wipes {
+            return;
+        }
+        held.rows = Some(rows.clone());
+        if want == Want::Key && held.warm.is_none() && tenant.warm_for > Span::default() {
+            held.warm = Some(WarmKey {
+                key: key.clone(),
+                id: tenant.key_id,
+                until: now.plus(tenant.warm_for),
+                idle: now.plus(IDLE),
+            });
+        }
+    }
+
+    /// Asks the custodians, under a Warm entry, and records what came of it.
+    async fn ask(&self, tenant: &TenantRef) -> Result<(Arc<TenantKey>, Rows), Error> {
+        let Wiring { journal, unwrapping, clock, .. } = &self.wiring;
+        let (permit, wrapped) = journal.warm(tenant).await?;
+        self.warm_ups.fetch_add(1, Ordering::Relaxed);
+        let entry = permit.entry().clone();
+        let (key, calls) = unwrapping.unwrap(permit, tenant, &wrapped, clock.as_ref()).await;
+        self.tally(&calls);
+        let answer = key.and_then(|key| {
+            let rows =
+                Rows { id: tenant.key_id, integrity: Arc::new(key.integrity()?), dedupe: Arc::new(key.dedupe()?) };
+            Ok((Arc::new(key), rows))
+        });
+        let result = answer.as_ref().map(|_| ()).map_err(Failed::from);
+        // A call that is not on record serves nobody; what failed before it matters more than the record of it.
+        match journal.warmed(entry, WarmOutcome { calls, result }).await {
+            Err(cause) if answer.is_ok() => Err(cause.into()),
+            _ => answer,
+        }
+    }
+
+    fn tally(&self, calls: &[crate::journal::Call]) {
+        for call in calls {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            self.failed.fetch_add(u64::from(call.result.is_err()), Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantKeys").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,166 @@
+//! What the tests of this folder share: locked memory, a clock moved by hand, permits, names, and running one case in
+//! a process of its own (a PKCS#11 module is initialised once per process).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cofre_custody::{CustodianId, Mechanism, TenantRef, WARM_FOR, WrappedShare};
+use cofre_envelope::context::WrapTenant;
+use cofre_envelope::{Backing, BoundShare, Room, Share, Slab};
+use cofre_model::id::TenantId;
+use cofre_model::permit::{EntryRef, Mint, Permit, SendBy, Warm, WarmWarrant};
+use cofre_model::time::{Clock, Monotonic, Span, Timestamp};
+use cofre_testkit::hsm::{Module, TokenFolder};
+
+pub(crate) fn slab() -> Arc<Slab> {
+    Slab::with_room(Backing::Mlock, Room { small: 512, large: 8 }).expect("a quarter of a MiB can be locked")
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct HandClock(AtomicU64);
+
+impl HandClock {
+    pub(crate) fn forward(&self, span: Span) {
+        self.0.fetch_add(span.as_micros(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(1_790_000_000).plus(Span::micros(self.0.load(Ordering::Relaxed)))
+    }
+    fn monotonic(&self) -> Monotonic {
+        Monotonic::from_micros(self.0.load(Ordering::Relaxed))
+    }
+}
+
+pub(crate) fn custodian(name: &str) -> CustodianId {
+    CustodianId::try_from(name).expect("a slug")
+}
+
+pub(crate) fn tenant(number: u8) -> TenantId {
+    TenantId::from_parts(1_790_000_000_000, [number; 10])
+}
+
+pub(crate) fn tenant_ref(number: u8, key_id: [u8; 16]) -> TenantRef {
+    TenantRef { tenant: tenant(number), region: "eu-nl".into(), key_version: 1, key_id, warm_for: WARM_FOR }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests stand for the store")]
+pub(crate) fn mint() -> Mint {
+    Mint::assemble()
+}
+
+pub(crate) fn entry() -> (EntryRef, SendBy) {
+    let at = EntryRef { index: 7, leaf_hash: [7; 32], time: Timestamp::from_secs(1_790_000_000) };
+    (at, SendBy::from_submission(Monotonic::from_micros(0)))
+}
+
+pub(crate) fn warm_permit(warrant: WarmWarrant) -> Permit<Warm> {
+    let (at, send_by) = entry();
+    mint().permit(at, send_by, warrant)
+}
+
+/// A permit for driver tests, which do not look at its warrant.
+pub(crate) fn any_warm_permit() -> Permit<Warm> {
+    warm_permit(WarmWarrant { tenant: tenant(1), tenant_key_version: 1, tenant_key_id: [0; 16] })
+}
+
+pub(crate) fn context(custodian: &str) -> WrapTenant<'_> {
+    WrapTenant {
+        region: "eu-nl",
+        tenant: tenant(1),
+        tenant_key_version: 1,
+        custody_set: [3; 32],
+        custodian,
+        share_index: 0,
+        share_count: 1,
+    }
+}
+
+pub(crate) fn share(slab: &Arc<Slab>, fill: u8) -> Share {
+    let made = Share::fill(slab, |slot| {
+        slot.fill(fill);
+        Ok::<_, cofre_envelope::Error>(())
+    });
+    made.expect("room in the slab")
+}
+
+pub(crate) fn bytes_of(share: &BoundShare) -> [u8; 64] {
+    share.with_bytes(|bytes| *bytes)
+}
+
+pub(crate) fn row(custodian: &CustodianId, key: &str, bytes: Vec<u8>) -> WrappedShare {
+    WrappedShare {
+        custodian: custodian.clone(),
+        share: 0,
+        wrapped: cofre_model::sealed::WrappedKey::from_bytes(bytes),
+        mechanism: Mechanism::AesGcm,
+        custodian_key: key.to_owned(),
+    }
+}
+
+pub(crate) const CASE: &str = "CUSTODY_CASE";
+pub(crate) const MODULE: &str = "CUSTODY_MODULE";
+pub(crate) const TOKENS: &str = "CUSTODY_TOKENS";
+
+/// Runs one named case of the ignored test `child` in a fresh process on this token, and answers what it printed
+/// when it failed.
+pub(crate) fn run_alone(child: &str, case: &str, kind: Module, folder: &TokenFolder) -> Result<(), String> {
+    let (name, value) = folder.environment();
+    let done = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", child, "--ignored", "--nocapture"])
+        .env(CASE, format!("{kind:?}:{case}"))
+        .env(MODULE, folder.module())
+        .env(TOKENS, folder.tokens())
+        .env(name, value)
+        .output()
+        .expect("this binary starts");
+    let out = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    // A child that runs no test would succeed too.
+    if done.status.success() && out.contains("1 passed") {
+        Ok(())
+    } else {
+        Err(format!("--- {case} on {kind:?}\n{out}"))
+    }
+}
+
+/// Which case this process is to run, on what.
+pub(crate) struct Child {
+    pub(crate) case: String,
+    pub(crate) kind: Module,
+    pub(crate) module: PathBuf,
+    pub(crate) tokens: PathBuf,
+}
+
+pub(crate) fn child() -> Child {
+    let var = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by the parent test; run that one"));
+    let both = var(CASE);
+    let (kind, case) = both.split_once(':').expect("kind:case");
+    let kind = if kind == "HsmSim" { Module::HsmSim } else { Module::SoftHsm };
+    Child { case: case.to_owned(), kind, module: var(MODULE).into(), tokens: var(TOKENS).into() }
+}
+
+/// How often the simulated token finished each function, by its own log: (function, code) to count.
+pub(crate) fn calls(child: &Child) -> BTreeMap<(String, String), usize> {
+    let log = std::fs::read_to_string(child.tokens.join("calls.log")).unwrap_or_default();
+    let mut all = BTreeMap::new();
+    for (function, code) in log.lines().filter_map(|line| line.split_once(' ')) {
+        *all.entry((function.to_owned(), code.to_owned())).or_default() += 1;
+    }
+    all
+}
+
+pub(crate) fn count(child: &Child, function: &str) -> usize {
+    calls(child).iter().filter(|((name, _), _)| name == function).map(|(_, count)| count).sum()
+}
+
+/// Replaces the fault plan in one step.
+pub(crate) fn faults(child: &Child, plan: &str) {
+    let new = child.tokens.join(".new-plan");
+    std::fs::write(&new, plan).expect("the plan is written");
+    std::fs::rename(&new, child.tokens.join("faults.toml")).expect("the plan is put in place");
+}

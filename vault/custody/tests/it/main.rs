@@ -1,0 +1,11 @@
+//! Custody from outside: the contract that every PKCS#11 module passes, faults of hsm-sim, warm keys and the
+//! dangerous calls.
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on stops")]
+
+mod bench;
+mod contract;
+mod faults;
+mod memory;
+mod open;
+mod sets;
+mod warm;
