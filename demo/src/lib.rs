@@ -1,4 +1,10 @@
 //! The demonstration: dev CA, seeds, TestBank, the sandboxed demo worker and the story that ends in a table. Never shipped.
 
+pub mod browser;
+pub mod control;
+pub mod needles;
+pub mod story;
 pub mod testbank;
+pub mod up;
 pub mod worker;
+pub mod world;

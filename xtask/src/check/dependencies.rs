@@ -59,7 +59,7 @@ const HELD: &[(&[&str], &[&str], &str)] = &[
         &["envelope", "ledger", "testkit", "demo"],
         "signatures: made in envelope, verified in ledger",
     ),
-    (&["aws-lc-rs"], &["hsm-sim", "client", "edge"], "the second make of cryptography"),
+    (&["aws-lc-rs"], &["hsm-sim", "client", "edge", "demo"], "the second make of cryptography"),
     (&["cryptoki"], &["custody"], "tokens are reached through custody"),
     (&["cryptoki-sys"], &["custody", "hsm-sim"], "tokens are reached through custody"),
     (&["sqlx"], &["store", "testkit"], "tables are reached through store"),
