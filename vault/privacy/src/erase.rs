@@ -90,12 +90,9 @@ impl Erasures {
             let kind = Some(EntryKind::ErasureAccepted);
             let page = self.records.search(&Search { kind, start, limit: PAGE, ..Search::default() }).await?;
             for found in page.rows {
-                let entry = Leaf::parse(&found.bytes)?.entry()?;
-                let id = entry.reference.as_deref().and_then(|text| ErasureId::try_from(text).ok());
-                let erasure = self.records.erasure(&id.ok_or(Error::Missing)?).await?.ok_or(Error::Missing)?;
-                let id = erasure.id;
-                if let Err(error) = self.make_good(erasure).await {
-                    tracing::warn!(error = %error, erasure = %id, "erasure still owed a step");
+                // One that cannot even be read holds up no other.
+                if let Err(error) = self.resume_one(&found.bytes).await {
+                    tracing::warn!(error = %error, index = found.index, "erasure still owed a step");
                     owed += 1;
                 }
             }
@@ -104,6 +101,13 @@ impl Erasures {
                 None => return Ok(owed),
             }
         }
+    }
+
+    async fn resume_one(&self, accepted: &[u8]) -> Result<(), Error> {
+        let entry = Leaf::parse(accepted)?.entry()?;
+        let id = entry.reference.as_deref().and_then(|text| ErasureId::try_from(text).ok());
+        let erasure = self.records.erasure(&id.ok_or(Error::Missing)?).await?.ok_or(Error::Missing)?;
+        self.make_good(erasure).await
     }
 
     async fn make_good(&self, erasure: Erasure) -> Result<(), Error> {

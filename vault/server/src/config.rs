@@ -51,21 +51,26 @@ pub enum SecretRef {
 }
 
 impl SecretRef {
+    /// The file it is read from; none for a credential of a process that was given none.
+    #[must_use]
+    pub fn path(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(path.clone()),
+            Self::Credential(name) => {
+                std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(name))
+            }
+        }
+    }
+
     /// Reads the secret, without a trailing newline.
     ///
     /// # Errors
     /// [`ConfigError::Secret`] naming the reference, never what it holds.
     pub fn read(&self, key: &'static str) -> Result<SecretString, ConfigError> {
-        let path = match self {
-            Self::File(path) => path.clone(),
-            Self::Credential(name) => {
-                let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or(ConfigError::Secret {
-                    key,
-                    advice: "names a systemd credential, and CREDENTIALS_DIRECTORY is not set",
-                })?;
-                Path::new(&folder).join(name)
-            }
-        };
+        let path = self.path().ok_or(ConfigError::Secret {
+            key,
+            advice: "names a systemd credential, and CREDENTIALS_DIRECTORY is not set",
+        })?;
         let text = std::fs::read_to_string(path)
             .map(zeroize::Zeroizing::new)
             .map_err(|_| ConfigError::Secret { key, advice: "cannot be read; check that it exists and may be read" })?;

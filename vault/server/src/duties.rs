@@ -6,6 +6,7 @@ use std::time::Duration;
 use cofre_audit::{Integrator, Recorder};
 use cofre_consent::Consents;
 use cofre_custody::TenantKeys;
+use cofre_deposit::Deposits;
 use cofre_privacy::Erasures;
 use cofre_relay::Relay;
 use cofre_store::Records;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct Duties {
     pub(crate) integrator: Integrator,
     pub(crate) keys: TenantKeys,
+    pub(crate) deposits: Arc<Deposits>,
     pub(crate) consents: Arc<Consents>,
     pub(crate) erasures: Arc<Erasures>,
     pub(crate) relay: Arc<Relay>,
@@ -26,13 +28,26 @@ pub(crate) struct Duties {
 impl Duties {
     /// Starts every duty.
     pub(crate) fn start(self, tasks: &TaskTracker, stop: &CancellationToken) {
-        let Self { integrator, keys, consents, erasures, relay, recorders, records } = self;
+        let Self { integrator, keys, deposits, consents, erasures, relay, recorders, records } = self;
         let ended = stop.clone().cancelled_owned();
         tasks.spawn(async move { integrator.run(ended).await });
-        // Warm keys past their time are wiped within a second of it.
+        // Warm keys and sealed answers past their time are wiped within a second of it.
+        let board = Arc::clone(&relay);
         tasks.spawn(every(Duration::from_secs(1), stop.clone(), move || {
             keys.sweep();
+            board.sweep();
             std::future::ready(())
+        }));
+        // Whatever was sealed to a deposit key cannot be opened by anybody once its private half is gone.
+        tasks.spawn(every(Duration::from_secs(3_600), stop.clone(), move || {
+            let deposits = Arc::clone(&deposits);
+            async move {
+                match deposits.retire_keys().await {
+                    Ok(0) => {}
+                    Ok(count) => tracing::info!(count, "deposit keys past their time destroyed"),
+                    Err(error) => tracing::warn!(error = %error, "deposit keys past their time are still there"),
+                }
+            }
         }));
         tasks.spawn(every(Duration::from_secs(10), stop.clone(), move || {
             let consents = Arc::clone(&consents);

@@ -33,7 +33,7 @@ impl StoreJournal {
             entry,
         };
         let permit = self.records.warm(request).await.map_err(|error| match error {
-            CommitError::Refused(_) => JournalError::Refused,
+            CommitError::Refused(reason) => JournalError::Refused(reason),
             CommitError::Store(error) => unavailable(error),
         })?;
         Ok((permit, WrappedTenantKey { set: self.set.clone(), shares }))

@@ -7,6 +7,7 @@ pub mod node;
 pub mod telemetry;
 
 mod duties;
+mod identity;
 mod journal;
 mod ready;
 mod refusals;

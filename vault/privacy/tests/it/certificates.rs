@@ -29,7 +29,7 @@ async fn a_certificate_says_what_was_destroyed_and_what_remains() {
     let payload = open(&node, &erased.certificate.expect("signed"));
     assert_eq!(payload["schema"], SCHEMA);
     assert_eq!(payload["deployment"], "test-vault");
-    assert_eq!(payload["erasure"], erased.id.to_string());
+    assert_eq!(payload["erasure_id"], erased.id.to_string());
     assert_eq!(payload["tenant"], node.tenant().to_string());
     assert_eq!(payload["subject"], gone.subject.to_string());
     assert_eq!(payload["requested_by"], "PRIVACY_OFFICER");

@@ -280,7 +280,13 @@ impl Node {
         };
         let expires_at = NOW.plus(Span::hours(1));
         let open =
-            Operation::OpenEnrolment { subject: Some(person), credential: credential.clone(), enrolment, expires_at };
+            Operation::OpenEnrolment {
+            subject: Some(person),
+            credential: credential.clone(),
+            tag: Some([0; 32]),
+            enrolment,
+            expires_at,
+        };
         self.apply(self.entry(EntryKind::EnrolmentOpened), open).await;
         let intent = DepositIntent {
             tenant: self.tenant,

@@ -11,17 +11,14 @@ use cofre_edge::gate::Listener;
 use cofre_edge::limits::{DoorLimits, Rates, server_builder};
 use cofre_edge::revocation::Standing;
 use cofre_edge::services::{NodeProof, Services, UseCases};
-use cofre_edge::tls::Material;
 use cofre_envelope::{Backing, NodeKey, Slab, hygiene, random};
 use cofre_ledger::promise::NodeStatement;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::permit::{GroupSigner, Mint};
 use cofre_model::time::Clock;
 use cofre_store::{CommitConfig, Operation, StoreConfig, Stores};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
-use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,47 +26,11 @@ use super::{Node, tokens};
 use crate::clock::SystemClock;
 use crate::config::{Config, Memory, Mode};
 use crate::duties::Duties;
+use crate::identity::{Identity, Watch};
 use crate::journal::StoreJournal;
 use crate::refusals::Recorded;
 use crate::ready::Ready;
 use crate::wiring::{self, Parts};
-
-/// The PEM files of the node's identity, read once.
-struct Identity {
-    certificate: Vec<u8>,
-    key: secrecy::SecretString,
-    bundle: Vec<u8>,
-    revocations: Vec<u8>,
-    spiffe_id: String,
-}
-
-impl Identity {
-    fn read(config: &Config) -> Result<Self> {
-        let file = |key: &'static str, path: &std::path::Path| {
-            std::fs::read(path).with_context(|| format!("{key}: {} cannot be read", path.display()))
-        };
-        let certificate = file("identity.certificate", &config.identity.certificate)?;
-        let leaf = CertificateDer::from_pem_slice(&certificate).context("identity.certificate: no PEM certificate")?;
-        let caller = cofre_edge::peer::caller_from_certificate(&leaf, &config.identity.trust_domain)
-            .context("identity.certificate: must carry this node's SPIFFE id")?;
-        Ok(Self {
-            spiffe_id: caller.identity().to_string(),
-            certificate,
-            key: config.identity.key.read("identity.key")?,
-            bundle: file("identity.bundle", &config.identity.bundle)?,
-            revocations: file("identity.revocations", &config.identity.revocations)?,
-        })
-    }
-
-    fn material(&self) -> Material<'_> {
-        Material {
-            certificate: &self.certificate,
-            key: self.key.expose_secret().as_bytes(),
-            bundle: &self.bundle,
-            revocations: &self.revocations,
-        }
-    }
-}
 
 fn protect(config: &Config) -> Result<Arc<Slab>> {
     let report = hygiene::lock_process();
@@ -93,7 +54,7 @@ impl Node {
     /// What is missing or wrong, by the key of the configuration where there is one.
     pub async fn start(config: Config) -> Result<Self> {
         let slab = protect(&config)?;
-        let identity = Identity::read(&config)?;
+        let identity = Identity::read(&config.identity)?;
         let rules = Arc::new(wiring::rules(&config)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let tokens = tokens::open(&config, &slab).await?;
@@ -249,9 +210,18 @@ async fn serve(
             services.idle().await;
         });
     }
+    let hangups = signal(SignalKind::hangup()).context("the signal SIGHUP")?;
+    let watch = Watch::new(
+        config.identity.clone(),
+        identity.spiffe_id.clone(),
+        Arc::clone(&standing),
+        Arc::clone(&parts.clock),
+    );
+    tasks.spawn(watch.run(hangups, stop.clone()));
     Duties {
         integrator: parts.integrator(),
         keys: parts.keys.clone(),
+        deposits: cases.deposits,
         consents: cases.consents,
         erasures: cases.erasures,
         relay: cases.relay,

@@ -1,0 +1,167 @@
+//! Registries and the state of a node, for operators.
+
+use std::sync::Arc;
+
+use cofre_model::id::{DepositKeyId, RecipientId, SigningKeyId, TenantId};
+use cofre_model::job::StatementKind;
+use cofre_model::permit::EntryRef;
+use cofre_model::registry::{Institution, InstitutionState, Template};
+use cofre_model::request::{PutTenant, PutWorker};
+use cofre_model::time::Clock;
+use cofre_proto::v1::admin_service_client::AdminServiceClient;
+use cofre_proto::v1::operator_service_client::OperatorServiceClient;
+use cofre_proto::{convert, v1};
+use tonic::transport::Channel;
+
+use crate::connect::ConnectError;
+use crate::deployment::Deployment;
+use crate::error::Error;
+use crate::identity::Identity;
+use crate::wire::{bytes, call, entry, id};
+
+/// An operator.
+#[derive(Debug, Clone)]
+pub struct Operator(Channel);
+
+/// A key as it was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredKey {
+    /// The id that statements name.
+    pub id: SigningKeyId,
+    /// What it may sign.
+    pub kind: StatementKind,
+    /// Ed25519 public key.
+    pub public_key: [u8; 32],
+}
+
+/// A tenant as it was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredTenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its signing keys.
+    pub signing_keys: Vec<RegisteredKey>,
+    /// Its recipients with their names.
+    pub recipients: Vec<(RecipientId, String)>,
+    /// The ledger entry.
+    pub entry: EntryRef,
+}
+
+impl Operator {
+    /// Connects with the identity of an operator.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(
+        deployment: &Deployment,
+        identity: &Identity,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ConnectError> {
+        Ok(Self(deployment.channel(identity, clock).await?))
+    }
+
+    fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.0.clone())
+    }
+
+    /// Registers or changes a tenant.
+    ///
+    /// # Errors
+    /// BAD_REQUEST names the field.
+    pub async fn put_tenant(&self, tenant: &PutTenant) -> Result<RegisteredTenant, Error> {
+        let keys = tenant.signing_keys.iter().map(|(kind, public_key, not_after)| v1::NewSigningKey {
+            kind: kind.to_string(),
+            public_key: public_key.to_vec(),
+            not_after_us: not_after.micros(),
+        });
+        let request = v1::PutTenantRequest {
+            slug: tenant.slug.to_string(),
+            legal_name: tenant.legal_name.clone(),
+            home_region: tenant.home_region.to_string(),
+            signing_keys: keys.collect(),
+            recipients: tenant.recipients.clone(),
+        };
+        let wire = self.admin().put_tenant(call(request)).await?.into_inner();
+        let keys = wire.signing_keys.iter().map(registered_key);
+        let recipients = wire.recipients.into_iter();
+        Ok(RegisteredTenant {
+            id: id("tenant_id", &wire.tenant_id)?,
+            signing_keys: keys.collect::<Result<_, _>>()?,
+            recipients: recipients
+                .map(|each| Ok((id("recipients.recipient_id", &each.recipient_id)?, each.name)))
+                .collect::<Result<_, Error>>()?,
+            entry: entry(wire.entry)?,
+        })
+    }
+
+    /// Registers or changes an institution.
+    ///
+    /// # Errors
+    /// BAD_REQUEST names the field.
+    pub async fn put_institution(&self, institution: &Institution) -> Result<EntryRef, Error> {
+        let request = v1::PutInstitutionRequest {
+            institution_id: institution.id.to_string(),
+            name: institution.name.clone(),
+            country: institution.country.clone(),
+            lockout_threshold: u32::from(institution.lockout_threshold),
+            unattended_from: u32::from(institution.unattended_from),
+            unattended_to: u32::from(institution.unattended_to),
+            suspended: institution.state == InstitutionState::Suspended,
+        };
+        entry(self.admin().put_institution(call(request)).await?.into_inner().entry)
+    }
+
+    /// Adds a version of an institution's login form.
+    ///
+    /// # Errors
+    /// BAD_REQUEST names the field.
+    pub async fn put_template(&self, template: &Template) -> Result<EntryRef, Error> {
+        let request = v1::PutTemplateRequest {
+            institution_id: template.institution.to_string(),
+            version: template.version,
+            fields: template.fields.iter().map(convert::template_field).collect(),
+        };
+        entry(self.admin().put_template(call(request)).await?.into_inner().entry)
+    }
+
+    /// Registers or changes a worker.
+    ///
+    /// # Errors
+    /// BAD_REQUEST names the field.
+    pub async fn put_worker(&self, worker: &PutWorker) -> Result<EntryRef, Error> {
+        let scopes = worker.scopes.iter().map(|(tenant, institution)| v1::WorkerScope {
+            tenant_id: tenant.to_string(),
+            institution_id: institution.to_string(),
+        });
+        let request = v1::PutWorkerRequest { spiffe_id: worker.id.to_string(), scopes: scopes.collect() };
+        entry(self.admin().put_worker(call(request)).await?.into_inner().entry)
+    }
+
+    /// The state of the node that answers.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn status(&self) -> Result<v1::StatusResponse, Error> {
+        let mut operators = OperatorServiceClient::new(self.0.clone());
+        Ok(operators.status(call(v1::StatusRequest {})).await?.into_inner())
+    }
+
+    /// Makes a tenant's next deposit key before its time.
+    ///
+    /// # Errors
+    /// NOT_FOUND; UNAVAILABLE while the custodian cannot sign.
+    pub async fn rotate_deposit_key(&self, tenant: &TenantId) -> Result<(DepositKeyId, EntryRef), Error> {
+        let request = v1::RotateDepositKeyRequest { tenant_id: tenant.to_string() };
+        let mut operators = OperatorServiceClient::new(self.0.clone());
+        let wire = operators.rotate_deposit_key(call(request)).await?.into_inner();
+        Ok((id("key_id", &wire.key_id)?, entry(wire.entry)?))
+    }
+}
+
+fn registered_key(wire: &v1::RegisteredKey) -> Result<RegisteredKey, Error> {
+    Ok(RegisteredKey {
+        id: id("signing_keys.key_id", &wire.key_id)?,
+        kind: StatementKind::from_text(&wire.kind).ok_or(Error::Answer("signing_keys.kind"))?,
+        public_key: bytes("signing_keys.public_key", &wire.public_key)?,
+    })
+}

@@ -1,0 +1,234 @@
+//! The door: accepts TCP, shakes hands, and hands over connections whose caller is known. One peer's slowness,
+//! garbage or bad certificate is that peer's affair: the loop goes on, whatever happens to one of them.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use cofre_model::reason::Reason;
+use futures_util::FutureExt;
+use rustls::NamedGroup;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
+
+use crate::counter::{Refusal, Refusals};
+use crate::gate::Listener;
+use crate::limits::DoorLimits;
+use crate::peer::PeerError;
+use crate::revocation::{Admission, Peer, Standing};
+use crate::tls;
+
+/// Pause after an accept error, so that a lack of file descriptors does not become a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Finished connections that wait for the transport to take them.
+const FINISHED: usize = 16;
+
+/// One listener before it is opened.
+#[derive(Debug)]
+pub struct Door {
+    /// Which of the two it is.
+    pub listener: Listener,
+    /// Trust, shared by all doors of the node.
+    pub standing: Arc<Standing>,
+    /// Where peers that were not let in are counted.
+    pub refusals: Arc<dyn Refusals>,
+    /// What bounds connections.
+    pub limits: DoorLimits,
+}
+
+impl Door {
+    /// Starts accepting. The stream yields connections whose handshake is over and whose caller is known, never an
+    /// error, and ends after `stop`.
+    pub fn open(self, tcp: TcpListener, stop: CancellationToken) -> Incoming {
+        let (finished, incoming) = mpsc::channel(FINISHED);
+        tokio::spawn(welcome(Arc::new(self), tcp, finished, stop));
+        Incoming(ReceiverStream::new(incoming))
+    }
+
+    async fn admit(&self, tcp: TcpStream, address: SocketAddr) -> Result<(TlsStream<TcpStream>, Admission), NotLetIn> {
+        tcp.set_nodelay(true)?;
+        let stream = TlsAcceptor::from(self.standing.config()).accept(tcp).await?;
+        let (_, session) = stream.get_ref();
+        if session.alpn_protocol() != Some(tls::ALPN) {
+            return Err(NotLetIn::Protocol);
+        }
+        let group = session.negotiated_key_exchange_group().map_or(NamedGroup::Unknown(0), |group| group.name());
+        let chain = session.peer_certificates().ok_or(PeerError::NoCertificate)?;
+        let chain = chain.iter().map(|each| each.clone().into_owned()).collect();
+        let admission = self.standing.admit(chain, address, group)?;
+        Ok((stream, admission))
+    }
+}
+
+/// Why a connection came to nothing. For the log.
+#[derive(Debug, thiserror::Error)]
+enum NotLetIn {
+    #[error("handshake: {0}")]
+    Handshake(#[from] io::Error),
+    #[error("the peer does not speak HTTP/2")]
+    Protocol,
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    #[error("handshake took too long")]
+    TooSlow,
+}
+
+async fn welcome(
+    door: Arc<Door>,
+    tcp: TcpListener,
+    finished: mpsc::Sender<Result<Connection, Infallible>>,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(door.limits.connections));
+    loop {
+        let next = async {
+            // The place first: beyond the limit peers wait in the kernel's queue and cost nothing here.
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, tcp.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            () = stop.cancelled() => return,
+            next = next => next,
+        };
+        // The semaphore is never closed; were it, this door would be shut.
+        let Ok(place) = place else { return };
+        match accepted {
+            Ok((stream, address)) => {
+                let (door, finished, stop) = (Arc::clone(&door), finished.clone(), stop.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = greet(&door, stream, address, place, &finished) => {}
+                    }
+                });
+            }
+            Err(cause) => {
+                // SECURITY: an accept error must never end the loop; one peer could shut the door for all.
+                tracing::warn!(listener = door.listener.name(), %cause, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn greet(
+    door: &Door,
+    tcp: TcpStream,
+    address: SocketAddr,
+    place: OwnedSemaphorePermit,
+    finished: &mpsc::Sender<Result<Connection, Infallible>>,
+) {
+    let admitted = tokio::time::timeout(door.limits.handshake, door.admit(tcp, address)).await;
+    match admitted.unwrap_or(Err(NotLetIn::TooSlow)) {
+        Ok((stream, admission)) => {
+            let left = door.standing.time_left(admission.peer.not_after()).min(door.limits.age);
+            let connection = Connection {
+                stream,
+                cut: Box::pin(admission.peer.cut().cancelled_owned()),
+                over: Box::pin(tokio::time::sleep(left)),
+                admission,
+                _place: place,
+            };
+            // A closed channel means that the transport has stopped; the connection is dropped with it.
+            drop(finished.send(Ok(connection)).await);
+        }
+        Err(cause) => {
+            // Not louder: anybody can cause this as often as he likes. The register counts it.
+            tracing::debug!(listener = door.listener.name(), %address, %cause, "peer was not let in");
+            let refusal =
+                Refusal { listener: door.listener, caller: None, method: None, reason: Reason::PeerUntrusted };
+            door.refusals.refused(refusal).await;
+        }
+    }
+}
+
+/// Finished connections, for the transport to serve.
+#[derive(Debug)]
+pub struct Incoming(ReceiverStream<Result<Connection, Infallible>>);
+
+impl Stream for Incoming {
+    type Item = Result<Connection, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.0).poll_next(cx)
+    }
+}
+
+/// A connection with a known caller. Reading and writing fail from the moment its peer loses its standing, its
+/// certificate ends or it is too old.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+    admission: Admission,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    over: Pin<Box<Sleep>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// An error once the connection may not live on. Leaves a waker with both causes otherwise.
+    fn ended(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.cut.poll_unpin(cx).is_ready() {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, PeerError::Untrusted));
+        }
+        if self.over.poll_unpin(cx).is_ready() {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, PeerError::Expired));
+        }
+        Ok(())
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Arc<Peer>;
+
+    fn connect_info(&self) -> Arc<Peer> {
+        Arc::clone(&self.admission.peer)
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.ended(cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.ended(cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.ended(cx)?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

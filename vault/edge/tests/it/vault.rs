@@ -1,0 +1,308 @@
+//! The use cases over real stores, beside a token that is away: enough for everything that needs no key.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use cofre_admin::Admin;
+use cofre_audit::Register;
+use cofre_consent::Consents;
+use cofre_custody::{
+    Cause, Custodian, CustodianId, Custodians, CustodySet, Description, Fault, Journal, JournalError, Mechanism,
+    Operation as Step, Pending, Signer, TenantKeys, TenantRef, Unwrapped, VerifyingKey, WarmOutcome, Wiring, Wrapped,
+    WrappedShare, WrappedTenantKey,
+};
+use cofre_deposit::Deposits;
+use cofre_edge::services::{Node, NodeProof, Readiness, UseCases};
+use cofre_envelope::{Backing, BoundShare, Slab};
+use cofre_model::credential::FieldKey;
+use cofre_model::entry::{Entry, EntryKind};
+use cofre_model::id::{InstitutionId, Slug, TenantId};
+use cofre_model::permit::{Evidence, GroupSigner, Mint, Permit, Warm, WarmWarrant};
+use cofre_model::registry::{Institution, InstitutionState, Template, TemplateField, Tenant, TenantState};
+use cofre_model::time::{Clock, Span};
+use cofre_model::wording::Form;
+use cofre_policy::Rules;
+use cofre_privacy::Erasures;
+use cofre_relay::Relay;
+use cofre_release::Releases;
+use cofre_store::{CommitConfig, Mode, Operation, Records, StoreConfig, Stores};
+use ed25519_dalek::{Signer as _, SigningKey};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tempfile::TempDir;
+
+use crate::support::{NODE, TRUST_DOMAIN};
+
+const ORIGIN: &str = "cofre.test/ledger";
+
+/// A token somebody took away.
+#[derive(Debug)]
+struct Away {
+    id: CustodianId,
+    public: VerifyingKey,
+}
+
+impl Away {
+    fn fault<T>(&self, operation: Step) -> Result<T, Fault> {
+        let custodian = self.id.clone();
+        Err(Fault { custodian, operation, cause: Cause::TokenAbsent, detail: None, request: None })
+    }
+}
+
+impl Custodian for Away {
+    fn id(&self) -> &CustodianId {
+        &self.id
+    }
+    fn describe(&self) -> Description {
+        Description {
+            custodian: self.id.clone(),
+            manufacturer: String::new(),
+            model: String::new(),
+            serial: String::new(),
+            token_label: String::new(),
+            key_label: String::new(),
+            mechanism: Mechanism::AesGcm,
+            sessions: 1,
+            signer: None,
+        }
+    }
+    fn check(&self) -> Pending<'_, (), Fault> {
+        Box::pin(async { self.fault(Step::Connect) })
+    }
+    fn wrap(&self, _: Vec<u8>, _: BoundShare) -> Pending<'_, Wrapped, Fault> {
+        Box::pin(async { self.fault(Step::Connect) })
+    }
+    fn unwrap<'a>(&'a self, _: &'a Permit<Warm>, _: Vec<u8>, _: &'a WrappedShare) -> Pending<'a, Unwrapped, Fault> {
+        Box::pin(async { self.fault(Step::Connect) })
+    }
+}
+
+impl Signer for Away {
+    fn public_key(&self) -> &VerifyingKey {
+        &self.public
+    }
+    fn sign<'a>(&'a self, _: &'a [u8]) -> Pending<'a, [u8; 64], Fault> {
+        Box::pin(async { self.fault(Step::Connect) })
+    }
+}
+
+/// No key is ever warmed here.
+#[derive(Debug)]
+struct NoKeys;
+
+impl Journal for NoKeys {
+    fn warm<'a>(&'a self, _: &'a TenantRef) -> Pending<'a, (Permit<Warm>, WrappedTenantKey), JournalError> {
+        Box::pin(async { Err(JournalError::NoSuchKey) })
+    }
+    fn warmed(&self, _: Evidence<WarmWarrant>, _: WarmOutcome) -> Pending<'_, (), JournalError> {
+        Box::pin(async { Err(JournalError::Unavailable) })
+    }
+}
+
+#[derive(Debug)]
+struct NodeKey(SigningKey);
+
+impl GroupSigner for NodeKey {
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+    fn public_key(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+}
+
+/// Ready or not, as the test says.
+#[derive(Debug, Default)]
+pub(crate) struct Switch(AtomicBool);
+
+impl Switch {
+    pub(crate) fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::SeqCst);
+    }
+}
+
+impl Readiness for Switch {
+    fn ready(&self) -> BoxFuture<'static, bool> {
+        let ready = self.0.load(Ordering::SeqCst);
+        async move { ready }.boxed()
+    }
+}
+
+/// What a node is made of.
+pub(crate) struct Vault {
+    pub(crate) records: Records,
+    pub(crate) ready: Arc<Switch>,
+    use_cases: UseCases,
+    clock: Arc<dyn Clock>,
+    entries: AtomicU8,
+    _folder: TempDir,
+}
+
+impl Vault {
+    pub(crate) async fn open(clock: Arc<dyn Clock>) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let stores = stores(folder.path(), Arc::clone(&clock)).await;
+        let records = stores.records.clone();
+        let use_cases = use_cases(stores, &clock);
+        Self { records, ready: Arc::default(), use_cases, clock, entries: AtomicU8::new(0), _folder: folder }
+    }
+
+    pub(crate) fn use_cases(&self) -> UseCases {
+        self.use_cases.clone()
+    }
+
+    pub(crate) fn node(&self) -> Node {
+        Node {
+            proof: NodeProof { key: [0; 32], statement: vec![1], signature: vec![2] },
+            signer_key: "cofre.test/ledger+key".to_owned(),
+            trust_domain: TRUST_DOMAIN.to_owned(),
+            readiness: self.ready.clone(),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    fn entry(&self, kind: EntryKind) -> Entry {
+        Entry::new(kind, [self.entries.fetch_add(1, Ordering::SeqCst); 16])
+    }
+
+    pub(crate) async fn put_tenant(&self, number: u8, slug: &str) {
+        let tenant = Tenant {
+            id: TenantId::from_parts(1, [number; 10]),
+            slug: Slug::try_from(slug).expect("a slug"),
+            legal_name: slug.to_owned(),
+            state: TenantState::Active,
+            home_region: Slug::try_from("eu-nl").expect("a slug"),
+            tenant_key_id: [number; 16],
+        };
+        let operation = Operation::PutTenant {
+            tenant,
+            key_version: 1,
+            warm_for: Span::minutes(5),
+            signing_keys: Vec::new(),
+            recipients: Vec::new(),
+        };
+        self.records.apply(self.entry(EntryKind::TenantPut), operation).await.expect("a tenant");
+    }
+
+    pub(crate) async fn put_institution(&self, id: &str) {
+        let id = InstitutionId::try_from(id).expect("an id");
+        let institution = Institution {
+            id: id.clone(),
+            name: "Caja de Prueba".to_owned(),
+            country: "ES".to_owned(),
+            state: InstitutionState::Enabled,
+            lockout_threshold: 3,
+            unattended_from: 0,
+            unattended_to: 1_440,
+        };
+        let put = Operation::PutInstitution(institution);
+        self.records.apply(self.entry(EntryKind::InstitutionPut), put).await.expect("an institution");
+        let user = TemplateField {
+            key: FieldKey::try_from("user").expect("a key"),
+            pattern: "[0-9]{8}".to_owned(),
+            required: true,
+            secret: true,
+            signing_factor: false,
+            identifies: true,
+            release_form: Form::Full,
+        };
+        let put = Operation::PutTemplate(Template { institution: id, version: 1, fields: vec![user] });
+        self.records.apply(self.entry(EntryKind::TemplatePut), put).await.expect("a template");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test is its own server")]
+async fn stores(folder: &Path, clock: Arc<dyn Clock>) -> Stores {
+    let config = StoreConfig {
+        records: folder.join("records.db"),
+        ciphertexts: folder.join("ciphertexts.db"),
+        keyring: folder.join("keyring.db"),
+        mode: Mode::Dev,
+        ceiling: None,
+    };
+    let commit = CommitConfig {
+        origin: ORIGIN.to_owned(),
+        node: NODE.to_owned(),
+        incarnation: [1; 16],
+        mint: Mint::assemble(),
+        clock,
+        signer: Arc::new(NodeKey(SigningKey::from_bytes(&[9; 32]))),
+    };
+    Stores::open(config, commit).await.expect("stores")
+}
+
+fn use_cases(stores: Stores, clock: &Arc<dyn Clock>) -> UseCases {
+    let id = CustodianId::try_from("hsm-1").expect("a name");
+    let public = VerifyingKey::Ed25519(SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes());
+    let token = Arc::new(Away { id: id.clone(), public });
+    let slab = Slab::new(Backing::MemfdSecret).or_else(|_| Slab::new(Backing::Mlock)).expect("locked memory");
+    let (wrapping, unwrapping) = Custodians::new([token.clone() as Arc<dyn Custodian>]).expect("one").split();
+    let (journal, clock) = (Arc::new(NoKeys), Arc::clone(clock));
+    let wiring = Wiring { wrapping, unwrapping, journal, clock: Arc::clone(&clock), slab: Arc::clone(&slab) };
+    let (keys, signer): (_, Arc<dyn Signer>) = (TenantKeys::new(wiring), token);
+    let rules = Rules::from_files(&[
+        ("schema.cedarschema", include_str!("../../../../policies/schema.cedarschema")),
+        ("release.cedar", include_str!("../../../../policies/default/release.cedar")),
+    ]);
+    let region = Slug::try_from("eu-nl").expect("a slug");
+    let ids = AtomicU8::new(0);
+    let ids: cofre_relay::EntryIds = Arc::new(move || Some([ids.fetch_add(1, Ordering::SeqCst) | 0x80; 16]));
+    let Stores { records, ciphertexts, keyring } = stores;
+    UseCases {
+        deposits: Arc::new(Deposits {
+            records: records.clone(),
+            ciphertexts: ciphertexts.clone(),
+            keyring: keyring.clone(),
+            keys: keys.for_deposit(),
+            wrapping: keys.for_wrapping(),
+            signer: Arc::clone(&signer),
+            clock: Arc::clone(&clock),
+        }),
+        consents: Arc::new(Consents {
+            records: records.clone(),
+            keys: keys.for_rows(),
+            signer: Arc::clone(&signer),
+            signer_name: ORIGIN.to_owned(),
+            aisp: "Cofre".to_owned(),
+            clock: Arc::clone(&clock),
+        }),
+        releases: Arc::new(Releases::new(cofre_release::Wiring {
+            rules: Arc::new(rules.expect("the shipped policies")),
+            records: records.clone(),
+            ciphertexts: ciphertexts.clone(),
+            keyring: keyring.clone(),
+            keys: keys.for_release(),
+            clock: Arc::clone(&clock),
+            region: region.clone(),
+            origin: ORIGIN.to_owned(),
+        })),
+        relay: Arc::new(Relay::new(records.clone(), Arc::clone(&clock), ids)),
+        erasures: Arc::new(Erasures {
+            records: records.clone(),
+            ciphertexts,
+            keyring: keyring.clone(),
+            signer: Arc::clone(&signer),
+            signer_name: ORIGIN.to_owned(),
+            deployment: "cofre.test".to_owned(),
+            clock: Arc::clone(&clock),
+        }),
+        register: Arc::new(Register {
+            records: records.clone(),
+            key: cofre_audit::note_key(ORIGIN, &*signer).expect("a key"),
+        }),
+        admin: Arc::new(Admin {
+            records,
+            keyring,
+            wrapping: keys.for_wrapping(),
+            keys,
+            slab,
+            custody: CustodySet::any_of(vec![id]).expect("a set"),
+            warm_for: Span::minutes(5),
+            deployment: "cofre.test".to_owned(),
+            region,
+            mode: "dev",
+            clock,
+        }),
+    }
+}
