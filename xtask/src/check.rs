@@ -30,7 +30,9 @@ fn rules() -> Result<()> {
         serde_json::from_str(&output(&mut cargo(&["metadata", "--format-version", "1", "--locked"]))?)?;
     let files = sources::tracked()?;
     let mut broken = dependencies::check(&dependencies::packages(&metadata));
-    broken.extend(licences::check(&licences::packages(&metadata), &licences::Rules::load()?));
+    let edges = ["tree", "--workspace", "--target", "all", "-e", "normal,build,dev", "--prefix", "none"];
+    let tree = output(cargo(&edges).args(["--format", licences::FORMAT]))?;
+    broken.extend(licences::check(&licences::packages(&tree), &licences::Rules::load()?));
     broken.extend(never::check(&files));
     broken.extend(release_path::check(&files));
     for Violation(text) in &broken {

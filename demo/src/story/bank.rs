@@ -85,8 +85,8 @@ impl Story {
             Some(last),
             sandboxed == self.investors.len(),
         );
-        self.wrong_password(&mut results).await?;
         answering.abort();
+        self.wrong_password(&mut results).await?;
         let stats = self.bank.stats();
         self.table.row(
             4,

@@ -115,7 +115,7 @@ impl Story {
                 error.refused().and_then(|refused| refused.entry),
                 error.refused().map(|refused| refused.public_reason().to_owned()).unwrap_or_default(),
             ),
-            Ok(()) => (None, String::new()),
+            Ok(_) => (None, String::new()),
         };
         let exact = match entry {
             Some(index) => self.exact_reason(index).await?,
@@ -125,15 +125,17 @@ impl Story {
         self.table.row(12, "token taken away: refused with a named reason, nothing released", entry, shown);
         std::fs::remove_file(&plan)?;
         let served = self.release_until(Result::is_ok).await?;
-        self.table.row(12, "token brought back: served again without a restart", None, served.is_ok());
+        let index = served.as_ref().ok().copied();
+        self.table.row(12, "token brought back: served again without a restart", index, served.is_ok());
         Ok(())
     }
 
-    /// Asks for one login again and again, for at most twenty seconds, until the answer is as wished.
+    /// Asks for one login again and again, for at most twenty seconds, until the answer is as wished: the index of a
+    /// grant, or a refusal.
     async fn release_until(
         &self,
-        wished: impl Fn(&Result<(), cofre_client::Error>) -> bool,
-    ) -> Result<Result<(), cofre_client::Error>> {
+        wished: impl Fn(&Result<u64, cofre_client::Error>) -> bool,
+    ) -> Result<Result<u64, cofre_client::Error>> {
         let worker = self.worker("w06").await?;
         let until = self.world.clock.now().plus(Span::secs(20));
         loop {
@@ -142,7 +144,7 @@ impl Story {
             let answer = match worker.release(errand).await {
                 Ok(login) => {
                     worker.report(&login.lease, Outcome::Ok, None).await?;
-                    Ok(())
+                    Ok(login.entry.index)
                 }
                 Err(error) => Err(error),
             };

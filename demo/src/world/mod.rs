@@ -37,6 +37,8 @@ pub struct Wishes {
     pub warm_for: &'static str,
     /// How secrets are locked: `memfd_secret` or `mlock`.
     pub memory: &'static str,
+    /// What the vault logs, as a filter.
+    pub log: &'static str,
     /// Workers to register, named `w01`, `w02`, …
     pub workers: usize,
 }
@@ -52,6 +54,7 @@ impl Wishes {
             module: token::hsm_sim(None)?,
             warm_for: "300s",
             memory: "memfd_secret",
+            log: "info",
             workers: 25,
         })
     }

@@ -108,6 +108,7 @@ deployment = "{NAME}"
 operator = "AISP Ejemplo SL"
 region = "{REGION}"
 memory = "{memory}"
+log = "{log}"
 listen = {{ tenants_and_workers = "127.0.0.1:0", people = "127.0.0.1:0" }}
 custody = {{ default = {{ any_of = ["{CUSTODIAN}"] }}, signer = "{CUSTODIAN}", warm_for = "{warm_for}" }}
 policies = {{ dir = {policies} }}
@@ -128,6 +129,7 @@ keyring = {{ sqlite = {keyring} }}
 pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", signer_label = "{SIGNER}", pin = {{ file = {pin} }}, sessions = 4 }}
 "#,
         memory = wishes.memory,
+        log = wishes.log,
         warm_for = wishes.warm_for,
         policies = quoted(&policies),
         certificate = file("node.pem"),

@@ -53,7 +53,9 @@ fn the_scan_finds_what_is_there_and_fails_without_the_right_to_look() {
 
 async fn nothing_is_left(memory: &'static str) {
     let folder = tempfile::tempdir().expect("a folder");
-    let wishes = Wishes { memory, ..Wishes::usual(&folder.path().join("world")).expect("hsm-sim is built") };
+    let usual = Wishes::usual(&folder.path().join("world")).expect("hsm-sim is built");
+    // Everything the vault could say about its work, it says here.
+    let wishes = Wishes { memory, log: "debug,cofre=trace", ..usual };
     let world = World::start(&wishes).await.expect("a world");
     let crowd = crowd::deposit(&world, LOGINS).await.expect("deposits");
     crowd::consent(&world, &crowd).await.expect("consents");

@@ -1,9 +1,10 @@
-//! `deny.toml` held against `cargo metadata`: licences, banned crates and floor versions. The same file serves
+//! `deny.toml` held against `cargo tree`: licences, banned crates and floor versions. The same file serves
 //! cargo-deny where that tool and its advisory database are at hand; here nothing has to be fetched.
+
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::Violation;
 use crate::run::root;
@@ -51,18 +52,30 @@ pub(crate) struct Package {
     ours: bool,
 }
 
-/// Every resolved package of the workspace.
-pub(crate) fn packages(metadata: &Value) -> Vec<Package> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let all = metadata["packages"].as_array().into_iter().flatten();
-    all.map(|package| Package {
-        name: text(&package["name"]),
-        version: text(&package["version"]),
-        license: text(&package["license"]),
-        from_registry: package["source"].as_str().is_some_and(|source| source.starts_with("registry+")),
-        ours: package["source"].is_null(),
+/// Every package that is compiled for any target, from `cargo tree` in the form [`FORMAT`]. `cargo metadata` would also
+/// list optional packages that nothing switches on.
+pub(crate) fn packages(tree: &str) -> Vec<Package> {
+    let lines: BTreeSet<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    lines.into_iter().filter_map(package).collect()
+}
+
+/// The form of `cargo tree` that [`packages`] reads.
+pub(crate) const FORMAT: &str = "{p}|{l}";
+
+/// One line: `name v1.2.3`, then `(proc-macro)`, a folder of ours or a foreign source in brackets; and the licence.
+fn package(line: &str) -> Option<Package> {
+    let (package, license) = line.split_once('|')?;
+    let mut words = package.split_whitespace();
+    let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
+    let sources: Vec<&str> = words.filter(|word| *word != "(proc-macro)").collect();
+    let ours = sources.iter().any(|source| source.starts_with("(/"));
+    Some(Package {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        license: license.to_owned(),
+        from_registry: sources.is_empty(),
+        ours,
     })
-    .collect()
 }
 
 /// Holds every package against the rules.
@@ -130,6 +143,15 @@ mod tests {
             from_registry: true,
             ours: false,
         }
+    }
+
+    #[test]
+    fn lines_of_the_tree_are_read() {
+        let read = packages(
+            "x v1.0.0|MIT\nx v1.0.0|MIT (*)\ny v2.0.0 (proc-macro)|MIT\nz v0.1.0 (/here/z)|MIT\ng v1.0.0 (https://host/g#1)|MIT\n",
+        );
+        let seen: Vec<_> = read.iter().map(|p| (p.name.as_str(), p.from_registry, p.ours)).collect();
+        assert_eq!(seen, [("g", false, false), ("x", true, false), ("y", true, false), ("z", false, true)]);
     }
 
     #[test]

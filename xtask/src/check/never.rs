@@ -35,6 +35,17 @@ const KEPT: &[Kept] = &[
         why: "a caller is made from a verified certificate only",
     },
     Kept { word: "AssertSqlSafe", homes: &["vault/store/"], why: "no SQL text is built outside store" },
+    Kept {
+        word: "destroy_owner",
+        homes: &["vault/store/", "vault/privacy/"],
+        why: "a person's keys are destroyed by an erasure, and by nothing at start-up",
+    },
+    Kept {
+        word: "destroy_deposit_keys",
+        homes: &["vault/store/", "vault/deposit/"],
+        why: "deposit keys are destroyed when their time is over, under their entry",
+    },
+    Kept { word: "destroy_object", homes: &[], why: "no key in a token is ever deleted: report, never delete" },
     Kept { word: "ATTACH DATABASE", homes: &[], why: "a commit over two SQLite files is not atomic" },
     Kept { word: "SSLKEYLOGFILE", homes: &[], why: "session keys are never written" },
     Kept { word: "todo!(", homes: &[], why: "nothing unfinished ships" },
