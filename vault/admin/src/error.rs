@@ -39,6 +39,7 @@ impl Error {
             Self::Refused { reason, .. } => *reason,
             Self::Store(_) => Reason::AuditUnavailable,
             Self::Commit(error) => error.reason(),
+            Self::Keys(cofre_custody::Error::Journal(cofre_custody::JournalError::Refused(reason))) => *reason,
             Self::Keys(_) | Self::Envelope(_) => Reason::KeyServiceUnavailable,
         }
     }

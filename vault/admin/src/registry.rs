@@ -28,9 +28,7 @@ impl Admin {
     /// that exists.
     pub async fn put_template(&self, caller: &Caller, template: Template) -> Result<EntryRef, Error> {
         for (place, field) in template.fields.iter().enumerate() {
-            let compiled =
-                regex::bytes::RegexBuilder::new(&format!("^(?:{})$", field.pattern)).size_limit(1 << 20).build();
-            if compiled.is_err() {
+            if !stands_alone(&field.pattern) {
                 let path = format!("fields[{place}].pattern");
                 return Err(Error::field(Reason::BadRequest, path, "must be a regular expression of moderate size"));
             }
@@ -64,5 +62,27 @@ impl Admin {
         entry.reference = Some(identity);
         let worker = Worker { id: request.id, state, scopes: request.scopes };
         Ok(self.records.apply(entry, Operation::PutWorker(worker)).await?)
+    }
+}
+
+/// Whether a pattern is a whole expression by itself and stays one inside its anchors. `a)|(?:b` is only the second:
+/// it would close the anchors' group and match anywhere.
+fn stands_alone(pattern: &str) -> bool {
+    let compiles = |text: &str| regex::bytes::RegexBuilder::new(text).size_limit(1 << 20).build().is_ok();
+    compiles(pattern) && compiles(&format!("^(?:{pattern})$"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stands_alone;
+
+    #[test]
+    fn a_pattern_that_breaks_out_of_its_anchors_is_refused() {
+        for good in ["[0-9]{8}", "a|b", "(?:a)(b)", ".+", "(?i)[a-z]+"] {
+            assert!(stands_alone(good), "{good}");
+        }
+        for bad in ["a)|(?:.*", ")|(", "(?x)a #", "[0-9", "(?:[0-9]{1000}){1000}"] {
+            assert!(!stands_alone(bad), "{bad}");
+        }
     }
 }

@@ -12,7 +12,8 @@ use cofre_store::{Lockdown as Locked, Operation};
 use crate::{Admin, Error};
 
 impl Admin {
-    /// Stops every release in its scope and wipes warm keys that it covers.
+    /// Stops every release in its scope and wipes warm keys that it covers: at once, and again once the register
+    /// refuses to warm them anew. An institution or a login has no key of its own; the commit alone stops those.
     ///
     /// # Errors
     /// BAD_REQUEST for a target that is no id of the scope; AUDIT_UNAVAILABLE where records cannot be written. The
@@ -31,15 +32,24 @@ impl Admin {
         let mut entry = Self::entry(EntryKind::Lockdown, caller, "cofre.v1.SecurityService/Lockdown")?;
         entry.reference = Some(format!("{} {target}", request.scope).trim_end().to_owned());
         match &locked {
-            Locked::Platform => _ = self.keys.wipe_all(),
-            Locked::Tenant(tenant) => {
-                entry.tenant = Some(*tenant);
-                self.keys.wipe(tenant);
-            }
+            Locked::Platform => {}
+            Locked::Tenant(tenant) => entry.tenant = Some(*tenant),
             Locked::Institution(institution) => entry.institution = Some(institution.clone()),
             Locked::Credential(credential) => entry.credential = Some(*credential),
         }
-        Ok(self.records.apply(entry, Operation::Lockdown(locked)).await?)
+        self.wipe(&locked);
+        let applied = self.records.apply(entry, Operation::Lockdown(locked.clone())).await;
+        // SECURITY: a release that was let through before the commit may have warmed the key again meanwhile.
+        self.wipe(&locked);
+        Ok(applied?)
+    }
+
+    fn wipe(&self, locked: &Locked) {
+        match locked {
+            Locked::Platform => _ = self.keys.wipe_all(),
+            Locked::Tenant(tenant) => _ = self.keys.wipe(tenant),
+            Locked::Institution(_) | Locked::Credential(_) => {}
+        }
     }
 
     /// Refuses a worker from now on and ends its leases.

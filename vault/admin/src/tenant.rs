@@ -6,6 +6,7 @@ use cofre_model::entry::EntryKind;
 use cofre_model::id::{RecipientId, SigningKeyId, TenantId};
 use cofre_model::job::SigningKey;
 use cofre_model::permit::EntryRef;
+use cofre_model::reason::Reason;
 use cofre_model::registry::{Recipient, Tenant, TenantState};
 use cofre_model::request::PutTenant;
 use cofre_store::{Operation, TenantKeyShare, TenantRecord};
@@ -26,16 +27,27 @@ pub struct RegisteredTenant {
 }
 
 impl Admin {
-    /// Registers a tenant, or changes one by its slug: name and region are replaced, keys and recipients added.
+    /// Registers a tenant, or changes one by its slug: its name is replaced, keys and recipients are added. Its region
+    /// never changes, since its key is bound to it.
     ///
     /// # Errors
+    /// WRONG_REGION for a new tenant of another region than this cell's; WRONG_STATE for another region than a known
+    /// tenant has;
     /// KEY_SERVICE_UNAVAILABLE where its key cannot be wrapped; AUDIT_UNAVAILABLE where records cannot be written.
     pub async fn put_tenant(&self, caller: &Caller, request: PutTenant) -> Result<RegisteredTenant, Error> {
         let known = self.records.tenant_by_slug(&request.slug).await?;
         let now = self.clock.now().millis();
         let (tenant, key_version) = match known {
+            Some(TenantRecord { tenant, .. }) if tenant.home_region != request.home_region => {
+                let advice = "of a tenant never changes; its key is bound to it. Give the region it has";
+                return Err(Error::field(Reason::WrongState, "home_region", advice));
+            }
             Some(TenantRecord { tenant, key_version, .. }) => {
-                (Tenant { legal_name: request.legal_name, home_region: request.home_region, ..tenant }, key_version)
+                (Tenant { legal_name: request.legal_name, ..tenant }, key_version)
+            }
+            None if request.home_region != self.region => {
+                let advice = "must be the region of this cell; register the tenant at its own";
+                return Err(Error::field(Reason::WrongRegion, "home_region", advice));
             }
             None => self.new_tenant(request.slug, request.legal_name, request.home_region).await?,
         };

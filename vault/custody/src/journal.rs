@@ -4,6 +4,7 @@
 use std::fmt;
 
 use cofre_model::permit::{Evidence, Permit, Warm, WarmWarrant};
+use cofre_model::reason::Reason;
 
 use crate::custodian::{CustodianId, Pending, RequestId};
 use crate::error::{Broken, Error};
@@ -15,8 +16,8 @@ use crate::warm::TenantRef;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     /// The commit refused: lockdown, suspension, or an epoch that moved.
-    #[error("the register refused the warm-up")]
-    Refused,
+    #[error("the register refused the warm-up: {0}")]
+    Refused(Reason),
     /// The keyring has no such tenant key.
     #[error("the keyring has no such tenant key")]
     NoSuchKey,

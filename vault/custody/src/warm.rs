@@ -255,6 +255,9 @@ impl Inner {
 
     fn wipe(&self, held: &mut Tenant) -> bool {
         held.wipes += 1;
+        // SECURITY: whoever asks from now on asks anew, under a Warm entry of its own. Boarding what is under way would
+        // keep a key that was wiped before it arrived.
+        held.flight = None;
         let wiped = held.warm.take().is_some();
         self.wiped.fetch_add(u64::from(wiped), Ordering::Relaxed);
         wiped

@@ -4,22 +4,20 @@ use std::sync::Arc;
 
 use cofre_model::caller::{Caller, Role};
 use cofre_model::entry::{Entry, EntryKind};
-use cofre_model::id::{ChallengeId, TenantId};
+use cofre_model::id::{ChallengeId, CredentialId, JobId, TenantId};
 use cofre_model::permit::EntryRef;
 use cofre_model::reason::Reason;
 use cofre_model::request::{ChallengeRequest, SealedAnswer};
-use cofre_model::time::Span;
+use cofre_model::time::{Span, Timestamp};
 use cofre_model::wording::Attendance;
 use cofre_store::{OpenGrant, Operation};
 use tokio::sync::{Notify, broadcast};
 
-use crate::board::{Challenge, Ended, Shown, Stage};
+use crate::board::{Challenge, Ended, Limits, Shown, Stage};
 use crate::{Error, Relay, guard};
 
 /// No challenge lives longer, whatever the institution says.
 const LONGEST: Span = Span::minutes(5);
-/// A concluded or expired challenge is forgotten after this.
-const FORGOTTEN_AFTER: Span = Span::minutes(15);
 
 /// What a waiting worker gets.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,84 +28,79 @@ pub enum Awaited {
     Ended(Ended),
 }
 
+/// A place on the board, given back when dropped before its challenge was shown: also where the caller went away.
+struct Place<'a> {
+    relay: &'a Relay,
+    id: ChallengeId,
+    kept: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.relay.board().release(&self.id);
+        }
+    }
+}
+
 impl Relay {
     /// Opens a challenge under a live lease of an attended job.
     ///
     /// # Errors
     /// NOT_FOUND without such a lease; ATTENDANCE_INVALID for an unattended job, so that nobody is sent an SMS they did
     /// not ask for; TRANSACTION_CHALLENGE where the text speaks of an order; WRONG_STATE while another is open or once
-    /// the institution's lock-out is one wrong answer away.
+    /// the institution's lock-out is one wrong answer away; RATE_LIMITED beyond five of one lease, three SMS of a login
+    /// in an hour, or what a node holds; CHALLENGE_ENDED where it was ended while it was being recorded.
     pub async fn open(&self, caller: &Caller, request: ChallengeRequest) -> Result<EntryRef, Error> {
-        let grant = self.live_grant(caller, &request).await?;
+        let (id, credential, job) = (request.id, request.credential, request.job);
+        let (grant, lease_until) = self.live_grant(caller, &credential, &job).await?;
         let mut entry = self.entry(EntryKind::ChallengeOpened, caller, "cofre.v1.RelayService/Open")?;
-        about(&mut entry, &request.id, &grant);
+        about(&mut entry, &id, &grant);
         if grant.attendance == Attendance::Unattended {
             return Err(Error::Refused(Reason::AttendanceInvalid));
         }
         if guard::looks_like_an_order(&request.text) {
             return Err(Error::Refused(Reason::TransactionChallenge));
         }
-        self.lockout_left(&grant).await?;
+        let limits = self.limits(&grant, lease_until).await?;
         let now = self.clock.now();
-        let lease_end = grant.lease_until.unwrap_or(now);
-        let expires = request.expires.min(now.plus(LONGEST)).min(lease_end);
         if request.expires <= now {
             return Err(Error::Field { field: "expires_us", advice: "must lie in the future" });
         }
-        if self.board().is_open(&request.credential, now) || self.board().challenges.contains_key(&request.id) {
-            return Err(Error::Refused(Reason::WrongState));
-        }
+        let expires = request.expires.min(now.plus(LONGEST)).min(lease_until);
+        self.board().reserve(challenge(request, &grant, expires), limits, now).map_err(Error::Refused)?;
+        let mut place = Place { relay: self, id, kept: false };
         let at = self.records.apply(entry, Operation::Note).await?;
-        let shown = Shown {
-            id: request.id,
-            tenant: grant.tenant,
-            credential: request.credential,
-            owner: grant.owner,
-            kind: request.kind,
-            code_length: request.code_length,
-            attempt: request.attempt,
-            // What the worker signed; the relay's own, earlier end is enforced when the answer comes.
-            expires: request.expires,
-            key: request.key,
-        };
-        let challenge = Challenge {
-            tenant: grant.tenant,
-            credential: request.credential,
-            job: request.job,
-            worker: grant.worker,
-            expires,
-            opened_at: at.index,
-            stage: Stage::Presented,
-            shown: shown.clone(),
-            changed: Arc::new(Notify::new()),
-        };
-        {
-            let mut board = self.board();
-            board.forget_before(now.minus(FORGOTTEN_AFTER));
-            board.challenges.insert(request.id, challenge);
-        }
+        // SECURITY: what ended the lease up to here may have been told before the place was taken; what ends it from
+        // here on finds the challenge on the board.
+        self.live_grant(caller, &credential, &job).await?;
+        let shown = self.board().present(&id, at.index).ok_or(Error::Refused(Reason::ChallengeEnded))?;
+        place.kept = true;
         // Nobody watching is no error: a front end that comes later is shown what is open.
         let _ = self.opened.send(shown);
         Ok(at)
     }
 
-    async fn live_grant(&self, caller: &Caller, request: &ChallengeRequest) -> Result<OpenGrant, Error> {
-        let grant = self.records.grant(&request.credential, &request.job).await?;
+    async fn live_grant(
+        &self,
+        caller: &Caller,
+        credential: &CredentialId,
+        job: &JobId,
+    ) -> Result<(OpenGrant, Timestamp), Error> {
+        let grant = self.records.grant(credential, job).await?;
         let now = self.clock.now();
-        grant
-            .filter(|grant| grant.worker == caller.identity().to_string())
-            .filter(|grant| grant.lease_until.is_some_and(|until| until > now))
-            .ok_or(Error::Refused(Reason::NotFound))
+        let grant = grant.filter(|grant| grant.worker == caller.identity().to_string());
+        let live = grant.and_then(|grant| grant.lease_until.filter(|until| *until > now).map(|until| (grant, until)));
+        live.ok_or(Error::Refused(Reason::NotFound))
     }
 
     /// Wrong answers stop one short of the institution's own lock-out.
-    async fn lockout_left(&self, grant: &OpenGrant) -> Result<(), Error> {
-        let wrong = self.board().wrong.get(&grant.credential).copied().unwrap_or(0);
+    async fn limits(&self, grant: &OpenGrant, lease_until: Timestamp) -> Result<Limits, Error> {
         let record = self.records.credential(&grant.tenant, &grant.credential).await?;
         let record = record.ok_or(Error::Refused(Reason::NotFound))?;
         let institution = self.records.institution(&record.claimed.institution).await?;
-        let threshold = institution.map_or(1, |institution| institution.lockout_threshold);
-        if wrong >= threshold.saturating_sub(1).max(1) { Err(Error::Refused(Reason::WrongState)) } else { Ok(()) }
+        let lockout_threshold = institution.map_or(1, |institution| institution.lockout_threshold);
+        Ok(Limits { lockout_threshold, secret_version: record.claimed.secret_version, lease_until })
     }
 
     /// Waits for the answer of this worker's challenge.
@@ -121,19 +114,23 @@ impl Relay {
                 let mut board = self.board();
                 let challenge = board.challenges.get_mut(id).filter(|challenge| challenge.worker == worker);
                 let challenge = challenge.ok_or(Error::Refused(Reason::NotFound))?;
-                match std::mem::replace(&mut challenge.stage, Stage::Delivered) {
-                    Stage::Answered(answer) => return Ok(Awaited::Answer(answer)),
-                    Stage::Over(how) => {
-                        challenge.stage = Stage::Over(how);
-                        return Ok(Awaited::Ended(how));
-                    }
+                if let Some(answer) = challenge.hand_over() {
+                    return Ok(Awaited::Answer(answer));
+                }
+                match challenge.stage {
+                    Stage::Over(how, _) => return Ok(Awaited::Ended(how)),
                     Stage::Delivered => return Err(Error::Refused(Reason::ChallengeEnded)),
-                    Stage::Presented => challenge.stage = Stage::Presented,
+                    Stage::Opening | Stage::Presented | Stage::Answered(_) => {}
                 }
                 (Arc::clone(&challenge.changed), challenge.expires.since(self.clock.now()).to_std())
             };
             if tokio::time::timeout(left, changed.notified()).await.is_err() {
-                self.board().end_where(Ended::Expired, |challenge| challenge.shown.id == *id);
+                let now = self.clock.now();
+                self.board().end_where(Ended::Expired, now, |challenge| {
+                    challenge.shown.id == *id
+                        && challenge.worker == worker
+                        && !matches!(challenge.stage, Stage::Delivered)
+                });
             }
         }
     }
@@ -145,27 +142,28 @@ impl Relay {
     pub async fn answer(&self, caller: &Caller, id: &ChallengeId, answer: SealedAnswer) -> Result<EntryRef, Error> {
         let tenant = self.tenant(caller).await?;
         let mut entry = self.entry(EntryKind::ChallengeAnswered, caller, "cofre.v1.RelayService/Answer")?;
-        {
+        let opened_at = {
             let board = self.board();
-            let challenge = board.challenges.get(id).filter(|challenge| challenge.tenant == tenant);
+            let challenge = board.challenges.get(id).filter(|challenge| challenge.shown.tenant == tenant);
+            // One that is opening is not shown to anybody yet.
+            let challenge = challenge.filter(|challenge| !matches!(challenge.stage, Stage::Opening));
             let challenge = challenge.ok_or(Error::Refused(Reason::NotFound))?;
             if !matches!(challenge.stage, Stage::Presented) || challenge.expires <= self.clock.now() {
                 return Err(Error::Refused(Reason::ChallengeEnded));
             }
             follow_up(&mut entry, challenge);
-        }
+            challenge.opened_at
+        };
         // The entry first, so that no answer is handed over that the ledger does not know of.
         let at = self.records.apply(entry, Operation::Note).await?;
         let mut board = self.board();
-        let challenge = board.challenges.get_mut(id).ok_or(Error::Refused(Reason::ChallengeEnded))?;
-        match challenge.stage {
-            Stage::Presented => {
-                challenge.stage = Stage::Answered(answer);
-                challenge.changed.notify_one();
-                Ok(at)
-            }
-            Stage::Answered(_) | Stage::Delivered | Stage::Over(_) => Err(Error::Refused(Reason::ChallengeEnded)),
-        }
+        // The same challenge, not a later one under its id.
+        let challenge = board.challenges.get_mut(id).filter(|challenge| challenge.opened_at == opened_at);
+        let challenge = challenge.filter(|challenge| matches!(challenge.stage, Stage::Presented));
+        let challenge = challenge.ok_or(Error::Refused(Reason::ChallengeEnded))?;
+        challenge.stage = Stage::Answered(answer);
+        challenge.changed.notify_one();
+        Ok(at)
     }
 
     /// The worker says how the institution took the answer.
@@ -175,32 +173,22 @@ impl Relay {
     pub async fn conclude(&self, caller: &Caller, id: &ChallengeId, succeeded: bool) -> Result<EntryRef, Error> {
         let worker = caller.identity().to_string();
         let mut entry = self.entry(EntryKind::ChallengeEnded, caller, "cofre.v1.RelayService/Conclude")?;
-        let credential = {
-            let mut board = self.board();
-            let challenge = board.challenges.get(id).filter(|challenge| challenge.worker == worker);
-            let challenge = challenge.ok_or(Error::Refused(Reason::NotFound))?;
-            follow_up(&mut entry, challenge);
-            let credential = challenge.credential;
-            board.challenges.remove(id);
-            credential
-        };
-        entry.count = Some(u64::from(succeeded));
         {
             let mut board = self.board();
-            if succeeded {
-                board.wrong.remove(&credential);
-            } else {
-                let wrong = board.wrong.entry(credential).or_default();
-                *wrong = wrong.saturating_add(1);
-            }
+            let challenge = board.challenges.get(id).filter(|challenge| challenge.worker == worker);
+            let challenge = challenge.filter(|challenge| !matches!(challenge.stage, Stage::Opening));
+            follow_up(&mut entry, challenge.ok_or(Error::Refused(Reason::NotFound))?);
+            board.conclude(id, succeeded);
         }
+        entry.count = Some(u64::from(succeeded));
         Ok(self.records.apply(entry, Operation::Note).await?)
     }
 
     /// Ends a challenge; the worker that waits is told and has to cancel at the institution.
     ///
     /// # Errors
-    /// NOT_FOUND for a challenge that is neither this worker's nor of this front end's tenant.
+    /// NOT_FOUND for a challenge that is neither this worker's nor of this front end's tenant; CHALLENGE_ENDED for one
+    /// that is over, so that each ends once in the ledger.
     pub async fn cancel(&self, caller: &Caller, id: &ChallengeId) -> Result<EntryRef, Error> {
         let mut entry = self.entry(EntryKind::ChallengeEnded, caller, "cofre.v1.RelayService/Cancel")?;
         let tenant = match caller.identity().role() {
@@ -212,11 +200,16 @@ impl Relay {
             let mut board = self.board();
             let challenge = board.challenges.get(id);
             let own = challenge.filter(|challenge| match tenant {
-                Some(tenant) => challenge.tenant == tenant,
+                Some(tenant) => challenge.shown.tenant == tenant,
                 None => challenge.worker == worker,
             });
-            follow_up(&mut entry, own.ok_or(Error::Refused(Reason::NotFound))?);
-            board.end_where(Ended::Cancelled, |challenge| challenge.shown.id == *id);
+            let own = own.filter(|challenge| !matches!(challenge.stage, Stage::Opening));
+            let own = own.ok_or(Error::Refused(Reason::NotFound))?;
+            if matches!(own.stage, Stage::Over(..)) {
+                return Err(Error::Refused(Reason::ChallengeEnded));
+            }
+            follow_up(&mut entry, own);
+            board.end_where(Ended::Cancelled, self.clock.now(), |challenge| challenge.shown.id == *id);
         }
         Ok(self.records.apply(entry, Operation::Note).await?)
     }
@@ -234,11 +227,39 @@ impl Relay {
             .board()
             .challenges
             .values()
-            .filter(|challenge| challenge.tenant == tenant && challenge.expires > now)
+            .filter(|challenge| challenge.shown.tenant == tenant && challenge.expires > now)
             .filter(|challenge| matches!(challenge.stage, Stage::Presented))
             .map(|challenge| challenge.shown.clone())
             .collect();
         Ok((tenant, open, coming))
+    }
+}
+
+fn challenge(request: ChallengeRequest, grant: &OpenGrant, expires: Timestamp) -> Challenge {
+    let shown = Shown {
+        id: request.id,
+        tenant: grant.tenant,
+        credential: request.credential,
+        owner: grant.owner,
+        kind: request.kind,
+        code_length: request.code_length,
+        attempt: request.attempt,
+        // What the worker signed; the relay's own, earlier end is enforced when the answer comes.
+        expires: request.expires,
+        key: request.key,
+    };
+    Challenge {
+        job: request.job,
+        worker: grant.worker.clone(),
+        expires,
+        granted_at: grant.index,
+        secret_version: grant.secret_version,
+        opened_at: 0,
+        stage: Stage::Opening,
+        handed_over: false,
+        counted: false,
+        shown,
+        changed: Arc::new(Notify::new()),
     }
 }
 
@@ -253,8 +274,8 @@ fn about(entry: &mut Entry, id: &ChallengeId, grant: &OpenGrant) {
 }
 
 fn follow_up(entry: &mut Entry, challenge: &Challenge) {
-    entry.tenant = Some(challenge.tenant);
-    entry.credential = Some(challenge.credential);
+    entry.tenant = Some(challenge.shown.tenant);
+    entry.credential = Some(challenge.shown.credential);
     entry.owner = Some(challenge.shown.owner);
     entry.job = Some(challenge.job);
     entry.reference = Some(challenge.shown.id.to_string());

@@ -16,12 +16,14 @@ pub use board::{Ended, Shown};
 pub use challenge::Awaited;
 pub use error::Error;
 
-use board::Board;
+use board::{Board, Challenge};
+use cofre_ledger::entry::Leaf;
 use cofre_model::caller::Caller;
 use cofre_model::entry::{Entry, EntryId, EntryKind};
 use cofre_model::id::TenantId;
 use cofre_model::reason::Reason;
 use cofre_model::time::Clock;
+use cofre_model::wording::Outcome;
 use cofre_store::{Change, Lockdown, Records};
 use tokio::sync::broadcast;
 
@@ -55,37 +57,59 @@ impl Relay {
     pub async fn follow(&self, mut changes: broadcast::Receiver<Change>) {
         loop {
             match changes.recv().await {
+                Ok(Change::Entry { at, kind: EntryKind::Reported, credential: Some(credential), .. }) => {
+                    let got_in = self.got_in(at.index).await;
+                    self.board().reported(&credential, at.index, got_in, self.clock.now());
+                }
                 Ok(change) => self.cancel_by(&change),
                 // What was missed might have been a stop: end everything rather than one thing too few.
-                Err(broadcast::error::RecvError::Lagged(_)) => self.board().end_where(Ended::Cancelled, |_| true),
+                Err(broadcast::error::RecvError::Lagged(_)) => self.end_all(),
                 Err(broadcast::error::RecvError::Closed) => return,
             }
         }
     }
 
+    /// Ends what is past its time and wipes what it held. To be called each second: a challenge that nobody waits for
+    /// any more would otherwise stay.
+    pub fn sweep(&self) {
+        let now = self.clock.now();
+        self.board().tidy(now);
+    }
+
+    /// Whether the report at this index says that the login got in. Where that cannot be read, wrong answers stay
+    /// counted: the next success forgives them.
+    async fn got_in(&self, index: u64) -> bool {
+        let reported = match self.records.entry(index).await {
+            Ok(Some(row)) => Leaf::parse(&row.bytes).and_then(|leaf| leaf.entry()),
+            Ok(None) => return false,
+            Err(error) => {
+                tracing::warn!(error = %error, index, "a report could not be read; wrong answers stay counted");
+                return false;
+            }
+        };
+        reported.is_ok_and(|entry| entry.outcome == Some(Outcome::Ok))
+    }
+
+    fn end_all(&self) {
+        let now = self.clock.now();
+        self.board().end_where(Ended::Cancelled, now, |_| true);
+    }
+
     fn cancel_by(&self, change: &Change) {
-        let mut board = self.board();
+        let now = self.clock.now();
+        let end = |which: &dyn Fn(&Challenge) -> bool| self.board().end_where(Ended::Cancelled, now, which);
         match change {
             Change::LeaseEnded { credential, job, .. } => {
-                board.end_where(Ended::Cancelled, |c| c.credential == *credential && c.job == *job);
+                end(&|c| c.shown.credential == *credential && c.job == *job);
             }
-            Change::ConsentEnded { credential, .. } => {
-                board.end_where(Ended::Cancelled, |c| c.credential == *credential);
+            Change::ConsentEnded { credential, .. } | Change::Lockdown(Lockdown::Credential(credential)) => {
+                end(&|c| c.shown.credential == *credential);
             }
-            Change::ErasureAccepted { credentials, .. } => {
-                board.end_where(Ended::Cancelled, |c| credentials.contains(&c.credential));
-            }
-            Change::WorkerQuarantined { worker } => board.end_where(Ended::Cancelled, |c| c.worker == *worker),
-            Change::Lockdown(Lockdown::Tenant(tenant)) => {
-                board.end_where(Ended::Cancelled, |c| c.tenant == *tenant);
-            }
-            Change::Lockdown(Lockdown::Credential(credential)) => {
-                board.end_where(Ended::Cancelled, |c| c.credential == *credential);
-            }
+            Change::ErasureAccepted { credentials, .. } => end(&|c| credentials.contains(&c.shown.credential)),
+            Change::WorkerQuarantined { worker } => end(&|c| c.worker == *worker),
+            Change::Lockdown(Lockdown::Tenant(tenant)) => end(&|c| c.shown.tenant == *tenant),
             // An institution is not known per challenge: the wider stop is the safe one.
-            Change::Lockdown(Lockdown::Platform | Lockdown::Institution(_)) => {
-                board.end_where(Ended::Cancelled, |_| true);
-            }
+            Change::Lockdown(Lockdown::Platform | Lockdown::Institution(_)) => self.end_all(),
             Change::Entry { .. } => {}
         }
     }

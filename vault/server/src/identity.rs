@@ -138,7 +138,10 @@ impl Watch {
                 Ok(()) => self.failing = None,
                 Err(error) => {
                     self.failing = Some(0);
-                    tracing::error!(error = format!("{error:#}"), "identity files not taken; the ones before stay in use");
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "identity files not taken; the ones before stay in use"
+                    );
                 }
             }
         }
@@ -167,7 +170,10 @@ impl Watch {
     fn paths(&self) -> Vec<PathBuf> {
         let config::Identity { certificate, key, bundle, revocations, .. } = &self.files;
         let key = key.path();
-        [Some(certificate.clone()), key, Some(bundle.clone()), Some(revocations.clone())].into_iter().flatten().collect()
+        [Some(certificate.clone()), key, Some(bundle.clone()), Some(revocations.clone())]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

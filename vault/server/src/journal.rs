@@ -1,6 +1,9 @@
 //! The register as custody sees it, over the stores: a Warm entry before a custodian is asked, its outcome after.
 
-use cofre_custody::{CustodianId, CustodySet, Journal, JournalError, Mechanism, Pending, TenantRef, WarmOutcome, WrappedShare, WrappedTenantKey};
+use cofre_custody::{
+    CustodianId, CustodySet, Journal, JournalError, Mechanism, Pending, TenantRef, WarmOutcome, WrappedShare,
+    WrappedTenantKey,
+};
 use cofre_envelope::random;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::permit::{Evidence, Permit, Warm, WarmWarrant};

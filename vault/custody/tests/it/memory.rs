@@ -151,7 +151,7 @@ impl Journal for Register {
     fn warm<'a>(&'a self, tenant: &'a TenantRef) -> Pending<'a, (Permit<Warm>, WrappedTenantKey), JournalError> {
         Box::pin(async move {
             if self.refuses.load(Ordering::SeqCst) {
-                return Err(JournalError::Refused);
+                return Err(JournalError::Refused(cofre_model::reason::Reason::Lockdown));
             }
             let kept = self.keys.lock().expect("whole").get(&tenant.tenant).cloned().ok_or(JournalError::NoSuchKey)?;
             let warrant = WarmWarrant {

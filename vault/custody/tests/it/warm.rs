@@ -7,6 +7,7 @@ use cofre_custody::{
     Custodian, Custodians, CustodySet, Error, IDLE, JournalError, TenantKeys, TenantRef, WARM_FOR, Wiring,
 };
 use cofre_envelope::Slab;
+use cofre_model::reason::Reason;
 use cofre_model::time::Span;
 
 use crate::bench::{HandClock, custodian, slab, tenant, tenant_ref};
@@ -187,6 +188,31 @@ async fn a_key_under_way_when_all_are_wiped_is_not_kept() {
 }
 
 #[tokio::test]
+async fn whoever_asks_after_a_wipe_does_not_board_what_was_under_way() {
+    let (house, tenant) = one().await;
+    let memory = house.custodians[0].clone();
+    let held = memory.places.acquire_many(1000).await.expect("open");
+    let start =
+        |keys: cofre_custody::ReleaseKeys, tenant: TenantRef| tokio::spawn(async move { keys.warm(&tenant).await });
+    let before = start(house.keys.for_release(), tenant.clone());
+    while memory.unwraps() == 0 {
+        tokio::task::yield_now().await;
+    }
+    // A lockdown: warm keys are wiped, and the register refuses from now on.
+    house.keys.wipe(&tenant.tenant);
+    house.register.refuses.store(true, Ordering::SeqCst);
+    let after = start(house.keys.for_release(), tenant.clone());
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+    drop(held);
+    before.await.expect("no panic").expect("whoever waited is served");
+    let refused = after.await.expect("no panic");
+    assert_eq!(refused, Err(Error::Journal(JournalError::Refused(Reason::Lockdown))));
+    assert_eq!((memory.unwraps(), house.keys.counters().warm_now), (1, 0));
+}
+
+#[tokio::test]
 async fn row_keys_stay_and_do_not_keep_the_tenant_key_warm() {
     let (house, tenant) = one().await;
     let rows = house.keys.for_rows();
@@ -208,7 +234,10 @@ async fn row_keys_stay_and_do_not_keep_the_tenant_key_warm() {
 async fn without_an_entry_no_custodian_is_asked() {
     let (house, tenant) = one().await;
     house.register.refuses.store(true, Ordering::SeqCst);
-    assert_eq!(house.keys.for_release().warm(&tenant).await, Err(Error::Journal(JournalError::Refused)));
+    assert_eq!(
+        house.keys.for_release().warm(&tenant).await,
+        Err(Error::Journal(JournalError::Refused(Reason::Lockdown)))
+    );
     assert_eq!(house.custodians[0].unwraps(), 0);
 }
 

@@ -152,12 +152,8 @@ impl FileSet {
         let ids = |names: Vec<String>| names.iter().map(|name| custodian(name)).collect::<Result<Vec<_>, _>>();
         let advice = "must be { any_of = [\"…\"] } or { all_of = [\"…\"] } over different custodians";
         match (self.any_of, self.all_of) {
-            (Some(names), None) => {
-                CustodySet::any_of(ids(names)?).map_err(|_| value("custody.default", advice))
-            }
-            (None, Some(names)) => {
-                CustodySet::all_of(ids(names)?).map_err(|_| value("custody.default", advice))
-            }
+            (Some(names), None) => CustodySet::any_of(ids(names)?).map_err(|_| value("custody.default", advice)),
+            (None, Some(names)) => CustodySet::all_of(ids(names)?).map_err(|_| value("custody.default", advice)),
             _ => Err(value("custody.default", advice)),
         }
     }
@@ -189,8 +185,8 @@ impl FileToken {
 
 impl File {
     pub(super) fn check(self) -> Result<Config, ConfigError> {
-        let region = Slug::try_from(self.region.as_str())
-            .map_err(|_| value("region", "must match [a-z0-9][a-z0-9-]{0,62}"))?;
+        let region =
+            Slug::try_from(self.region.as_str()).map_err(|_| value("region", "must match [a-z0-9][a-z0-9-]{0,62}"))?;
         let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
         if self.deployment.is_empty() || !self.deployment.chars().all(known) {
             return Err(value("deployment", "must be a lower-case name such as cofre.example"));
@@ -198,6 +194,11 @@ impl File {
         let mut custodians = BTreeMap::new();
         for (name, entry) in self.custodians {
             custodians.insert(custodian(&name)?, entry.pkcs11.check()?);
+        }
+        // With no warm span the answer's way is one custodian call longer, and the second check of the epochs after
+        // that call is not built yet.
+        if self.custody.warm_for < Duration::from_secs(1) {
+            return Err(value("custody.warm_for", "must be at least 1s"));
         }
         let custody = self.custody.default.check()?;
         let signer = custodian(&self.custody.signer)?;

@@ -28,8 +28,8 @@ use crate::config::{Config, Memory, Mode};
 use crate::duties::Duties;
 use crate::identity::{Identity, Watch};
 use crate::journal::StoreJournal;
-use crate::refusals::Recorded;
 use crate::ready::Ready;
+use crate::refusals::Recorded;
 use crate::wiring::{self, Parts};
 
 fn protect(config: &Config) -> Result<Arc<Slab>> {
