@@ -33,3 +33,6 @@ impl Malformed {
         Self { field: field.into(), advice: advice.into() }
     }
 }
+
+#[cfg(test)]
+mod tests;

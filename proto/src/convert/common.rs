@@ -55,10 +55,16 @@ pub(super) fn present<T>(field: &str, value: Option<T>) -> Result<T, Malformed> 
     value.ok_or_else(|| Malformed::new(field, "is required"))
 }
 
-/// Takes an instant; 0 is refused.
+/// The first instant of the year 9999: what lies behind it has no date of four digits, and is a mistake of units.
+const YEAR_9999_US: u64 = 253_370_764_800_000_000;
+
+/// Takes an instant before the year 9999; 0 is refused.
 pub(super) fn instant(field: &str, micros: u64) -> Result<Timestamp, Malformed> {
     if micros == 0 {
         return Err(Malformed::new(field, "must be microseconds since 1970, not 0"));
+    }
+    if micros >= YEAR_9999_US {
+        return Err(Malformed::new(field, "must be microseconds since 1970, before the year 9999"));
     }
     Ok(Timestamp::from_micros(micros))
 }
@@ -67,4 +73,17 @@ pub(super) fn instant(field: &str, micros: u64) -> Result<Timestamp, Malformed> 
 #[must_use]
 pub fn entry_ref(at: &EntryRef) -> v1::EntryRef {
     v1::EntryRef { index: at.index, leaf_hash: at.leaf_hash.to_vec(), time_us: at.time.micros() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_lie_between_1970_and_the_year_9999() {
+        assert!(instant("at_us", 0).is_err());
+        assert_eq!(instant("at_us", 1).ok(), Some(Timestamp::from_micros(1)));
+        assert_eq!(instant("at_us", YEAR_9999_US - 1).map(Timestamp::date).ok(), Some("9998-12-31".to_owned()));
+        assert!(instant("at_us", YEAR_9999_US).is_err() && instant("at_us", u64::MAX).is_err());
+    }
 }

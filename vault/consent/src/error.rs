@@ -50,6 +50,7 @@ impl Error {
             Self::Store(_) => Reason::AuditUnavailable,
             Self::Commit(error) => error.reason(),
             Self::Keys(cofre_custody::Error::Integrity(_)) => Reason::IntegrityFailure,
+            Self::Keys(cofre_custody::Error::Journal(cofre_custody::JournalError::Refused(reason))) => *reason,
             Self::Keys(_) | Self::Signer(_) | Self::Envelope(_) => Reason::KeyServiceUnavailable,
             Self::Receipt(_) => Reason::Internal,
         }

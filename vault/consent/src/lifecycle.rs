@@ -1,9 +1,9 @@
 //! Notice → grant → revocation. AWAITING_AUTHORISATION → ACTIVE → REVOKED or EXPIRED; the two last are final.
 
-use cofre_envelope::random;
+use cofre_envelope::{random, sha256};
 use cofre_model::caller::Caller;
 use cofre_model::consent::{Consent, ConsentState};
-use cofre_model::credential::CredentialState;
+use cofre_model::credential::{Credential, CredentialState};
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::id::ConsentId;
 use cofre_model::permit::EntryRef;
@@ -11,9 +11,11 @@ use cofre_model::reason::Reason;
 use cofre_model::request::{GrantRequest, NoticeRequest};
 use cofre_model::time::{Span, Timestamp};
 use cofre_policy::facts::Evidence;
-use cofre_store::{ConsentRecord, Operation, TenantRecord, columns};
+use cofre_store::columns::Shown;
+use cofre_store::{ConsentRecord, CredentialRecord, Operation, TenantRecord, columns};
 
 use crate::notice::{self, Notice, Subject};
+use crate::receipt::owed;
 use crate::{Consents, Error, tenant_ref};
 
 /// A consent that nobody decides on lapses after this.
@@ -63,10 +65,13 @@ impl Consents {
             return Err(Error::field(Reason::BadRequest, "valid_until_us", advice));
         }
         let record = self.records.credential(&tenant.tenant.id, &request.credential).await?;
-        let credential = record.ok_or(Error::refused(Reason::NotFound))?.claimed;
-        if matches!(credential.state, CredentialState::Erasing | CredentialState::Erased | CredentialState::Discarded) {
+        let record = record.ok_or(Error::refused(Reason::NotFound))?;
+        let state = record.claimed.state;
+        if matches!(state, CredentialState::Erasing | CredentialState::Erased | CredentialState::Discarded) {
             return Err(Error::refused(Reason::WrongState));
         }
+        // Whose login it is goes under the consent's MAC: it has to be what the enrolment wrote.
+        let credential = self.login(&tenant, record).await?;
         let recipient = self.records.recipient(&tenant.tenant.id, &request.recipient).await?;
         let recipient = recipient.ok_or(Error::field(
             Reason::NotFound,
@@ -109,8 +114,9 @@ impl Consents {
         entry.digest = Some(notice.sha256);
         entry.reference = Some(notice.id.clone());
         let offer = Offer { consent: consent.id, lapses_at, notice };
-        let tag = self.tag(&tenant, &consent, &entry).await?;
         let notice_digest = offer.notice.sha256;
+        let shown = Shown { lapses_at, notice_digest, locale: request.locale };
+        let tag = self.tag(&tenant, &consent, &shown, &entry).await?;
         let operation = Operation::RequestConsent { consent, tag, lapses_at, notice_digest, locale: request.locale };
         self.records.apply(entry, operation).await?;
         Ok(offer)
@@ -133,19 +139,21 @@ impl Consents {
             let advice = "must be the digest of the notice that was shown for this consent";
             return Err(Error::field(Reason::BadRequest, "notice_sha256", advice));
         }
+        let shown = record.shown();
         let awaited = self.genuine(&tenant, record).await?;
         let consent = Consent { state: ConsentState::Active, valid_from: now, ..awaited };
         let mut entry =
             Self::entry(EntryKind::ConsentGranted, Some("cofre.v1.ConsentService/Grant"), &tenant)?.by(caller);
         describe(&mut entry, &consent);
         entry.digest = Some(notice_digest);
-        // Signed before the commit: a consent that cannot be proven to the investor does not begin.
-        let receipt = self.sign_receipt(&tenant, &consent, locale, notice_digest, now).await?;
-        let tag = self.tag(&tenant, &consent, &entry).await?;
+        // Signed before the commit and kept by it: a consent that cannot be proven to the investor does not begin.
+        let (id, receipt) = self.sign_receipt(&tenant, &consent, locale, notice_digest, now).await?;
         let evidence = format!("method={};session={}", request.authn_method, request.session).into_bytes();
-        let operation = Operation::GrantConsent { consent, tag, evidence };
+        entry.request_digest = Some(sha256(&evidence));
+        entry.reference = Some(format!("{id} sha256:{}", hex::encode(sha256(receipt.as_bytes()))));
+        let tag = self.tag(&tenant, &consent, &shown, &entry).await?;
+        let operation = Operation::GrantConsent { consent, tag, evidence, receipt: (id, receipt.clone()) };
         let at = self.records.apply(entry, operation).await?;
-        let receipt = self.file_receipt(&tenant, request.consent, ConsentState::Active, receipt).await?;
         Ok(Given { entry: at, receipt: Some(receipt) })
     }
 
@@ -169,7 +177,8 @@ impl Consents {
     /// The receipts of a consent; one that is missing because the custodian could not sign is made up for now.
     ///
     /// # Errors
-    /// NOT_FOUND for another tenant's consent, or none.
+    /// NOT_FOUND for another tenant's consent, or none; CONSENT_EVIDENCE_INVALID where a receipt is owed on a row that
+    /// is not as it was written: nothing is signed on it.
     pub async fn receipts(&self, caller: &Caller, consent: &ConsentId) -> Result<Receipts, Error> {
         let tenant = self.tenant_of(caller, consent).await?;
         let record = self.records.consent(&tenant.tenant.id, consent).await?.ok_or(Error::refused(Reason::NotFound))?;
@@ -177,12 +186,16 @@ impl Consents {
         let mut receipts = self.records.receipts(consent).await?;
         let ended = matches!(state, ConsentState::Revoked | ConsentState::Expired);
         if ended && receipts.last().is_some_and(|last| last.state == ConsentState::Active) {
-            self.receipt_of_ending(&tenant, &record, state).await;
-            receipts = self.records.receipts(consent).await?;
+            match self.make_up(&tenant, &record, state).await {
+                Err(error) if error.reason() == Reason::ConsentEvidenceInvalid => return Err(error),
+                Err(error) => owed(&error),
+                Ok(_) => receipts = self.records.receipts(consent).await?,
+            }
         }
         Ok(Receipts { state, receipts: receipts.into_iter().map(|receipt| receipt.jws).collect() })
     }
 
+    /// What an awaiting or active row says, if its MAC holds.
     async fn genuine(&self, tenant: &TenantRecord, record: ConsentRecord) -> Result<Consent, Error> {
         let mac = self.keys.integrity(&tenant_ref(tenant)).await?;
         match record.row.verify(|table, columns, entry, tag| mac.verify(table, columns, entry, tag).is_ok()) {
@@ -192,9 +205,41 @@ impl Consents {
         }
     }
 
-    async fn tag(&self, tenant: &TenantRecord, consent: &Consent, entry: &Entry) -> Result<[u8; 32], Error> {
+    /// The terms of a consent, if its MAC holds; also of one that has ended since.
+    pub(crate) async fn terms(&self, tenant: &TenantRecord, record: &ConsentRecord) -> Result<Consent, Error> {
         let mac = self.keys.integrity(&tenant_ref(tenant)).await?;
-        let row = columns::consent(consent);
+        match record.row.clone().verify_as_tagged(|table, columns, entry| mac.tag(table, columns, entry)) {
+            Evidence::Genuine(consent) => Ok(consent),
+            Evidence::Absent => Err(Error::refused(Reason::NotFound)),
+            Evidence::Forged => {
+                tracing::error!(consent = %record.claimed.id, "incident: a consent's row is not as it was written");
+                Err(Error::refused(Reason::ConsentEvidenceInvalid))
+            }
+        }
+    }
+
+    /// A login, if its MAC holds; also one whose secret was refused since.
+    pub(crate) async fn login(&self, tenant: &TenantRecord, record: CredentialRecord) -> Result<Credential, Error> {
+        let mac = self.keys.integrity(&tenant_ref(tenant)).await?;
+        match record.row.verify_as_tagged(|table, columns, entry| mac.tag(table, columns, entry)) {
+            Evidence::Genuine(credential) => Ok(credential),
+            Evidence::Absent => Err(Error::refused(Reason::NotFound)),
+            Evidence::Forged => {
+                tracing::error!(credential = %record.claimed.id, "incident: a login's row is not as it was written");
+                Err(Error::refused(Reason::IntegrityFailure))
+            }
+        }
+    }
+
+    async fn tag(
+        &self,
+        tenant: &TenantRecord,
+        consent: &Consent,
+        shown: &Shown,
+        entry: &Entry,
+    ) -> Result<[u8; 32], Error> {
+        let mac = self.keys.integrity(&tenant_ref(tenant)).await?;
+        let row = columns::consent(consent, shown);
         let row: Vec<&[u8]> = row.iter().map(Vec::as_slice).collect();
         Ok(mac.tag(columns::CONSENTS, &row, &entry.id))
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use cofre_envelope::{random, sha256};
 use cofre_ledger::{jws, signed};
 use cofre_model::consent::{Consent, ConsentState};
+use cofre_model::credential::CredentialState;
 use cofre_model::entry::EntryKind;
 use cofre_model::id::{ConsentId, ReceiptId};
 use cofre_model::time::Timestamp;
@@ -31,10 +32,7 @@ impl Consents {
         let id = ReceiptId::from_parts(at.millis(), random::array()?);
         let previous = self.records.receipts(&consent.id).await?;
         let recipient = self.records.recipient(&tenant.tenant.id, &consent.recipient).await?;
-        let institution = match self.records.credential(&tenant.tenant.id, &consent.credential).await? {
-            Some(record) => record.claimed.institution.to_string(),
-            None => String::new(),
-        };
+        let institution = self.institution(tenant, consent).await?;
         // A BTreeMap keeps the keys in order: the JSON is canonical by construction.
         let mut payload: BTreeMap<&str, Value> = BTreeMap::new();
         payload.insert("schema", json!("cofre.receipt/1"));
@@ -92,25 +90,41 @@ impl Consents {
         Ok(jws)
     }
 
-    /// The receipt of an ending, signed after it: a custodian's outage delays the paper, never the ending.
+    /// Where the login works. An erased one no longer says so under a MAC; the receipt before this one does.
+    async fn institution(&self, tenant: &TenantRecord, consent: &Consent) -> Result<String, Error> {
+        use CredentialState as S;
+        let record = self.records.credential(&tenant.tenant.id, &consent.credential).await?;
+        match record.map(|record| (record.claimed.state, record)) {
+            None | Some((S::Erasing | S::Erased, _)) => Ok(String::new()),
+            Some((_, record)) => Ok(self.login(tenant, record).await?.institution.to_string()),
+        }
+    }
+
+    /// The receipt of an ending, signed after it: a custodian's outage delays the paper, never the ending. On a row
+    /// that is not as it was written nothing is signed.
     pub(crate) async fn receipt_of_ending(
         &self,
         tenant: &TenantRecord,
         record: &ConsentRecord,
         to: ConsentState,
     ) -> Option<String> {
-        let ended = Consent { state: to, ..record.claimed.clone() };
-        let signed = self.sign_receipt(tenant, &ended, record.locale, record.notice_digest, self.clock.now()).await;
-        let filed = match signed {
-            Ok(receipt) => self.file_receipt(tenant, ended.id, to, receipt).await,
-            Err(error) => Err(error),
-        };
-        match filed {
-            Ok(jws) => Some(jws),
-            Err(error) => {
-                tracing::warn!(error = %error, "the receipt of an ending is still owed");
-                None
-            }
-        }
+        self.make_up(tenant, record, to).await.map_err(|error| owed(&error)).ok()
     }
+
+    /// Verifies the terms, signs the receipt of their ending and files it.
+    pub(crate) async fn make_up(
+        &self,
+        tenant: &TenantRecord,
+        record: &ConsentRecord,
+        to: ConsentState,
+    ) -> Result<String, Error> {
+        let ended = Consent { state: to, ..self.terms(tenant, record).await? };
+        let signed = self.sign_receipt(tenant, &ended, record.locale, record.notice_digest, self.clock.now()).await?;
+        self.file_receipt(tenant, ended.id, to, signed).await
+    }
+}
+
+/// Says that the receipt of an ending is not there yet.
+pub(crate) fn owed(error: &Error) {
+    tracing::warn!(error = %error, "the receipt of an ending is still owed");
 }

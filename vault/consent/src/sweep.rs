@@ -3,31 +3,40 @@
 
 use cofre_model::consent::ConsentState;
 use cofre_model::entry::EntryKind;
+use cofre_model::id::{ConsentId, TenantId};
 use cofre_store::Operation;
 
 use crate::lifecycle::describe;
 use crate::{Consents, Error};
 
 impl Consents {
-    /// Ends every consent that is past its end or was never decided in time; says how many.
+    /// Ends every consent that is past its end or was never decided in time; says how many. One that cannot be ended
+    /// is logged and holds up no other; the next sweep tries it again.
     ///
     /// # Errors
-    /// [`Error`] where records cannot be read or written; the next sweep goes on from there.
+    /// [`Error`] where the list itself cannot be read.
     pub async fn sweep(&self) -> Result<usize, Error> {
         let due = self.records.consents_due(self.clock.now()).await?;
         let mut ended = 0;
         for (tenant, consent) in due {
-            let Some(tenant) = self.records.tenant(&tenant).await? else { continue };
-            let Some(record) = self.records.consent(&tenant.tenant.id, &consent).await? else { continue };
-            let mut entry = Self::entry(EntryKind::ConsentExpired, None, &tenant)?;
-            describe(&mut entry, &record.claimed);
-            let operation = Operation::EndConsent { tenant: tenant.tenant.id, consent, to: ConsentState::Expired };
-            self.records.apply(entry, operation).await?;
-            if record.claimed.state == ConsentState::Active {
-                self.receipt_of_ending(&tenant, &record, ConsentState::Expired).await;
+            match self.expire(&tenant, consent).await {
+                Ok(done) => ended += usize::from(done),
+                Err(error) => tracing::warn!(error = %error, consent = %consent, "consent past its end not ended yet"),
             }
-            ended += 1;
         }
         Ok(ended)
+    }
+
+    async fn expire(&self, tenant: &TenantId, consent: ConsentId) -> Result<bool, Error> {
+        let Some(tenant) = self.records.tenant(tenant).await? else { return Ok(false) };
+        let Some(record) = self.records.consent(&tenant.tenant.id, &consent).await? else { return Ok(false) };
+        let mut entry = Self::entry(EntryKind::ConsentExpired, None, &tenant)?;
+        describe(&mut entry, &record.claimed);
+        let operation = Operation::EndConsent { tenant: tenant.tenant.id, consent, to: ConsentState::Expired };
+        self.records.apply(entry, operation).await?;
+        if record.claimed.state == ConsentState::Active {
+            self.receipt_of_ending(&tenant, &record, ConsentState::Expired).await;
+        }
+        Ok(true)
     }
 }

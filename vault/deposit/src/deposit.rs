@@ -12,12 +12,17 @@ use cofre_model::registry::Template;
 use cofre_model::request::SealedDeposit;
 use cofre_model::sealed::SealedSecret;
 use cofre_model::wording::Class;
-use cofre_store::{DepositIntent, Operation, StoredDataKey, StoredDepositKey, StoredSubjectKey, TenantRecord, columns};
+use cofre_store::{
+    CommitError, DepositIntent, Operation, StoredDataKey, StoredDepositKey, StoredSubjectKey, TenantRecord,
+};
 
 use crate::keys::GRACE;
 use crate::{Deposits, Error, template, tenant_ref};
 
 const METHOD: &str = "cofre.v1.DepositService/Deposit";
+
+/// How often a row that changed under the deposit is tagged again.
+const RETRIES: usize = 2;
 
 /// A login that rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +39,9 @@ impl Deposits {
     ///
     /// # Errors
     /// NOT_FOUND, WRONG_STATE, SIGNING_FACTOR_REFUSED, DEPOSIT_MALFORMED or DUPLICATE_LOGIN, naming the field where
-    /// the caller can mend it; KEY_SERVICE_UNAVAILABLE and AUDIT_UNAVAILABLE where it cannot.
+    /// the caller can mend it; CONSENT_CHANGED where it is to be sent again, because another deposit of this owner or
+    /// a report on this login came in between; INTEGRITY_FAILURE where the login's row is not as it was written;
+    /// KEY_SERVICE_UNAVAILABLE and AUDIT_UNAVAILABLE.
     pub async fn deposit(&self, caller: &Caller, deposit: SealedDeposit) -> Result<(Credential, Rests), Error> {
         let tenant = self.tenant(caller).await?;
         let (key, credential) = self.judge_references(&tenant, &deposit).await?;
@@ -57,6 +64,11 @@ impl Deposits {
             })
             .await?;
         let evidence = permit.entry().clone();
+        // The commit reads rows and verifies no MAC: what it warrants has to be what was verified here.
+        if !warrants(&evidence.warrant, &credential, &deposit) {
+            tracing::error!(credential = %credential.id, "incident: the permit of a deposit is for another login");
+            return Err(Error::refused(Reason::IntegrityFailure));
+        }
         let subject = self.keyring.subject_key(&credential.owner).await?;
         let rows = DepositRows {
             tenant: tenant_ref(&tenant),
@@ -68,6 +80,10 @@ impl Deposits {
         let values = open_fields(&opened, &evidence, deposit)?;
         template::check_values(&template, &values)?;
         let dedupe_tag = self.dedupe_tag(&tenant, &template, &credential, &values).await?;
+        // Before anything is stored; the commit looks again.
+        if self.records.has_twin(&tenant.tenant.id, &credential.id, &dedupe_tag).await? {
+            return Err(Error::refused(Reason::DuplicateLogin));
+        }
         let sealed = seal_for_rest(&opened, values)?;
         self.store(&tenant, &evidence, opened, &sealed).await?;
         self.make_visible(caller, &tenant, &evidence, credential, dedupe_tag).await
@@ -86,7 +102,12 @@ impl Deposits {
         let no_session = || Error::field(Reason::NotFound, "enrolment_id", "must be an open session of this tenant");
         let session = self.records.enrolment(&tenant.tenant.id, &deposit.enrolment).await?.ok_or_else(no_session)?;
         let record = self.records.credential(&tenant.tenant.id, &session.credential).await?.ok_or_else(no_session)?;
-        Ok((key, record.claimed))
+        match record.claimed.state {
+            CredentialState::Enrolling | CredentialState::Active | CredentialState::SecretRejected => {
+                Ok((key, self.genuine(tenant, record).await?))
+            }
+            _ => Err(Error::refused(Reason::WrongState)),
+        }
     }
 
     /// The keyed tag over the fields that identify a login; empty where the template names none.
@@ -124,7 +145,11 @@ impl Deposits {
                 tenant_key_version: tenant.key_version,
                 wrapped: row.wrapped,
             };
-            self.keyring.put_subject_key(&stored).await?;
+            self.keyring.put_subject_key(&stored).await.map_err(|error| match error {
+                // Another first login of this owner came in between; the next try finds the key it left.
+                cofre_store::Error::Exists => Error::refused(Reason::ConsentChanged),
+                error => error.into(),
+            })?;
         }
         let data = StoredDataKey {
             credential: warrant.credential,
@@ -139,6 +164,27 @@ impl Deposits {
         Ok(())
     }
 
+    async fn complete(
+        &self,
+        caller: &Caller,
+        tenant: &TenantRecord,
+        evidence: &Evidence<DepositWarrant>,
+        rests: &Credential,
+    ) -> Result<EntryRef, Error> {
+        let warrant = &evidence.warrant;
+        let mut entry = Self::entry(EntryKind::Deposited, caller, METHOD, tenant)?;
+        entry.credential = Some(rests.id);
+        entry.owner = Some(rests.owner);
+        entry.institution = Some(rests.institution.clone());
+        entry.class = Some(warrant.class);
+        entry.secret_version = Some(warrant.secret_version);
+        entry.tenant_key = Some((tenant.tenant.tenant_key_id, tenant.key_version));
+        entry.follows = Some(evidence.at.index);
+        let tag = self.tag(tenant, rests, &entry.id).await?;
+        let operation = Operation::CompleteDeposit { enrolment: warrant.enrolment, credential: rests.clone(), tag };
+        Ok(self.records.apply(entry, operation).await?)
+    }
+
     async fn make_visible(
         &self,
         caller: &Caller,
@@ -148,33 +194,45 @@ impl Deposits {
         dedupe_tag: Vec<u8>,
     ) -> Result<(Credential, Rests), Error> {
         let warrant = &evidence.warrant;
-        let mut entry = Self::entry(EntryKind::Deposited, caller, METHOD, tenant)?;
-        entry.credential = Some(credential.id);
-        entry.owner = Some(credential.owner);
-        entry.institution = Some(credential.institution.clone());
-        entry.class = Some(warrant.class);
-        entry.secret_version = Some(warrant.secret_version);
-        entry.tenant_key = Some((tenant.tenant.tenant_key_id, tenant.key_version));
-        entry.follows = Some(evidence.at.index);
-        let credential = Credential {
-            state: CredentialState::Active,
-            secret_version: warrant.secret_version,
-            dedupe_tag,
-            ..credential
+        let mut credential = credential;
+        let mut tries = 0;
+        let (at, credential) = loop {
+            let rests = Credential {
+                state: CredentialState::Active,
+                secret_version: warrant.secret_version,
+                dedupe_tag: dedupe_tag.clone(),
+                ..credential
+            };
+            match self.complete(caller, tenant, evidence, &rests).await {
+                Ok(at) => break (at, rests),
+                // The institution's lock moved under it: the row is read, verified and tagged again.
+                Err(Error::Commit(CommitError::Refused(Reason::ConsentChanged))) if tries < RETRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+            let record = self.records.credential(&warrant.tenant, &warrant.credential).await?;
+            let record = record.ok_or(Error::refused(Reason::NotFound))?;
+            let now = self.genuine(tenant, record).await?;
+            if now.owner != warrant.owner || now.template_version != warrant.template_version {
+                return Err(Error::refused(Reason::IntegrityFailure));
+            }
+            credential = now;
         };
-        let mac = self.keys.integrity(&tenant_ref(tenant)).await?;
-        let row = columns::credential(&credential);
-        let row: Vec<&[u8]> = row.iter().map(Vec::as_slice).collect();
-        let tag = mac.tag(columns::CREDENTIALS, &row, &entry.id);
-        let operation =
-            Operation::CompleteDeposit { enrolment: warrant.enrolment, credential: credential.clone(), tag };
-        let at = self.records.apply(entry, operation).await?;
         // What was superseded is kept no longer than needed; a failure here loses nothing and is tried again later.
         if let Err(error) = self.ciphertexts.prune(&credential.id, warrant.class, warrant.secret_version).await {
             tracing::warn!(error = %error, "superseded ciphertexts are still there");
         }
         Ok((credential, Rests { secret_version: warrant.secret_version, entry: at }))
     }
+}
+
+/// Whether the permit is for the very login that was verified, under the session that was named.
+fn warrants(warrant: &DepositWarrant, credential: &Credential, deposit: &SealedDeposit) -> bool {
+    warrant.tenant == credential.tenant
+        && warrant.owner == credential.owner
+        && warrant.credential == credential.id
+        && warrant.template_version == credential.template_version
+        && warrant.enrolment == deposit.enrolment
+        && warrant.deposit_key == deposit.deposit_key
 }
 
 fn key_row(stored: StoredDepositKey) -> Result<DepositKeyRow, Error> {

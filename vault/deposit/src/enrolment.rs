@@ -3,23 +3,24 @@
 use cofre_envelope::random;
 use cofre_model::caller::Caller;
 use cofre_model::credential::{Credential, CredentialState};
-use cofre_model::entry::EntryKind;
+use cofre_model::entry::{EntryId, EntryKind};
 use cofre_model::id::{CredentialId, EnrolmentId, InstitutionId, SubjectId};
 use cofre_model::permit::EntryRef;
 use cofre_model::reason::Reason;
 use cofre_model::registry::{InstitutionState, Template};
 use cofre_model::request::{Login, OpenEnrolment, SubjectRef};
 use cofre_model::time::{Span, Timestamp};
-use cofre_store::{Operation, Subject, SubjectKind, SubjectState, TenantRecord};
+use cofre_policy::facts::Evidence;
+use cofre_store::{CredentialRecord, Operation, Subject, SubjectKind, SubjectState, TenantRecord, columns};
 
-use crate::{Deposits, Error};
+use crate::{Deposits, Error, tenant_ref};
 
 /// How long a session stays open.
 const OPEN_FOR: Span = Span::minutes(30);
 
 /// An opened session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
+pub struct OpenSession {
     /// The session.
     pub enrolment: EnrolmentId,
     /// The login it is for.
@@ -47,8 +48,9 @@ impl Deposits {
     /// Opens a session.
     ///
     /// # Errors
-    /// NOT_FOUND for an institution or login this tenant does not have; WRONG_STATE for a login that ended.
-    pub async fn open(&self, caller: &Caller, request: &OpenEnrolment) -> Result<Opened, Error> {
+    /// NOT_FOUND for an institution or login this tenant does not have; WRONG_STATE for a login that ended;
+    /// INTEGRITY_FAILURE for one whose row is not as it was written; KEY_SERVICE_UNAVAILABLE where rows cannot be tagged.
+    pub async fn open(&self, caller: &Caller, request: &OpenEnrolment) -> Result<OpenSession, Error> {
         let tenant = self.tenant(caller).await?;
         let (subject, credential) = match &request.login {
             Login::New { institution, subject } => self.new_login(&tenant, institution, subject).await?,
@@ -64,8 +66,14 @@ impl Deposits {
         entry.owner = Some(credential.owner);
         entry.institution = Some(credential.institution.clone());
         entry.reference = Some(enrolment.to_string());
-        let opened = Opened { enrolment, credential: credential.id, owner: credential.owner, template, expires_at };
-        let operation = Operation::OpenEnrolment { subject, credential, enrolment, expires_at };
+        let opened =
+            OpenSession { enrolment, credential: credential.id, owner: credential.owner, template, expires_at };
+        // What is written here is what the deposit will make active: it is under a MAC from the start.
+        let tag = match credential.state {
+            CredentialState::Enrolling => Some(self.tag(&tenant, &credential, &entry.id).await?),
+            _ => None,
+        };
+        let operation = Operation::OpenEnrolment { subject, credential, tag, enrolment, expires_at };
         self.records.apply(entry, operation).await?;
         Ok(opened)
     }
@@ -118,12 +126,38 @@ impl Deposits {
     async fn existing(&self, tenant: &TenantRecord, id: &CredentialId) -> Result<Credential, Error> {
         let record = self.records.credential(&tenant.tenant.id, id).await?.ok_or(Error::refused(Reason::NotFound))?;
         match record.claimed.state {
-            CredentialState::Active | CredentialState::SecretRejected => Ok(record.claimed),
+            CredentialState::Active | CredentialState::SecretRejected => self.genuine(tenant, record).await,
             CredentialState::Enrolling
             | CredentialState::Erasing
             | CredentialState::Erased
             | CredentialState::Discarded => Err(Error::refused(Reason::WrongState)),
         }
+    }
+
+    /// What a row says, if its MAC holds; also one whose secret was refused since.
+    pub(crate) async fn genuine(&self, tenant: &TenantRecord, record: CredentialRecord) -> Result<Credential, Error> {
+        let mac = self.keys.integrity(&tenant_ref(tenant)).await?;
+        match record.row.verify_as_tagged(|table, columns, entry| mac.tag(table, columns, entry)) {
+            Evidence::Genuine(credential) => Ok(credential),
+            Evidence::Absent => Err(Error::refused(Reason::NotFound)),
+            Evidence::Forged => {
+                tracing::error!(credential = %record.claimed.id, "incident: a login's row is not as it was written");
+                Err(Error::refused(Reason::IntegrityFailure))
+            }
+        }
+    }
+
+    /// The MAC of a row that this entry writes.
+    pub(crate) async fn tag(
+        &self,
+        tenant: &TenantRecord,
+        credential: &Credential,
+        entry: &EntryId,
+    ) -> Result<[u8; 32], Error> {
+        let mac = self.keys.integrity(&tenant_ref(tenant)).await?;
+        let row = columns::credential(credential);
+        let row: Vec<&[u8]> = row.iter().map(Vec::as_slice).collect();
+        Ok(mac.tag(columns::CREDENTIALS, &row, entry))
     }
 
     pub(crate) async fn template(&self, credential: &Credential) -> Result<Template, Error> {

@@ -48,6 +48,7 @@ impl Error {
             Self::Store(_) => Reason::AuditUnavailable,
             Self::Commit(error) => error.reason(),
             Self::Keys(cofre_custody::Error::Integrity(_) | cofre_custody::Error::Foreign) => Reason::IntegrityFailure,
+            Self::Keys(cofre_custody::Error::Journal(cofre_custody::JournalError::Refused(reason))) => *reason,
             Self::Keys(_) | Self::Signer(_) | Self::Envelope(_) => Reason::KeyServiceUnavailable,
         }
     }

@@ -19,6 +19,9 @@ const LEAD: Span = Span::hours(1);
 /// A deposit sealed in time is taken for this much longer; afterwards the private half is destroyed.
 pub(crate) const GRACE: Span = Span::hours(1);
 
+/// What the entry of their destruction names.
+const RETIRED: &str = "deposit-keys";
+
 /// A deposit key as it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DepositKey {
@@ -64,6 +67,25 @@ impl Deposits {
         let entry =
             Self::entry(EntryKind::DepositKeyMade, caller, "cofre.v1.OperatorService/RotateDepositKey", &tenant)?;
         self.make_deposit_key(&tenant, entry).await
+    }
+
+    /// Destroys the private halves whose time and grace are over; gives their number. The entry first, and only where
+    /// something is due: a crash in between leaves an entry, and the next call destroys under one of its own.
+    ///
+    /// # Errors
+    /// The stores'; the next call goes on from there.
+    pub async fn retire_keys(&self) -> Result<u64, Error> {
+        let now = self.clock.now();
+        let ended_before = now.minus(GRACE);
+        let due = self.keyring.deposit_keys_ended(ended_before).await?;
+        if due == 0 {
+            return Ok(0);
+        }
+        let mut entry = Entry::new(EntryKind::KeysDestroyed, random::array()?);
+        entry.reference = Some(RETIRED.to_owned());
+        entry.count = Some(due);
+        let at = self.records.apply(entry, Operation::DepositKeysDestroyed).await?;
+        Ok(self.keyring.destroy_deposit_keys(ended_before, now, at.index).await?)
     }
 
     async fn make_deposit_key(&self, tenant: &TenantRecord, mut entry: Entry) -> Result<(DepositKey, EntryRef), Error> {

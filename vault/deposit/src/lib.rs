@@ -12,7 +12,7 @@ mod template;
 use std::sync::Arc;
 
 pub use deposit::Rests;
-pub use enrolment::{Opened as OpenedEnrolment, StateOf};
+pub use enrolment::{OpenSession, StateOf};
 pub use error::Error;
 pub use keys::DepositKey;
 

@@ -54,9 +54,10 @@ pub(crate) fn check_values(template: &Template, values: &[(FieldKey, Plain)]) ->
 
 /// The whole value must match: the pattern is anchored here, whatever it says itself.
 fn compiled(field: &TemplateField) -> Result<regex::bytes::Regex, Error> {
-    regex::bytes::RegexBuilder::new(&format!("^(?:{})$", field.pattern))
-        .size_limit(1 << 20)
-        .build()
+    let compile = |text: &str| regex::bytes::RegexBuilder::new(text).size_limit(1 << 20).build();
+    // By itself first: `a)|(?:b` compiles only inside the anchors, and breaks out of them.
+    compile(&field.pattern)
+        .and_then(|_| compile(&format!("^(?:{})$", field.pattern)))
         // Templates are compiled when they are registered; one that no longer does is a fault of the records.
         .map_err(|_| Error::refused(Reason::IntegrityFailure))
 }
@@ -103,6 +104,12 @@ mod tests {
         assert_eq!(keys(&["user", "signing_key"]), Err(Reason::SigningFactorRefused));
         assert_eq!(keys(&["user", "iban"]), Err(Reason::DepositMalformed));
         assert_eq!(keys(&["pin"]), Err(Reason::DepositMalformed));
+    }
+
+    #[test]
+    fn a_pattern_that_breaks_out_of_its_anchors_matches_nothing() {
+        let refused = compiled(&field("user", "a)|(?:.*", true, false)).map_err(|error| error.reason());
+        assert_eq!(refused.err(), Some(Reason::IntegrityFailure));
     }
 
     #[test]

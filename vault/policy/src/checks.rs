@@ -17,8 +17,10 @@ mod tenant;
 mod worker;
 
 pub(crate) use attendance::FRESH_FOR;
+pub use attendance::SPACING;
 use cofre_model::reason::Reason;
 use cofre_model::time::Timestamp;
+pub(crate) use lease::own as own_lease;
 pub(crate) use request::{MOST_FIELDS, REQUEST_WINDOW};
 
 use crate::facts::Facts;

@@ -7,8 +7,8 @@ use cofre_model::entry::{CallerRef, EntryId, Epochs};
 use cofre_model::id::{JobId, RequestId, Slug};
 use cofre_model::job::{AttendanceStatement, Job};
 use cofre_model::registry::{Institution, LockdownScope, Template, Tenant, Worker};
-use cofre_model::time::Timestamp;
-use cofre_model::wording::Class;
+use cofre_model::time::{Span, Timestamp};
+use cofre_model::wording::{Attendance, Class};
 
 /// Everything a release decision may rely on.
 #[derive(Debug, Clone)]
@@ -35,8 +35,12 @@ pub struct Facts {
     pub tenant: Option<Tenant>,
     /// The version of the tenant's key in force, for evidence.
     pub tenant_key_version: u32,
+    /// How long the tenant lets its key stay warm. Decides nothing; it is for whoever warms the key.
+    pub tenant_warm_for: Span,
     /// The job, where its signature held.
     pub job: Result<Job, JobFault>,
+    /// The end of the first of the keys that signed the job and the presence: no grant outlives it.
+    pub statements_until: Timestamp,
     /// The login, where it exists in the job's tenant.
     pub credential: Evidence<Credential>,
     /// Its institution; nothing where it is unknown.
@@ -136,6 +140,15 @@ pub struct LeaseFacts {
     pub worker: String,
     /// Digest of the key its answers are sealed to.
     pub seal_key_digest: [u8; 32],
+    /// When the session began: its first grant.
+    pub since: Timestamp,
+    /// How the session counts: UNATTENDED once a visit nobody attended was counted for it.
+    pub attendance: Attendance,
     /// Until when.
     pub until: Timestamp,
+}
+
+impl LeaseFacts {
+    /// However often a session asks again, it is over this long after its first grant.
+    pub const LONGEST: Span = Span::secs(300);
 }

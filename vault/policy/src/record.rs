@@ -11,9 +11,9 @@ use cofre_model::registry::Tenant;
 use cofre_model::time::{Span, Timestamp};
 use cofre_model::wording::Attendance;
 
-use crate::checks::{FRESH_FOR, MOST_FIELDS, REQUEST_WINDOW, Refusal};
+use crate::checks::{FRESH_FOR, MOST_FIELDS, REQUEST_WINDOW, Refusal, own_lease};
 use crate::decision::{Denial, Grant, GrantTerms};
-use crate::facts::{AttendanceFacts, Evidence, Facts, Repeat};
+use crate::facts::{AttendanceFacts, Evidence, Facts, LeaseFacts, Repeat};
 use crate::input::attendance;
 
 /// The method whose calls are decided here.
@@ -71,7 +71,7 @@ pub(crate) fn grant(facts: &Facts, basis: &Basis) -> Option<Grant> {
     let Evidence::Genuine(consent) = &facts.consent else {
         return None;
     };
-    let lease_until = lease_until(facts.now, own.job, consent);
+    let lease_until = lease_until(facts, own.job, consent);
     let (kind, redelivery_of) = match facts.request.repeat {
         Repeat::New => (EntryKind::Granted, None),
         Repeat::Same { first } => (EntryKind::Redelivered, Some(first)),
@@ -162,8 +162,10 @@ fn looked_up(entry: &mut Entry, facts: &Facts, own: &Own<'_>, basis: &Basis) {
     }
 }
 
-fn lease_until(now: Timestamp, job: &Job, consent: &Consent) -> Timestamp {
-    now.plus(LEASE).min(job.deadline).min(consent.valid_until)
+/// Asking again extends the lease, but never beyond the longest session; the commit holds that too.
+fn lease_until(facts: &Facts, job: &Job, consent: &Consent) -> Timestamp {
+    let since = own_lease(facts).map_or(facts.now, |lease| lease.since);
+    facts.now.plus(LEASE).min(since.plus(LeaseFacts::LONGEST)).min(job.deadline).min(consent.valid_until)
 }
 
 /// The least of all instants at which something the grant relies on ends.
@@ -173,7 +175,7 @@ fn not_after(facts: &Facts, job: &Job, consent: &Consent) -> Timestamp {
         AttendanceFacts::Attended { statement, .. } => Some(statement.issued_at.plus(FRESH_FOR)),
         AttendanceFacts::Unattended { .. } | AttendanceFacts::Invalid => window_ends(facts),
     };
-    let least = consent.valid_until.min(job.deadline).min(request_ends);
+    let least = consent.valid_until.min(job.deadline).min(request_ends).min(facts.statements_until);
     presence_ends.map_or(least, |ends| least.min(ends))
 }
 

@@ -27,6 +27,9 @@ pub enum Error {
     /// What the decision relied on kept changing.
     #[error("what the decision relied on changed three times")]
     Contended,
+    /// The secret that the grant names was entered anew before it could be opened.
+    #[error("the login was entered anew meanwhile")]
+    Renewed,
     /// No randomness was to be had.
     #[error("the system gives no randomness")]
     Randomness,
@@ -45,6 +48,7 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
+            Self::Store(cofre_store::Error::Corrupt { .. }) => Reason::IntegrityFailure,
             Self::Store(_) => Reason::AuditUnavailable,
             Self::Commit(error) => error.reason(),
             Self::Keys(error) => key_reason(error),
@@ -63,7 +67,7 @@ impl Error {
             }
             Self::Envelope(_) | Self::Missing => Reason::IntegrityFailure,
             Self::TooLate(_) => Reason::NotDelivered,
-            Self::Contended => Reason::ConsentChanged,
+            Self::Contended | Self::Renewed => Reason::ConsentChanged,
             Self::Randomness => Reason::Internal,
             Self::Undelivered { cause, .. } => cause.reason(),
         }
@@ -80,7 +84,7 @@ impl Error {
 }
 
 fn key_reason(error: &cofre_custody::Error) -> Reason {
-    use cofre_custody::{Cause, Error as Keys};
+    use cofre_custody::{Cause, Error as Keys, JournalError};
     match error {
         Keys::Custodian(fault) => match fault.cause {
             Cause::KeyDisabled | Cause::KeyMissing => Reason::KeyDisabled,
@@ -88,8 +92,32 @@ fn key_reason(error: &cofre_custody::Error) -> Reason {
             _ => Reason::KeyServiceUnavailable,
         },
         Keys::Integrity(_) | Keys::Foreign => Reason::IntegrityFailure,
-        Keys::UnknownCustodian(_) | Keys::Incomplete | Keys::Journal(_) | Keys::Envelope(_) => {
-            Reason::KeyServiceUnavailable
+        // What the register said, not what the custodian never got to say.
+        Keys::Journal(JournalError::Refused(reason)) => *reason,
+        Keys::UnknownCustodian(_)
+        | Keys::Incomplete
+        | Keys::Journal(JournalError::NoSuchKey | JournalError::Unavailable)
+        | Keys::Envelope(_) => Reason::KeyServiceUnavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofre_custody::{Error as Keys, JournalError};
+
+    #[test]
+    fn a_refused_warm_up_gives_the_registers_reason() {
+        for reason in [Reason::Lockdown, Reason::TenantSuspended, Reason::IntegrityFailure] {
+            assert_eq!(Error::Keys(Keys::Journal(JournalError::Refused(reason))).reason(), reason);
         }
+        let absent = Error::Keys(Keys::Journal(JournalError::Unavailable));
+        assert_eq!(absent.reason(), Reason::KeyServiceUnavailable);
+    }
+
+    #[test]
+    fn a_corrupt_row_is_no_outage() {
+        let corrupt = cofre_store::Error::Corrupt { table: "ciphertexts", column: "sealed" };
+        assert_eq!(Error::Store(corrupt).reason(), Reason::IntegrityFailure);
     }
 }

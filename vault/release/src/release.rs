@@ -64,7 +64,7 @@ pub enum Answer {
         /// The sealed login.
         released: Released,
         /// The grant.
-        entry: Evidence<ReleaseWarrant>,
+        entry: Box<Evidence<ReleaseWarrant>>,
         /// The promise that the grant will be in the tree.
         promise: Box<Promise>,
     },
@@ -101,9 +101,9 @@ impl Releases {
             let decision = self.rules.decide(&facts);
             // Nobody unpermitted costs a custodian call; the warm-up has its own entry.
             if let Decision::Permit(_) = &decision
-                && let Err(cause) = self.keys.warm(&self.tenant_key(&facts)?).await
+                && let Err(cause) = self.warm(&facts).await
             {
-                return self.undecided(caller, request, cause.into()).await;
+                return self.undecided(caller, request, cause).await;
             }
             match self.records.commit(decision).await? {
                 Committed::Granted { permit, promise } => return self.deliver(permit, promise, request).await,
@@ -135,8 +135,11 @@ impl Releases {
         }
         .await;
         match released {
-            Ok(released) => Ok(Answer::Released { released, entry, promise }), // the counter checks send_by again
-            Err(cause) => Err(self.outcome(&entry, cause).await),
+            Ok(released) => Ok(Answer::Released { released, entry: Box::new(entry), promise }), // the counter checks send_by again
+            Err(cause) => {
+                let cause = self.renewed(&entry, cause).await;
+                Err(self.outcome(&entry, cause).await)
+            }
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The worker's report of how the login went, and the watch over its lease.
 
+use cofre_custody::TenantRef;
 use cofre_envelope::random;
 use cofre_model::caller::Caller;
+use cofre_model::credential::{Credential, CredentialState};
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::id::{CredentialId, JobId};
 use cofre_model::permit::EntryRef;
 use cofre_model::reason::Reason;
 use cofre_model::request::OutcomeReport;
+use cofre_model::time::Span;
 use cofre_model::wording::Outcome;
 use cofre_policy::facts::Evidence;
 use cofre_store::{Change, CommitError, Lockdown, OpenGrant, Operation};
@@ -14,6 +17,9 @@ use tokio::sync::broadcast;
 
 use crate::error::Error;
 use crate::release::Releases;
+
+/// However late the institution is said to open again, the login waits no longer than this.
+const LONGEST_LOCK: Span = Span::days(7);
 
 /// Why a lease has to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +36,8 @@ impl Releases {
     /// Records how the login went. WRONG_SECRET ends every further release until the secret is entered anew.
     ///
     /// # Errors
-    /// NOT_FOUND where this worker holds no grant of that job.
+    /// NOT_FOUND where this worker holds no grant of that job; WRONG_STATE where it was reported, or its lease ended more
+    /// than ten minutes ago.
     pub async fn report(&self, caller: &Caller, report: &OutcomeReport) -> Result<EntryRef, Error> {
         let grant = self.own_grant(caller, &report.credential, &report.job).await?;
         let id = random::array().map_err(|_| Error::Randomness)?;
@@ -59,14 +66,20 @@ impl Releases {
         grant: &OpenGrant,
         report: &OutcomeReport,
         entry: &Entry,
-    ) -> Result<Option<(cofre_model::credential::Credential, [u8; 32])>, Error> {
+    ) -> Result<Option<(Credential, [u8; 32])>, Error> {
         let (Outcome::Locked, Some(until)) = (report.outcome, report.locked_until) else { return Ok(None) };
-        let tenant = self.records.tenant(&grant.tenant).await?.ok_or(Error::Missing)?;
-        let mac = self.keys.integrity(&cofre_custody::TenantRef::of(&tenant.tenant, tenant.key_version)).await?;
         let Some(record) = self.records.credential(&grant.tenant, &report.credential).await? else { return Ok(None) };
+        let tenant = self.records.tenant(&grant.tenant).await?.ok_or(Error::Missing)?;
+        let key = TenantRef { warm_for: tenant.warm_for, ..TenantRef::of(&tenant.tenant, tenant.key_version) };
+        let mac = self.keys.integrity(&key).await?;
         let row = record.row.verify(|table, columns, id, tag| mac.verify(table, columns, id, tag).is_ok());
         let Evidence::Genuine(mut credential) = row else { return Ok(None) };
-        credential.not_before = until;
+        // A row that permits nothing carries no MAC: tagging it here would make one out of what anybody wrote.
+        if credential.state != CredentialState::Active {
+            return Ok(None);
+        }
+        // A worker's word shortens nothing, and takes a login away for a bounded time only.
+        credential.not_before = until.min(self.clock.now().plus(LONGEST_LOCK)).max(credential.not_before);
         let columns = cofre_store::columns::credential(&credential);
         let columns: Vec<&[u8]> = columns.iter().map(Vec::as_slice).collect();
         let tag = mac.tag(cofre_store::columns::CREDENTIALS, &columns, &entry.id);

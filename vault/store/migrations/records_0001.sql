@@ -1,5 +1,6 @@
 -- Records: who may do what, and the ledger that orders it. No wrapped key and no ciphertext ever stands here.
--- Instants are microseconds since 1970. Columns under a row MAC are those named in src/columns.rs.
+-- Instants are microseconds since 1970. Columns under a row MAC are those named in src/columns.rs. A row ended without
+-- a key has no tag any more: last_tag is the digest of the one it had, tagged_state the state that one was made for.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 
 CREATE TABLE cell (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) STRICT;
@@ -51,7 +52,8 @@ CREATE TABLE signing_keys (
 CREATE TABLE credentials (
   id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL REFERENCES tenants (id), institution_id TEXT NOT NULL, template_version INTEGER NOT NULL,
   owner_id TEXT NOT NULL REFERENCES subjects (id), state TEXT NOT NULL, secret_version INTEGER NOT NULL, not_before INTEGER NOT NULL,
-  dedupe_tag BLOB NOT NULL, entry_id BLOB NOT NULL, tag BLOB NOT NULL, epoch INTEGER NOT NULL, intended_version INTEGER NOT NULL
+  dedupe_tag BLOB NOT NULL, entry_id BLOB NOT NULL, tag BLOB NOT NULL, epoch INTEGER NOT NULL, intended_version INTEGER NOT NULL,
+  tagged_state TEXT NOT NULL, last_tag BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX credentials_same_login ON credentials (tenant_id, dedupe_tag) WHERE dedupe_tag <> x'';
 CREATE INDEX credentials_owner ON credentials (owner_id);
@@ -66,7 +68,8 @@ CREATE TABLE consents (
   id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, subject_id TEXT NOT NULL, credential_id TEXT NOT NULL REFERENCES credentials (id),
   recipient_id TEXT NOT NULL, purpose TEXT NOT NULL, scopes TEXT NOT NULL, valid_from INTEGER NOT NULL, valid_until INTEGER NOT NULL,
   history_from INTEGER NOT NULL, unattended_per_day INTEGER NOT NULL, state TEXT NOT NULL, entry_id BLOB NOT NULL, tag BLOB NOT NULL,
-  lapses_at INTEGER NOT NULL, notice_digest BLOB NOT NULL, locale TEXT NOT NULL, evidence BLOB NOT NULL, requested_at INTEGER NOT NULL
+  lapses_at INTEGER NOT NULL, notice_digest BLOB NOT NULL, locale TEXT NOT NULL, evidence BLOB NOT NULL, requested_at INTEGER NOT NULL,
+  tagged_state TEXT NOT NULL, last_tag BLOB NOT NULL
 ) STRICT;
 CREATE INDEX consents_credential ON consents (credential_id, requested_at);
 CREATE INDEX consents_subject ON consents (subject_id, requested_at);
@@ -82,12 +85,16 @@ CREATE TABLE releases (
   id INTEGER PRIMARY KEY, tenant_id TEXT NOT NULL, worker_id TEXT NOT NULL, request_id TEXT NOT NULL, credential_id TEXT NOT NULL,
   owner_id TEXT NOT NULL, job_id TEXT NOT NULL, digest BLOB NOT NULL, seal_key_digest BLOB NOT NULL, secret_version INTEGER NOT NULL,
   attendance TEXT NOT NULL, counted INTEGER NOT NULL, at INTEGER NOT NULL, entry_index INTEGER NOT NULL, outcome TEXT,
+  session_since INTEGER NOT NULL, answers INTEGER NOT NULL,
   UNIQUE (worker_id, request_id)
 ) STRICT;
 CREATE INDEX releases_credential ON releases (credential_id, at);
+CREATE INDEX releases_entry ON releases (entry_index);
+CREATE INDEX releases_open ON releases (at) WHERE outcome IS NULL AND answers > 0;
 
 CREATE TABLE leases (
-  credential_id TEXT PRIMARY KEY, job_id TEXT NOT NULL, worker_id TEXT NOT NULL, seal_key_digest BLOB NOT NULL, until INTEGER NOT NULL
+  credential_id TEXT PRIMARY KEY, job_id TEXT NOT NULL, worker_id TEXT NOT NULL, seal_key_digest BLOB NOT NULL, until INTEGER NOT NULL,
+  since INTEGER NOT NULL, attendance TEXT NOT NULL
 ) STRICT;
 CREATE INDEX leases_worker ON leases (worker_id);
 

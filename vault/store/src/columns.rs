@@ -5,7 +5,7 @@
 use cofre_model::consent::{Consent, ConsentState};
 use cofre_model::credential::{Credential, CredentialState};
 use cofre_model::time::Timestamp;
-use cofre_model::wording::{Purpose, ScopeSet};
+use cofre_model::wording::{Locale, Purpose, ScopeSet};
 
 /// The table name under the MAC of a consent.
 pub const CONSENTS: &str = "consents";
@@ -33,7 +33,22 @@ pub(crate) const CONSENT: &[(&str, Kind)] = &[
     ("history_from", Kind::Number),
     ("unattended_per_day", Kind::Number),
     ("state", Kind::Text),
+    ("lapses_at", Kind::Number),
+    ("notice_digest", Kind::Bytes),
+    ("locale", Kind::Text),
 ];
+
+/// What was put before the investor, beside the terms: part of what a consent's MAC is computed over, because a yes
+/// counts for that text alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// The offer lapses at this instant.
+    pub lapses_at: Timestamp,
+    /// SHA-256 over the notice.
+    pub notice_digest: [u8; 32],
+    /// Its language.
+    pub locale: Locale,
+}
 
 pub(crate) const CREDENTIAL: &[(&str, Kind)] = &[
     ("id", Kind::Text),
@@ -55,9 +70,9 @@ fn number(value: u64) -> Vec<u8> {
     value.to_be_bytes().to_vec()
 }
 
-/// The deciding columns of a consent.
+/// The deciding columns of a consent, and of what was shown for it.
 #[must_use]
-pub fn consent(row: &Consent) -> Vec<Vec<u8>> {
+pub fn consent(row: &Consent, shown: &Shown) -> Vec<Vec<u8>> {
     vec![
         text(&row.id),
         text(&row.tenant),
@@ -71,6 +86,9 @@ pub fn consent(row: &Consent) -> Vec<Vec<u8>> {
         number(row.history_from.micros()),
         number(u64::from(row.unattended_per_day)),
         text(&row.state),
+        number(shown.lapses_at.micros()),
+        shown.notice_digest.to_vec(),
+        shown.locale.as_str().as_bytes().to_vec(),
     ]
 }
 
@@ -133,6 +151,9 @@ pub(crate) fn read_consent(columns: &[Vec<u8>]) -> Option<Consent> {
         unattended_per_day: read.small()?,
         state: ConsentState::from_text(read.text()?)?,
     };
+    // What was shown decides no release, but a row that says none of it is no row of ours.
+    let (_lapses_at, _notice_digest, _locale) =
+        (read.time()?, <[u8; 32]>::try_from(read.bytes()?).ok()?, Locale::from_text(read.text()?)?);
     read.end().map(|()| row)
 }
 

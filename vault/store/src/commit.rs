@@ -15,6 +15,7 @@ mod permits;
 mod registry;
 mod release;
 pub(crate) mod submit;
+mod undelivered;
 pub(crate) mod writer;
 
 use std::sync::Arc;

@@ -1,5 +1,8 @@
-//! A row that decides, before its MAC was looked at. It gives its content only through [`Unverified::verify`], and
-//! what it gives is parsed from exactly the bytes that were checked.
+//! A row that decides, before its MAC was looked at. It gives its content only through [`Unverified::verify`] and
+//! [`Unverified::verify_as_tagged`], and what it gives is parsed from exactly the bytes that were checked.
+//!
+//! A row that only ends things is written without a key. Its MAC is then set aside, and only as a digest: who reads
+//! the file can still hold the row against it, and who edits the file cannot put it back.
 
 use std::marker::PhantomData;
 
@@ -7,6 +10,7 @@ use cofre_model::consent::{Consent, ConsentState};
 use cofre_model::credential::{Credential, CredentialState};
 use cofre_model::entry::EntryId;
 use cofre_policy::facts::Evidence;
+use sha2::{Digest as _, Sha256};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -56,8 +60,20 @@ impl Deciding for Credential {
         columns::read_credential(columns)
     }
     fn permits(&self) -> bool {
-        matches!(self.state, CredentialState::Active)
+        // SECURITY: what a deposit makes active is what was tagged when the enrolment was opened.
+        matches!(self.state, CredentialState::Active | CredentialState::Enrolling)
     }
+}
+
+/// What a row's MAC becomes when the row is ended without a key: proof for whoever can compute the MAC, and no way
+/// back to it for whoever cannot.
+pub(crate) fn set_aside(tag: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(b"cofre/v1/row/aside").chain_update(tag).finalize().into()
+}
+
+/// Compares without telling where two digests differ.
+fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    one.iter().zip(other).fold(0, |differing, (one, other)| differing | (one ^ other)) == 0
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +81,17 @@ struct Row {
     columns: Vec<Vec<u8>>,
     entry: EntryId,
     tag: [u8; 32],
+    /// The state the row was in when it was last tagged. Not believed: it is part of what the MAC is computed over.
+    tagged_state: Vec<u8>,
+    last_tag: [u8; 32],
+}
+
+/// A column of fixed length. One of another length cannot be true: all-zero bytes are as false.
+fn fixed<const N: usize>(row: &SqliteRow, column: &str) -> [u8; N]
+where
+    [u8; N]: Default,
+{
+    row.try_get::<Vec<u8>, _>(column).ok().and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
 }
 
 /// A row as the database gave it, or its absence.
@@ -90,10 +117,9 @@ impl<T: Deciding> Unverified<T> {
             };
             columns.push(bytes.map_err(|_| Error::corrupt(T::TABLE, name))?);
         }
-        // An entry id or a tag of another length cannot be true: all-zero ones are as false.
-        let entry = row.try_get::<Vec<u8>, _>("entry_id").ok().and_then(|id| id.try_into().ok()).unwrap_or_default();
-        let tag = row.try_get::<Vec<u8>, _>("tag").ok().and_then(|tag| tag.try_into().ok()).unwrap_or_default();
-        Ok(Self { row: Some(Row { columns, entry, tag }), kind: PhantomData })
+        let (entry, tag, last_tag) = (fixed(row, "entry_id"), fixed(row, "tag"), fixed(row, "last_tag"));
+        let tagged_state = row.try_get::<String, _>("tagged_state").map(String::into_bytes).unwrap_or_default();
+        Ok(Self { row: Some(Row { columns, entry, tag, tagged_state, last_tag }), kind: PhantomData })
     }
 
     /// Whether there is a row at all.
@@ -118,5 +144,29 @@ impl<T: Deciding> Unverified<T> {
         } else {
             Evidence::Forged
         }
+    }
+
+    /// Looks at the MAC of every row, also of one that was ended since it was last tagged: ending changes nothing but
+    /// the state, so the MAC is held against the columns with the state they were tagged in. `mac` gives the MAC of
+    /// a table, its deciding columns and the id of the entry that wrote the row. What comes back carries the state of
+    /// now. For whoever relies on the terms of a row that may permit nothing any more: a receipt, a new secret.
+    ///
+    /// An erased login is [`Evidence::Forged`] here: what found its like was taken out of it.
+    pub fn verify_as_tagged(self, mac: impl FnOnce(&str, &[&[u8]], &EntryId) -> [u8; 32]) -> Evidence<T> {
+        let Some(Row { columns, entry, tag, tagged_state, last_tag }) = self.row else { return Evidence::Absent };
+        let Some(content) = T::read(&columns) else { return Evidence::Forged };
+        if content.permits() {
+            let columns: Vec<&[u8]> = columns.iter().map(Vec::as_slice).collect();
+            let holds = same(&mac(T::TABLE, &columns, &entry), &tag);
+            return if holds { Evidence::Genuine(content) } else { Evidence::Forged };
+        }
+        let tagged: Vec<&[u8]> = T::spec()
+            .0
+            .iter()
+            .zip(&columns)
+            .map(|((name, _), bytes)| if *name == "state" { tagged_state.as_slice() } else { bytes.as_slice() })
+            .collect();
+        let holds = same(&set_aside(&mac(T::TABLE, &tagged, &entry)), &last_tag);
+        if holds { Evidence::Genuine(content) } else { Evidence::Forged }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cofre_deposit::{Deposits, OpenedEnrolment};
+use cofre_deposit::{Deposits, OpenSession};
 use cofre_model::id::{CredentialId, EnrolmentId};
 use cofre_proto::convert;
 use cofre_proto::v1;
@@ -114,7 +114,7 @@ impl v1::deposit_service_server::DepositService for Service {
     }
 }
 
-fn opened_to_wire(opened: &OpenedEnrolment) -> v1::OpenEnrolmentResponse {
+fn opened_to_wire(opened: &OpenSession) -> v1::OpenEnrolmentResponse {
     v1::OpenEnrolmentResponse {
         enrolment_id: opened.enrolment.to_string(),
         credential_id: opened.credential.to_string(),

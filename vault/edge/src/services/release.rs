@@ -129,7 +129,7 @@ impl Service {
         match self.releases.release(call.caller(), &request).await? {
             cofre_release::Answer::Released { released, entry, promise } => {
                 let response = to_wire(released, &entry, self.node.beside(&promise));
-                Ok(Outgoing { call, releases: Arc::clone(&self.releases), granted: entry, response: Some(response) })
+                Ok(Outgoing { call, releases: Arc::clone(&self.releases), granted: *entry, response: Some(response) })
             }
             cofre_release::Answer::Denied { at, reason, retry_at } => {
                 let retry = retry_at.filter(|_| tells_when(reason)).map(|at| at.since(self.clock.now()));

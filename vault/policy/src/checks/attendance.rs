@@ -4,6 +4,7 @@
 use cofre_model::job::AttendanceStatement;
 use cofre_model::reason::Reason;
 use cofre_model::time::{Span, Timestamp};
+use cofre_model::wording::Attendance;
 
 use super::{Checked, Refusal, ensure, lease};
 use crate::facts::{AttendanceFacts, Evidence, Facts, Repeat};
@@ -13,7 +14,7 @@ pub(crate) const FRESH_FOR: Span = Span::minutes(5);
 /// How far the front end's clock may run ahead of the vault's.
 const AHEAD: Span = Span::secs(2);
 /// The least time between two visits nobody attends.
-const SPACING: Span = Span::minutes(30);
+pub const SPACING: Span = Span::minutes(30);
 /// The rolling day in which unattended visits are counted.
 const DAY: Span = Span::hours(24);
 
@@ -39,13 +40,14 @@ fn holds(statement: &AttendanceStatement, facts: &Facts) -> bool {
         && statement.credential == credential.id
 }
 
-/// Visits are counted, not answers: an exact repeat, and a further release of the session that holds the lease,
-/// belong to a visit that counts already.
+/// Visits are counted, not answers: an exact repeat, and a further release of a session that was counted, belong to a
+/// visit that counts already. A session that began with the investor there was never counted.
 fn few_enough(facts: &Facts, granted_last_day: u32, last_at: Option<Timestamp>) -> Checked {
     let Evidence::Genuine(consent) = &facts.consent else {
         return Err(Reason::FrequencyExceeded.into());
     };
-    let counted_already = matches!(facts.request.repeat, Repeat::Same { .. }) || lease::own(facts);
+    let counted_session = lease::own(facts).is_some_and(|lease| lease.attendance == Attendance::Unattended);
+    let counted_already = matches!(facts.request.repeat, Repeat::Same { .. }) || counted_session;
     let others = granted_last_day.saturating_sub(u32::from(counted_already));
     if others >= u32::from(consent.unattended_per_day) {
         // A consent that allows none gives no instant to wait for: somebody has to be present.

@@ -5,7 +5,7 @@ use cofre_model::credential::CredentialState;
 use cofre_model::reason::Reason;
 
 use super::{Checked, Refusal, consent, ensure};
-use crate::facts::{AttendanceFacts, Evidence, Facts};
+use crate::facts::{Evidence, Facts};
 
 /// There is such a login in this tenant, and its row is what was committed.
 pub(super) fn exists(facts: &Facts) -> Checked {
@@ -28,11 +28,8 @@ pub(super) fn usable(facts: &Facts) -> Checked {
     match credential.state {
         CredentialState::SecretRejected => Err(Reason::SecretRejected.into()),
         CredentialState::Erasing | CredentialState::Erased => Err(ended(facts)),
-        // The first login closes the enrolment; the investor has to be there for it.
-        CredentialState::Enrolling => {
-            let present = matches!(facts.attendance, AttendanceFacts::Attended { .. });
-            ensure(present && credential.secret_version > 0, Reason::CredentialEnrolling)
-        }
+        // The deposit makes a login active; before that there is nothing to release, whoever is present.
+        CredentialState::Enrolling => Err(Reason::CredentialEnrolling.into()),
         CredentialState::Active => ensure(credential.secret_version > 0, Reason::CredentialEnrolling),
         CredentialState::Discarded => Err(Reason::CredentialNotFound.into()),
     }?;

@@ -8,14 +8,14 @@ use crate::facts::{Facts, LeaseFacts};
 /// No live lease, or one of this very job, worker and seal key.
 pub(super) fn free(facts: &Facts) -> Checked {
     match live(facts) {
-        Some(lease) if !own(facts) => Err(Refusal::until(Reason::LeaseHeld, lease.until)),
+        Some(lease) if own(facts).is_none() => Err(Refusal::until(Reason::LeaseHeld, lease.until)),
         Some(_) | None => Ok(()),
     }
 }
 
-/// The asking job, worker and seal key hold a live lease.
-pub(super) fn own(facts: &Facts) -> bool {
-    live(facts).is_some_and(|lease| {
+/// The live lease of the asking job, worker and seal key.
+pub(crate) fn own(facts: &Facts) -> Option<&LeaseFacts> {
+    live(facts).filter(|lease| {
         facts.job.as_ref().is_ok_and(|job| job.id == lease.job)
             && lease.worker == facts.caller.identity
             && lease.seal_key_digest == facts.request.seal_key_digest

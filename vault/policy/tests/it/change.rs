@@ -5,7 +5,7 @@ use cofre_model::credential::{Credential, CredentialState};
 use cofre_model::job::Job;
 use cofre_model::registry::{InstitutionState, LockdownScope, TenantState, WorkerState};
 use cofre_model::time::{Span, Timestamp};
-use cofre_model::wording::{Class, Form, Purpose, ScopeSet};
+use cofre_model::wording::{Attendance, Class, Form, Purpose, ScopeSet};
 use cofre_policy::facts::{AttendanceFacts, Evidence, Facts, JobFault, LeaseFacts, Repeat};
 use serde::Deserialize;
 
@@ -45,7 +45,7 @@ changes! {
         kind: String, granted_last_day: u32, last_at: String, used: bool, issued_at: String, tenant: Which,
         owner: Which, credential: Which,
     }
-    LeaseChange { job: Which, worker: Which, seal_key: Which, until: String, }
+    LeaseChange { job: Which, worker: Which, seal_key: Which, attendance: String, until: String, }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -274,6 +274,12 @@ impl LeaseChange {
             job: job(self.job.map_or(OWN, Which::number)),
             worker: worker(if other(self.worker) { "w2" } else { "w1" }).to_string(),
             seal_key_digest: if other(self.seal_key) { [6; 32] } else { facts.request.seal_key_digest },
+            since: facts.now.minus(Span::minutes(1)),
+            attendance: match self.attendance.as_deref() {
+                None | Some("UNATTENDED") => Attendance::Unattended,
+                Some("ATTENDED") => Attendance::Attended,
+                Some(other) => panic!("attendance {other}"),
+            },
             until: self.until.map_or(facts.now.plus(Span::minutes(1)), time),
         });
     }

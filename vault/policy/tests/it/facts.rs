@@ -99,6 +99,8 @@ pub(crate) fn permitting() -> Facts {
             tenant_key_id: [5; 16],
         }),
         tenant_key_version: 8,
+        tenant_warm_for: Span::secs(300),
+        statements_until: now().plus(Span::days(365)),
         job: Ok(Job {
             id: job(OWN),
             tenant: tenant(OWN),

@@ -4,7 +4,7 @@
 use cofre_model::consent::ConsentState;
 use cofre_model::credential::CredentialState;
 use cofre_model::registry::{InstitutionState, TenantState, WorkerState};
-use cofre_model::wording::{Class, Form};
+use cofre_model::wording::{Attendance, Class, Form};
 use cofre_policy::facts::{AttendanceFacts, Evidence, Facts, Repeat};
 
 const SECOND: u64 = 1_000_000;
@@ -52,7 +52,7 @@ pub(crate) fn broken_promise(facts: &Facts) -> Option<&'static str> {
         ),
         ("the request is no replay", !matches!(facts.request.repeat, Repeat::Other)),
         ("a secret rests", login.secret_version >= 1 && login.not_before.micros() <= now),
-        ("the secret is not refused", matches!(login.state, CredentialState::Active | CredentialState::Enrolling)),
+        ("the login is enrolled, its secret not refused", login.state == CredentialState::Active),
         ("no seed leaves", matches!(facts.request.class, Class::Login)),
         ("fields as narrow as the form says", fields_are_narrow(facts)),
         (
@@ -73,12 +73,12 @@ pub(crate) fn broken_promise(facts: &Facts) -> Option<&'static str> {
         AttendanceFacts::Unattended { granted_last_day, last_at } => {
             let minute = now / MINUTE % 1440;
             let welcome = (u64::from(bank.unattended_from)..u64::from(bank.unattended_to)).contains(&minute);
-            let same_visit = repeated || session_goes_on;
+            let counted = facts.lease.as_ref().is_some_and(|lease| lease.attendance == Attendance::Unattended);
+            let same_visit = repeated || (session_goes_on && counted);
             let visits = if same_visit { (*granted_last_day).max(1) } else { granted_last_day + 1 };
             let spaced = same_visit || last_at.is_none_or(|last| now >= last.micros() + 30 * MINUTE);
             let few = visits <= u32::from(consent.unattended_per_day);
-            let enrolled = login.state == CredentialState::Active;
-            (!(welcome && few && spaced && enrolled)).then_some("unattended visits are few, spaced and welcome")
+            (!(welcome && few && spaced)).then_some("unattended visits are few, spaced and welcome")
         }
     })
 }

@@ -6,7 +6,7 @@ use cofre_model::credential::CredentialState;
 use cofre_model::reason::Reason;
 use cofre_model::registry::{InstitutionState, LockdownScope, TenantState, WorkerState};
 use cofre_model::time::Span;
-use cofre_model::wording::{Class, Purpose};
+use cofre_model::wording::{Attendance, Class, Purpose};
 use cofre_policy::checks::ORDER;
 use cofre_policy::decision::Decision;
 use cofre_policy::facts::{AttendanceFacts, Evidence, Facts, JobFault, LeaseFacts, Repeat};
@@ -19,8 +19,14 @@ type Fault = fn(&mut Facts);
 const PILE: [(u8, Reason, Fault); 24] = [
     (18, Reason::LeaseHeld, |facts| {
         let until = facts.now.plus(Span::minutes(1));
-        facts.lease =
-            Some(LeaseFacts { job: job(OTHER), worker: worker("w2").to_string(), seal_key_digest: [0; 32], until });
+        facts.lease = Some(LeaseFacts {
+            job: job(OTHER),
+            worker: worker("w2").to_string(),
+            seal_key_digest: [0; 32],
+            since: facts.now,
+            attendance: Attendance::Attended,
+            until,
+        });
     }),
     (17, Reason::FieldNotReleasable, |facts| facts.request.fields.clear()),
     (16, Reason::PolicyDenied, |facts| facts.request.class = Class::TotpSeed),

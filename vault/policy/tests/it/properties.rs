@@ -9,7 +9,7 @@ use cofre_model::consent::ConsentState;
 use cofre_model::credential::{CredentialState, FieldRequest};
 use cofre_model::registry::{InstitutionState, LockdownScope, TenantState, WorkerState};
 use cofre_model::time::{Span, Timestamp};
-use cofre_model::wording::{Class, Form, Purpose, Scope, ScopeSet};
+use cofre_model::wording::{Attendance, Class, Form, Purpose, Scope, ScopeSet};
 use cofre_policy::checks::ORDER;
 use cofre_policy::decision::Decision;
 use cofre_policy::facts::{AttendanceFacts, Evidence, Facts, JobFault, LeaseFacts, Repeat};
@@ -144,6 +144,8 @@ fn disturb_call(facts: &mut Facts, which: u8, strength: u32) {
                 job: job(whose(strength)),
                 worker: worker(pick(&["w1", "w1", "w1", "w2"], strength)).to_string(),
                 seal_key_digest: if strength.is_multiple_of(5) { [0; 32] } else { facts.request.seal_key_digest },
+                since: facts.now.minus(Span::secs(u64::from(strength % 300))),
+                attendance: pick(&[Attendance::Attended, Attendance::Unattended], strength / 3),
                 until: near(facts.now, strength / 7),
             });
         }

@@ -5,7 +5,7 @@ use cofre_model::reason::Reason;
 use cofre_model::time::{Span, Timestamp};
 use cofre_model::wording::{Attendance, Form, Scope};
 use cofre_policy::decision::{Decision, Denial, GrantTerms};
-use cofre_policy::facts::{AttendanceFacts, Evidence, Facts, JobFault, Repeat};
+use cofre_policy::facts::{AttendanceFacts, Evidence, Facts, JobFault, LeaseFacts, Repeat};
 
 use crate::change::{consent_of, credential_of};
 use crate::facts::{
@@ -97,12 +97,31 @@ fn a_grant_is_bounded_by_whatever_ends_first() {
         until(|facts| facts.job.as_mut().expect("one").deadline = at("2026-05-04T10:00:30Z"), permitting()),
         (soon, soon)
     );
+    // A signing key that ends takes its statements with it.
+    assert_eq!(until(|facts| facts.statements_until = at("2026-05-04T10:00:30Z"), permitting()), (soon, lease));
     let old = |facts: &mut Facts| facts.request.id = crate::facts::request(at("2026-05-04T09:55:30Z"));
     assert_eq!(until(old, unattended()), (soon, lease));
     // The bank's window ends at 10:01; that bounds a visit nobody attends, and no other.
     let window = |facts: &mut Facts| facts.institution.as_mut().expect("one").unattended_to = 601;
     assert_eq!(until(window, unattended()).0, at("2026-05-04T10:01:00Z"));
     assert_eq!(until(window, permitting()).0, now().plus(Span::minutes(4)));
+}
+
+#[test]
+fn a_session_asks_again_for_five_minutes_at_most() {
+    let mut facts = permitting();
+    let lease = |since: Timestamp| LeaseFacts {
+        job: job(OWN),
+        worker: worker("w1").to_string(),
+        seal_key_digest: [4; 32],
+        since,
+        attendance: Attendance::Attended,
+        until: now().plus(Span::secs(1)),
+    };
+    for (age, left) in [(0, 120), (180, 120), (181, 119), (299, 1)] {
+        facts.lease = Some(lease(now().minus(Span::secs(age))));
+        assert_eq!(granted(&facts).lease_until, now().plus(Span::secs(left)), "{age} seconds old");
+    }
 }
 
 #[test]

@@ -279,8 +279,7 @@ impl Node {
             state: SubjectState::Active,
         };
         let expires_at = NOW.plus(Span::hours(1));
-        let open =
-            Operation::OpenEnrolment {
+        let open = Operation::OpenEnrolment {
             subject: Some(person),
             credential: credential.clone(),
             tag: Some([0; 32]),

@@ -1,13 +1,13 @@
 //! From a typed operation to the rows it changes. Each arm ends with its entry appended, or with a refusal and
 //! nothing changed.
 
-use cofre_model::entry::Entry;
+use cofre_model::entry::{Entry, EntryKind, Verdict};
 use cofre_model::reason::Reason;
 
 use crate::commit::group::Group;
 use crate::commit::operation::Operation as Op;
 use crate::commit::writer::Outcome;
-use crate::commit::{consents, ending, enrolment, registry};
+use crate::commit::{consents, ending, enrolment, registry, undelivered};
 use crate::error::CommitError;
 
 /// Nothing of that name for this caller.
@@ -16,8 +16,18 @@ pub(crate) const ABSENT: CommitError = CommitError::Refused(Reason::NotFound);
 pub(crate) const WRONG_STATE: CommitError = CommitError::Refused(Reason::WrongState);
 
 pub(crate) async fn apply(group: &mut Group<'_>, entry: Entry, operation: Op) -> Result<Outcome, CommitError> {
+    let starts = matches!(operation, Op::NodeStarted);
     let follows = match operation {
-        Op::NodeStarted | Op::NodeStopped | Op::NodeCertified | Op::DepositKeyMade | Op::Note => None,
+        Op::NodeStarted | Op::NodeStopped | Op::NodeCertified => None,
+        Op::Note => {
+            if let (EntryKind::Outcome, Some(Verdict::Denied), Some(grant)) = (entry.kind, entry.verdict, entry.follows)
+            {
+                undelivered::withdraw(group, grant).await?;
+            }
+            None
+        }
+        // The pairs themselves are in the keyring.
+        Op::DepositKeyMade | Op::DepositKeysDestroyed => None,
         Op::PolicyActivated { digest } => registry::activate_policy(group, digest).await?,
         Op::PutTenant { tenant, key_version, warm_for, signing_keys, recipients } => {
             registry::put_tenant(group, &tenant, key_version, warm_for).await?;
@@ -34,8 +44,9 @@ pub(crate) async fn apply(group: &mut Group<'_>, entry: Entry, operation: Op) ->
         Op::PutInstitution(institution) => registry::put_institution(group, &institution).await?,
         Op::PutTemplate(template) => registry::put_template(group, &template).await?,
         Op::PutWorker(worker) => registry::put_worker(group, &worker).await?,
-        Op::OpenEnrolment { subject, credential, enrolment, expires_at } => {
-            enrolment::open(group, subject.as_ref(), &credential, &enrolment, expires_at).await?
+        Op::OpenEnrolment { subject, credential, tag, enrolment, expires_at } => {
+            let row = (&credential, &entry.id, tag.as_ref());
+            enrolment::open(group, subject.as_ref(), row, &enrolment, expires_at).await?
         }
         Op::EndEnrolment { tenant, enrolment } => enrolment::end(group, &tenant, &enrolment).await?,
         Op::CompleteDeposit { enrolment, credential, tag } => {
@@ -44,8 +55,8 @@ pub(crate) async fn apply(group: &mut Group<'_>, entry: Entry, operation: Op) ->
         Op::RequestConsent { consent, tag, lapses_at, notice_digest, locale } => {
             consents::request(group, &consent, (&entry.id, &tag), lapses_at, &notice_digest, locale).await?
         }
-        Op::GrantConsent { consent, tag, evidence } => {
-            consents::grant(group, &consent, (&entry.id, &tag), &evidence).await?
+        Op::GrantConsent { consent, tag, evidence, receipt } => {
+            consents::grant(group, &consent, (&entry.id, &tag), &evidence, receipt).await?
         }
         Op::EndConsent { tenant, consent, to } => consents::end(group, &tenant, &consent, to).await?,
         Op::Receipt { consent, receipt, seq, state, jws } => {
@@ -66,5 +77,8 @@ pub(crate) async fn apply(group: &mut Group<'_>, entry: Entry, operation: Op) ->
     };
     let entry = Entry { follows: entry.follows.or(follows), ..entry };
     group.append(entry).await?;
+    if starts {
+        undelivered::earlier_lives(group).await?;
+    }
     Ok(Outcome::Written)
 }

@@ -11,7 +11,7 @@ use cofre_model::wording::Locale;
 
 use crate::commit::apply::{ABSENT, WRONG_STATE};
 use crate::commit::change::Change;
-use crate::commit::ending::{self, Leases};
+use crate::commit::ending::{self, Leases, Tagged};
 use crate::commit::group::Group;
 use crate::commit::registry::Follows;
 use crate::error::CommitError;
@@ -42,7 +42,7 @@ pub(crate) async fn request(
         return Err(WRONG_STATE);
     }
     let stored = sqlx::query(
-        "INSERT INTO consents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, x'', ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO consents VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, x'', ?18, ?12, x'') ON CONFLICT DO NOTHING",
     )
     .bind(consent.id.to_string())
     .bind(consent.tenant.to_string())
@@ -76,6 +76,7 @@ pub(crate) async fn grant(
     consent: &Consent,
     (entry, tag): Sealing<'_>,
     evidence: &[u8],
+    (id, jws): (ReceiptId, String),
 ) -> Follows {
     if !group.clock_trusted() {
         return Err(CommitError::Refused(Reason::ClockUntrusted));
@@ -112,7 +113,8 @@ pub(crate) async fn grant(
         return Err(WRONG_STATE);
     }
     sqlx::query(
-        "UPDATE consents SET state = 'ACTIVE', valid_from = ?, valid_until = ?, entry_id = ?, tag = ?, evidence = ? WHERE id = ?",
+        "UPDATE consents SET state = 'ACTIVE', valid_from = ?, valid_until = ?, entry_id = ?, tag = ?, evidence = ?,
+           tagged_state = 'ACTIVE', last_tag = x'' WHERE id = ?",
     )
     .bind(instant(consent.valid_from))
     .bind(instant(consent.valid_until))
@@ -122,8 +124,23 @@ pub(crate) async fn grant(
     .bind(consent.id.to_string())
     .execute(group.rows())
     .await?;
+    let seq = newest_receipt(group, &consent.id).await?.ok_or(ABSENT)?.checked_add(1).ok_or(WRONG_STATE)?;
+    receipt(group, &consent.id, &id, seq, ConsentState::Active, &jws).await?;
     ending::move_credential(group, &consent.credential).await?;
     Ok(None)
+}
+
+/// The place of the newest receipt of a consent, 0 where there is none; nothing where there is no such consent.
+async fn newest_receipt(group: &mut Group<'_>, consent: &ConsentId) -> Result<Option<u32>, CommitError> {
+    let row = sqlx::query(
+        "SELECT (SELECT COUNT(*) FROM consents WHERE id = ?1) AS there,
+           (SELECT COALESCE(MAX(seq), 0) FROM consent_events WHERE consent_id = ?1) AS newest",
+    )
+    .bind(consent.to_string())
+    .fetch_one(group.rows())
+    .await?;
+    let cells = Cells::of("consent_events", &row);
+    Ok(if cells.flag("there")? { Some(cells.int("newest")?) } else { None })
 }
 
 pub(crate) async fn end(group: &mut Group<'_>, tenant: &TenantId, consent: &ConsentId, to: ConsentState) -> Follows {
@@ -142,6 +159,7 @@ pub(crate) async fn end(group: &mut Group<'_>, tenant: &TenantId, consent: &Cons
         .bind(consent.to_string())
         .execute(group.rows())
         .await?;
+    ending::set_tag_aside(group, Tagged::Consent(consent)).await?;
     let credential = known.claimed.credential;
     ending::move_credential(group, &credential).await?;
     group.changes.push(Change::ConsentEnded { consent: *consent, credential, state: to });
@@ -157,18 +175,7 @@ pub(crate) async fn receipt(
     state: ConsentState,
     jws: &str,
 ) -> Follows {
-    let row = sqlx::query(
-        "SELECT (SELECT COUNT(*) FROM consents WHERE id = ?1) AS there,
-           (SELECT COALESCE(MAX(seq), 0) FROM consent_events WHERE consent_id = ?1) AS newest",
-    )
-    .bind(consent.to_string())
-    .fetch_one(group.rows())
-    .await?;
-    let cells = Cells::of("consent_events", &row);
-    if !cells.flag("there")? {
-        return Err(ABSENT);
-    }
-    if cells.int::<u32>("newest")?.checked_add(1) != Some(seq) {
+    if newest_receipt(group, consent).await?.ok_or(ABSENT)?.checked_add(1) != Some(seq) {
         return Err(WRONG_STATE);
     }
     let stored = sqlx::query("INSERT INTO consent_events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")

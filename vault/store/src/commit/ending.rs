@@ -3,10 +3,11 @@
 use cofre_model::consent::ConsentState;
 use cofre_model::credential::{Credential, CredentialState};
 use cofre_model::entry::EntryId;
-use cofre_model::id::{CredentialId, ErasureId, InstitutionId, JobId, SubjectId, TenantId};
-use cofre_model::time::Timestamp;
+use cofre_model::id::{ConsentId, CredentialId, ErasureId, InstitutionId, JobId, SubjectId, TenantId};
+use cofre_model::time::{Span, Timestamp};
 use cofre_model::wording::Outcome;
 
+use crate::columns;
 use crate::commit::apply::{ABSENT, WRONG_STATE};
 use crate::commit::change::Change;
 use crate::commit::enrolment;
@@ -15,9 +16,18 @@ use crate::commit::operation::Lockdown;
 use crate::commit::registry::Follows;
 use crate::error::CommitError;
 use crate::records::erasures::{self, ErasureState};
+use crate::records::grants::OpenGrant;
 use crate::records::subjects::{self, SubjectState};
 use crate::records::{credentials, grants};
 use crate::row::{Cells, column, instant};
+use crate::unverified::set_aside;
+
+/// A report is taken this long after the end of its lease.
+const REPORT_GRACE: Span = Span::minutes(10);
+/// No grant opens a lease longer than this.
+const LONGEST_LEASE: Span = Span::secs(120);
+/// No report locks a login for longer than this, and a clock's difference more.
+const LONGEST_LOCK: Span = Span::hours(7 * 24 + 1);
 
 /// Any change to a login, its consents or its parties: decisions made before it are void.
 pub(crate) async fn move_credential(group: &mut Group<'_>, credential: &CredentialId) -> Result<(), CommitError> {
@@ -25,6 +35,38 @@ pub(crate) async fn move_credential(group: &mut Group<'_>, credential: &Credenti
         .bind(credential.to_string())
         .execute(group.rows())
         .await?;
+    Ok(())
+}
+
+/// A row under a MAC.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tagged<'a> {
+    Consent(&'a ConsentId),
+    Credential(&'a CredentialId),
+}
+
+/// For a row that was ended just now: its MAC goes, and only a digest of it stays. Without this, who edits the state
+/// back would have a row whose MAC is true again.
+pub(crate) async fn set_tag_aside(group: &mut Group<'_>, row: Tagged<'_>) -> Result<(), CommitError> {
+    let (table, read, write, id) = match row {
+        Tagged::Consent(id) => (
+            columns::CONSENTS,
+            "SELECT tag FROM consents WHERE id = ? AND tag <> x''",
+            "UPDATE consents SET tag = x'', last_tag = ? WHERE id = ?",
+            id.to_string(),
+        ),
+        Tagged::Credential(id) => (
+            columns::CREDENTIALS,
+            "SELECT tag FROM credentials WHERE id = ? AND tag <> x''",
+            "UPDATE credentials SET tag = x'', last_tag = ? WHERE id = ?",
+            id.to_string(),
+        ),
+    };
+    // One that was ended before has none any more, and keeps the digest it has.
+    if let Some(held) = sqlx::query(read).bind(&id).fetch_optional(group.rows()).await? {
+        let aside = set_aside(Cells::of(table, &held).blob("tag")?);
+        sqlx::query(write).bind(aside.to_vec()).bind(&id).execute(group.rows()).await?;
+    }
     Ok(())
 }
 
@@ -80,7 +122,7 @@ pub(crate) async fn report(
     if grant.worker != worker {
         return Err(ABSENT);
     }
-    if grant.outcome.is_some() {
+    if grant.outcome.is_some() || group.at() > reportable_until(&grant) {
         return Err(WRONG_STATE);
     }
     sqlx::query(
@@ -100,18 +142,27 @@ pub(crate) async fn report(
         .await?;
     if outcome == Outcome::WrongSecret {
         // A secret entered anew since then was not tried yet.
-        sqlx::query(
+        let rejected = sqlx::query(
             "UPDATE credentials SET state = 'SECRET_REJECTED', epoch = epoch + 1 WHERE id = ? AND state = 'ACTIVE' AND secret_version = ?",
         )
         .bind(credential.to_string())
         .bind(i64::from(grant.secret_version))
         .execute(group.rows())
         .await?;
+        if rejected.rows_affected() > 0 {
+            set_tag_aside(group, Tagged::Credential(credential)).await?;
+        }
     }
     if let Some((row, tag)) = lock {
         lock_login(group, entry, &grant.tenant, credential, (row, tag)).await?;
     }
     Ok(Some(grant.index))
+}
+
+/// A worker speaks of a login only while it holds it, and shortly after. Where another session or a stop button took
+/// the lease away, the longest lease a grant can open counts from the grant.
+fn reportable_until(grant: &OpenGrant) -> Timestamp {
+    grant.lease_until.unwrap_or_else(|| grant.at.plus(LONGEST_LEASE)).plus(REPORT_GRACE)
 }
 
 /// Nothing but `not_before` may change, and only to later.
@@ -124,6 +175,10 @@ async fn lock_login(
 ) -> Result<(), CommitError> {
     let known = credentials::credential(group.rows(), tenant, credential).await?.ok_or(ABSENT)?.claimed;
     let locked = Credential { not_before: row.not_before, ..known.clone() };
+    // However wrong the report: the login is not lost for longer than this.
+    if row.not_before > group.at().plus(LONGEST_LOCK) {
+        return Err(WRONG_STATE);
+    }
     if known.state != CredentialState::Active || *row != locked || row.not_before < known.not_before {
         return Err(WRONG_STATE);
     }
@@ -201,6 +256,7 @@ async fn end_login(group: &mut Group<'_>, credential: &CredentialId) -> Result<(
         .bind(credential.to_string())
         .execute(group.rows())
         .await?;
+    set_tag_aside(group, Tagged::Credential(credential)).await?;
     let consents = sqlx::query(
         "UPDATE consents SET state = 'REVOKED' WHERE credential_id = ? AND state IN ('ACTIVE', 'AWAITING_AUTHORISATION')
          RETURNING id",
@@ -210,6 +266,7 @@ async fn end_login(group: &mut Group<'_>, credential: &CredentialId) -> Result<(
     .await?;
     for row in &consents {
         let consent = Cells::of("consents", row).id("id")?;
+        set_tag_aside(group, Tagged::Consent(&consent)).await?;
         group.changes.push(Change::ConsentEnded { consent, credential: *credential, state: ConsentState::Revoked });
     }
     end_leases(group, Leases::Credential(credential)).await

@@ -7,6 +7,7 @@ use cofre_model::reason::Reason;
 use cofre_model::time::Timestamp;
 
 use crate::commit::apply::{ABSENT, WRONG_STATE};
+use crate::commit::ending::{self, Tagged};
 use crate::commit::group::Group;
 use crate::commit::registry::Follows;
 use crate::error::CommitError;
@@ -18,7 +19,7 @@ use crate::row::instant;
 pub(crate) async fn open(
     group: &mut Group<'_>,
     subject: Option<&Subject>,
-    credential: &Credential,
+    (credential, entry, tag): (&Credential, &EntryId, Option<&[u8; 32]>),
     enrolment: &EnrolmentId,
     expires_at: Timestamp,
 ) -> Follows {
@@ -38,7 +39,7 @@ pub(crate) async fn open(
         return Err(ABSENT);
     }
     match credentials::credential(group.rows(), tenant, &credential.id).await? {
-        None => add_credential(group, credential).await?,
+        None => add_credential(group, credential, entry, tag.ok_or(WRONG_STATE)?).await?,
         Some(known) => same_login(&known.claimed, credential)?,
     }
     if expires_at <= group.at() {
@@ -72,7 +73,12 @@ async fn add_subject(group: &mut Group<'_>, subject: &Subject, credential: &Cred
     if stored.rows_affected() == 1 { Ok(()) } else { Err(WRONG_STATE) }
 }
 
-async fn add_credential(group: &mut Group<'_>, credential: &Credential) -> Result<(), CommitError> {
+async fn add_credential(
+    group: &mut Group<'_>,
+    credential: &Credential,
+    entry: &EntryId,
+    tag: &[u8; 32],
+) -> Result<(), CommitError> {
     let blank = credential.state == CredentialState::Enrolling
         && credential.secret_version == 0
         && credential.dedupe_tag.is_empty()
@@ -81,7 +87,7 @@ async fn add_credential(group: &mut Group<'_>, credential: &Credential) -> Resul
         return Err(WRONG_STATE);
     }
     let stored = sqlx::query(
-        "INSERT INTO credentials VALUES (?, ?, ?, ?, ?, 'ENROLLING', 0, 0, x'', zeroblob(16), zeroblob(32), 1, 0)
+        "INSERT INTO credentials VALUES (?, ?, ?, ?, ?, 'ENROLLING', 0, 0, x'', ?, ?, 1, 0, 'ENROLLING', x'')
          ON CONFLICT DO NOTHING",
     )
     .bind(credential.id.to_string())
@@ -89,6 +95,8 @@ async fn add_credential(group: &mut Group<'_>, credential: &Credential) -> Resul
     .bind(credential.institution.to_string())
     .bind(i64::from(credential.template_version))
     .bind(credential.owner.to_string())
+    .bind(entry.to_vec())
+    .bind(tag.to_vec())
     .execute(group.rows())
     .await?;
     if stored.rows_affected() == 1 { Ok(()) } else { Err(WRONG_STATE) }
@@ -117,12 +125,15 @@ pub(crate) async fn end(group: &mut Group<'_>, tenant: &TenantId, enrolment: &En
         return Err(WRONG_STATE);
     }
     end_sessions(group, &session.credential).await?;
-    sqlx::query(
+    let discarded = sqlx::query(
         "UPDATE credentials SET state = 'DISCARDED', epoch = epoch + 1 WHERE id = ? AND state = 'ENROLLING' AND secret_version = 0",
     )
     .bind(session.credential.to_string())
     .execute(group.rows())
     .await?;
+    if discarded.rows_affected() > 0 {
+        ending::set_tag_aside(group, Tagged::Credential(&session.credential)).await?;
+    }
     Ok(session.intent)
 }
 
@@ -146,15 +157,11 @@ pub(crate) async fn complete(
     if !fits {
         return Err(WRONG_STATE);
     }
-    let twin = sqlx::query(
-        "SELECT 1 FROM credentials WHERE tenant_id = ? AND dedupe_tag = ? AND dedupe_tag <> x'' AND id <> ?",
-    )
-    .bind(credential.tenant.to_string())
-    .bind(&credential.dedupe_tag)
-    .bind(credential.id.to_string())
-    .fetch_optional(group.rows())
-    .await?;
-    if twin.is_some() {
+    // The institution locked it meanwhile: the MAC was made for a row without that lock, so it is to be made anew.
+    if known.claimed.not_before != credential.not_before {
+        return Err(CommitError::Refused(Reason::ConsentChanged));
+    }
+    if credentials::twin(group.rows(), &credential.tenant, &credential.id, &credential.dedupe_tag).await? {
         return Err(CommitError::Refused(Reason::DuplicateLogin));
     }
     rewrite(group, credential, entry, tag).await?;
@@ -173,8 +180,8 @@ pub(crate) async fn rewrite(
     tag: &[u8; 32],
 ) -> Result<(), CommitError> {
     sqlx::query(
-        "UPDATE credentials SET template_version = ?, state = ?, secret_version = ?, not_before = ?, dedupe_tag = ?, entry_id = ?,
-           tag = ?, epoch = epoch + 1 WHERE id = ?",
+        "UPDATE credentials SET template_version = ?1, state = ?2, secret_version = ?3, not_before = ?4, dedupe_tag = ?5,
+           entry_id = ?6, tag = ?7, epoch = epoch + 1, tagged_state = ?2, last_tag = x'' WHERE id = ?8",
     )
     .bind(i64::from(credential.template_version))
     .bind(credential.state.as_str())

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::records::deciding::CLOCK_SLACK;
 use crate::records::ledger::{self, Head};
 
-/// A group. Dropped without [`Group::commit`] it never happened.
+/// A group. Dropped before its transaction was committed it never happened.
 pub(crate) struct Group<'c> {
     transaction: SqliteTransaction<'c>,
     pub(crate) node: &'c NodeRef,
@@ -62,8 +62,9 @@ impl<'c> Group<'c> {
         Ok(self.transaction.rollback().await?)
     }
 
-    /// Makes it durable.
-    pub(crate) async fn commit(self) -> (Result<(), sqlx::Error>, Vec<EntryRef>, Vec<Change>) {
-        (self.transaction.commit().await, self.appended, self.changes)
+    /// What is left is to make it durable. Entries are told before what else they changed.
+    pub(crate) fn finish(mut self) -> (SqliteTransaction<'c>, Vec<EntryRef>, Vec<Change>) {
+        self.changes.sort_by_key(|change| !matches!(change, Change::Entry { .. }));
+        (self.transaction, self.appended, self.changes)
     }
 }

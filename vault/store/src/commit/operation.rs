@@ -25,6 +25,8 @@ pub enum Operation {
     NodeCertified,
     /// A deposit key pair was made. Entry only; the pair itself goes to the keyring.
     DepositKeyMade,
+    /// Deposit key pairs past their time are about to be destroyed. Entry only; the keyring destroys them under it.
+    DepositKeysDestroyed,
     /// A policy set comes into force.
     PolicyActivated {
         /// Its digest.
@@ -59,6 +61,8 @@ pub enum Operation {
         subject: Option<Subject>,
         /// The login: a new row that is ENROLLING, or the id and content of one that exists.
         credential: Credential,
+        /// The row MAC of a new login; none for one that exists, whose row is left as it is.
+        tag: Option<[u8; 32]>,
         /// The session.
         enrolment: EnrolmentId,
         /// It takes a deposit before this instant.
@@ -93,14 +97,16 @@ pub enum Operation {
         /// The language of the notice.
         locale: Locale,
     },
-    /// Brings a consent into force.
+    /// Brings a consent into force and keeps the receipt of that: neither is ever there without the other.
     GrantConsent {
         /// The row, ACTIVE; its terms are those that awaited, its validity no longer.
         consent: Consent,
         /// Its row MAC.
         tag: [u8; 32],
-        /// What proves that the investor agreed.
+        /// What proves that the investor agreed. The entry names its digest.
         evidence: Vec<u8>,
+        /// The signed receipt. The entry names it and its digest.
+        receipt: (ReceiptId, String),
     },
     /// Ends a consent. Leases of its login end with it.
     EndConsent {
@@ -206,7 +212,7 @@ impl Operation {
             Self::Lockdown(_) => matches!(kind, K::Lockdown),
             Self::QuarantineWorker { .. } => matches!(kind, K::WorkerQuarantined),
             Self::AcceptErasure { .. } => matches!(kind, K::ErasureAccepted),
-            Self::KeysDestroyed { .. } => matches!(kind, K::KeysDestroyed),
+            Self::DepositKeysDestroyed | Self::KeysDestroyed { .. } => matches!(kind, K::KeysDestroyed),
             Self::CertifyErasure { .. } => matches!(kind, K::ErasureCertified),
             // SECURITY: nothing that means a change, and no grant, can be noted without being done.
             Self::Note => matches!(

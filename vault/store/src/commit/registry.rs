@@ -152,8 +152,10 @@ pub(crate) async fn put_template(group: &mut Group<'_>, template: &Template) -> 
 
 pub(crate) async fn put_worker(group: &mut Group<'_>, worker: &Worker) -> Follows {
     let id = worker.id.to_string();
+    // SECURITY: registering anew never lifts a quarantine, whatever was read before it was committed.
     sqlx::query(
-        "INSERT INTO workers VALUES (?1, ?2, 1) ON CONFLICT (spiffe_id) DO UPDATE SET state = ?2, epoch = epoch + 1",
+        "INSERT INTO workers VALUES (?1, ?2, 1) ON CONFLICT (spiffe_id) DO UPDATE SET
+           state = CASE state WHEN 'QUARANTINED' THEN state ELSE ?2 END, epoch = epoch + 1",
     )
     .bind(&id)
     .bind(worker.state.as_str())
@@ -197,5 +199,5 @@ pub(crate) async fn integrate(
         .bind(checkpoint.note)
         .execute(group.rows())
         .await?;
-    Ok(Outcome::Integrated)
+    Ok(Outcome::Done)
 }

@@ -29,7 +29,20 @@ pub(crate) enum Work {
     Intend(DepositIntent),
     Apply(Entry, Operation),
     Integrate(Vec<Tile>, Checkpoint),
+    /// The writer's own: grants, by index, that nobody will ever deliver.
+    Undelivered(Vec<u64>),
     Stop,
+}
+
+impl Work {
+    /// Whether it only takes something away: it goes first, and may use the room kept for it.
+    pub(crate) fn narrows(&self) -> bool {
+        match self {
+            Self::Apply(_, operation) => operation.narrows(),
+            Self::Undelivered(_) => true,
+            Self::Decide(_) | Self::Warm(_) | Self::Intend(_) | Self::Integrate(..) | Self::Stop => false,
+        }
+    }
 }
 
 /// What the writer answers.
@@ -86,17 +99,27 @@ impl Submissions {
 
     async fn submit(&self, work: Work) -> Result<Answer, CommitError> {
         let queue = match &work {
-            Work::Apply(_, operation) if operation.narrows() => &self.narrowing,
+            work if work.narrows() => &self.narrowing,
             _ => &self.others,
         };
         // Counted from here, so that time spent waiting is time spent.
         let send_by = SendBy::from_submission(self.clock.monotonic());
-        let (answer, reply) = oneshot::channel();
+        let (answer, mut reply) = oneshot::channel();
         let round_trip = async {
             queue.send(Request { work, send_by, answer }).await.map_err(|_| Error::Unanswered)?;
-            reply.await.map_err(|_| Error::Unanswered)?
+            (&mut reply).await.map_err(|_| Error::Unanswered)?
         };
-        tokio::time::timeout(PATIENCE, round_trip).await.map_err(|_| Error::Unanswered)?
+        if let Ok(done) = tokio::time::timeout(PATIENCE, round_trip).await {
+            return done;
+        }
+        // What was answered at the last moment is taken; whatever comes after this the writer sees nobody take.
+        reply.close();
+        reply.try_recv().map_err(|_| Error::Unanswered)?
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn push(&self, request: Request) {
+        assert!(self.narrowing.send(request).await.is_ok(), "a writer");
     }
 
     /// Ends the writer after what is queued before this.

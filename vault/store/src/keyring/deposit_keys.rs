@@ -108,6 +108,19 @@ impl Keyring {
         row.as_ref().map(record).transpose()
     }
 
+    /// How many pairs have a validity that ended before `ended_before`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn deposit_keys_ended(&self, ended_before: Timestamp) -> Result<u64, Error> {
+        let Engine::Sqlite(database) = self.engine();
+        let row = sqlx::query("SELECT COUNT(*) AS ended FROM deposit_keys WHERE not_after < ?")
+            .bind(instant(ended_before))
+            .fetch_one(&database.read)
+            .await?;
+        Cells::of("deposit_keys", &row).int("ended")
+    }
+
     /// Destroys every pair whose validity ended before `ended_before`, leaving a tombstone for each; gives their
     /// number.
     ///

@@ -7,6 +7,7 @@ use cofre_model::wording::Locale;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
+use crate::columns::Shown;
 use crate::error::Error;
 use crate::records::Records;
 use crate::row::{Cells, instant};
@@ -92,6 +93,14 @@ pub(crate) async fn deciding(
     .fetch_optional(connection)
     .await?;
     row.as_ref().map_or_else(|| Ok(Unverified::absent()), Unverified::of)
+}
+
+impl ConsentRecord {
+    /// What was shown, as the row claims; verified with the row.
+    #[must_use]
+    pub const fn shown(&self) -> Shown {
+        Shown { lapses_at: self.lapses_at, notice_digest: self.notice_digest, locale: self.locale }
+    }
 }
 
 impl Records {

@@ -123,6 +123,24 @@ pub(crate) async fn enrolment(
         .transpose()
 }
 
+/// Whether another login of this tenant carries this dedupe tag. An empty one is nobody's.
+pub(crate) async fn twin(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: &CredentialId,
+    dedupe_tag: &[u8],
+) -> Result<bool, Error> {
+    let row = sqlx::query(
+        "SELECT 1 FROM credentials WHERE tenant_id = ? AND dedupe_tag = ? AND dedupe_tag <> x'' AND id <> ?",
+    )
+    .bind(tenant.to_string())
+    .bind(dedupe_tag)
+    .bind(id.to_string())
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.is_some())
+}
+
 impl Records {
     /// A credential of this tenant.
     ///
@@ -146,6 +164,15 @@ impl Records {
     /// The store's.
     pub async fn enrolment(&self, tenant: &TenantId, id: &EnrolmentId) -> Result<Option<Enrolment>, Error> {
         enrolment(&mut *self.reader().await?, tenant, id).await
+    }
+
+    /// Whether another login of this tenant carries this dedupe tag. A first look, so that a duplicate leaves nothing
+    /// behind; the commit decides.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn has_twin(&self, tenant: &TenantId, id: &CredentialId, dedupe_tag: &[u8]) -> Result<bool, Error> {
+        twin(&mut *self.reader().await?, tenant, id, dedupe_tag).await
     }
 
     /// The tenant of a credential, for callers bound to no tenant.

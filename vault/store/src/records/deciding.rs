@@ -50,6 +50,8 @@ pub struct PastRelease {
     pub index: u64,
     /// Whether the worker has reported its outcome: then it is over, and cannot be repeated.
     pub reported: bool,
+    /// When the session it belongs to began.
+    pub session: Timestamp,
 }
 
 impl PastRelease {
@@ -81,6 +83,8 @@ pub struct ReleaseRows {
     pub tenant: Option<Tenant>,
     /// The version of its key in force; 0 without a tenant.
     pub tenant_key_version: u32,
+    /// How long the tenant lets its key stay warm; zero without a tenant.
+    pub tenant_warm_for: Span,
     /// The login, in this tenant.
     pub credential: Unverified<Credential>,
     /// Its institution.
@@ -169,6 +173,7 @@ async fn read(connection: &mut SqliteConnection, query: &ReleaseQuery<'_>) -> Re
         lockdown: workers::lockdown(connection, &query.tenant, institution_id.as_ref(), Some(&query.credential))
             .await?,
         tenant_key_version: tenant.as_ref().map_or(0, |record| record.key_version),
+        tenant_warm_for: tenant.as_ref().map_or_else(Span::default, |record| record.warm_for),
         tenant: tenant.map(|record| record.tenant),
         credential: row.as_ref().map_or_else(|| Ok(Unverified::absent()), Unverified::of)?,
         institution,

@@ -94,6 +94,8 @@ pub(crate) async fn lease(
                 job: cells.id("job_id")?,
                 worker: cells.string("worker_id")?,
                 seal_key_digest: cells.bytes("seal_key_digest")?,
+                since: cells.time("since")?,
+                attendance: cells.word("attendance", Attendance::from_text)?,
                 until: cells.time("until")?,
             })
         })
@@ -119,6 +121,7 @@ pub(crate) async fn past(
                 seal_key_digest: cells.bytes("seal_key_digest")?,
                 index: cells.int("entry_index")?,
                 reported: !cells.is_null("outcome")?,
+                session: cells.time("session_since")?,
             })
         })
         .transpose()

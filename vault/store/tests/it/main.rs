@@ -6,6 +6,7 @@
     reason = "what a test's own scaffolding takes for granted may fail the test"
 )]
 
+mod edited;
 mod ends;
 mod files;
 mod ledger;
@@ -13,5 +14,8 @@ mod model;
 mod operations;
 mod races;
 mod releases;
+mod sessions;
 mod side_stores;
+mod tags;
+mod undelivered;
 mod world;

@@ -49,8 +49,8 @@ struct Known {
     rejected: bool,
     locked: bool,
     lease: Option<(Ask, Timestamp)>,
-    /// The session not reported yet, and the secret version it got.
-    open: Option<(Ask, u32)>,
+    /// The session not reported yet, the secret version it got, and until when its report is taken.
+    open: Option<(Ask, u32, Timestamp)>,
 }
 
 impl Known {
@@ -87,14 +87,20 @@ async fn play(steps: Vec<Step>) {
                 if granted {
                     let grant = world.records().grant(&credential.id, &ask.job).await.expect("read").expect("there");
                     known.lease = grant.lease_until.map(|until| (ask.clone(), until));
-                    known.open = Some((ask, credential.secret_version));
+                    // Without a lease of its own any more, the longest there is counts from the grant.
+                    let until = grant.at.plus(Span::secs(120)).plus(Span::minutes(10));
+                    known.open = Some((ask, credential.secret_version, until));
                 }
             }
             Step::Report(place, wrong) => {
                 let (credential, known) = &mut logins[place];
-                let Some((ask, version)) = known.open.take() else { continue };
+                let Some((ask, version, until)) = known.open.take() else { continue };
                 let outcome = if wrong { Outcome::WrongSecret } else { Outcome::Ok };
-                world.report(&ask, outcome).await.expect("report");
+                let taken = world.report(&ask, outcome).await;
+                assert_eq!(taken.is_ok(), world.clock.now() <= until, "{taken:?}");
+                if taken.is_err() {
+                    continue;
+                }
                 known.rejected |= wrong && version == credential.secret_version;
                 known.lease = known.lease.take().filter(|(holder, _)| holder.job != ask.job);
                 expected += 1;

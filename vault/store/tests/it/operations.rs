@@ -1,5 +1,6 @@
 //! Operations that build things up, and what each refuses.
 
+use cofre_model::consent::{Consent, ConsentState};
 use cofre_model::credential::{Credential, CredentialState};
 use cofre_model::entry::EntryKind;
 use cofre_model::id::*;
@@ -8,7 +9,7 @@ use cofre_model::time::{Clock as _, Span};
 use cofre_model::wording::{Locale, Outcome};
 use cofre_store::{CommitError, EnrolmentState, Error, Operation, WarmRequest};
 
-use crate::world::{WORKER, World, credential_tag, refusal, told};
+use crate::world::{WORKER, World, consent_tag, refusal, told};
 
 #[tokio::test]
 async fn registered_parties_read_back_and_keep_what_never_changes() {
@@ -98,10 +99,9 @@ async fn a_consent_is_granted_as_it_was_shown_or_not_at_all() {
     let world = World::new().await;
     let credential = world.login().await;
     let awaited = world.request_consent(&credential, 1).await.expect("request");
-    let wider = cofre_model::consent::Consent { unattended_per_day: 4, ..awaited.clone() };
+    let wider = Consent { unattended_per_day: 4, ..awaited.clone() };
     assert_eq!(refusal(world.grant_consent(&wider).await), "WRONG_STATE");
-    let longer =
-        cofre_model::consent::Consent { valid_until: awaited.valid_until.plus(Span::days(1)), ..awaited.clone() };
+    let longer = Consent { valid_until: awaited.valid_until.plus(Span::days(1)), ..awaited.clone() };
     assert_eq!(refusal(world.grant_consent(&longer).await), "WRONG_STATE");
     world.grant_consent(&awaited).await.expect("grant");
     assert_eq!(refusal(world.grant_consent(&awaited).await), "WRONG_STATE");
@@ -118,13 +118,102 @@ async fn a_consent_is_granted_as_it_was_shown_or_not_at_all() {
         jws: "e30.e30.c2ln".into(),
     };
     let put = |seq, place| world.apply(EntryKind::ReceiptIssued, receipt(seq, place));
-    assert_eq!(refusal(put(2, 1).await), "WRONG_STATE");
-    let at = put(1, 1).await.expect("first");
-    assert_eq!(refusal(put(2, 1).await), "WRONG_STATE", "a receipt id is used once");
-    put(2, 2).await.expect("second");
+    assert_eq!(refusal(put(1, 1).await), "WRONG_STATE", "the grant brought the first");
+    assert_eq!(refusal(put(3, 1).await), "WRONG_STATE");
+    let at = put(2, 1).await.expect("second");
+    assert_eq!(refusal(put(3, 1).await), "WRONG_STATE", "a receipt id is used once");
+    put(3, 2).await.expect("third");
     let kept = world.records().receipts(&awaited.id).await.expect("read");
-    assert_eq!(kept.iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!((kept[0].index, kept[0].at), (at.index, at.time));
+    assert_eq!(kept.iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!((kept[1].index, kept[1].at), (at.index, at.time));
+}
+
+#[tokio::test]
+async fn a_consent_and_its_receipt_begin_together_or_not_at_all() {
+    let world = World::new().await;
+    let (_, first) = world.releasable(1).await;
+    let kept = world.records().receipts(&first.id).await.expect("read");
+    let [receipt] = kept.as_slice() else { panic!("{} receipts", kept.len()) };
+    let granted = world.records().entry(receipt.index).await.expect("read").expect("its entry");
+    let leaf = cofre_ledger::entry::Leaf::parse(&granted.bytes).expect("a leaf").entry().expect("an entry");
+    assert_eq!((leaf.kind, receipt.state), (EntryKind::ConsentGranted, ConsentState::Active));
+    // A receipt that cannot be kept: its id is used already. The consent does not begin.
+    let credential = world.login().await;
+    let awaited = world.request_consent(&credential, 1).await.expect("request");
+    let consent = Consent { state: ConsentState::Active, ..awaited.clone() };
+    let row = world.records().consent(&world.tenant.id, &awaited.id).await.expect("read").expect("there");
+    let entry = world.entry(EntryKind::ConsentGranted);
+    let grant = Operation::GrantConsent {
+        tag: consent_tag(&consent, &row.shown(), &entry),
+        consent,
+        evidence: b"signed".to_vec(),
+        receipt: (receipt.id, "e30.e30.c2ln".into()),
+    };
+    assert_eq!(refusal(world.records().apply(entry, grant).await), "WRONG_STATE");
+    assert_eq!(told(&world.once(&world.ask(credential.id)).await), "CONSENT_NOT_ACTIVE");
+    assert!(world.records().receipts(&awaited.id).await.expect("read").is_empty());
+    world.grant_consent(&awaited).await.expect("with a receipt of its own");
+}
+
+#[tokio::test]
+async fn a_lock_that_came_in_between_is_not_overwritten_by_a_deposit() {
+    let world = World::new().await;
+    let (credential, _) = world.releasable(4).await;
+    let ask = world.ask(credential.id);
+    assert_eq!(told(&world.once(&ask).await), "GRANTED");
+    let enrolment = world.enrol(None, &credential).await.expect("enrolment");
+    let version = world.intend(enrolment).await.expect("intent");
+    let locked = Credential { not_before: world.clock.now().plus(Span::hours(24)), ..credential.clone() };
+    world.lock(&ask, &locked).await.expect("report");
+    let stale = world.complete(enrolment, &credential, version, credential.dedupe_tag.clone()).await;
+    assert_eq!(refusal(stale), "CONSENT_CHANGED");
+    world.complete(enrolment, &locked, version, credential.dedupe_tag.clone()).await.expect("read and tagged anew");
+    assert_eq!(told(&world.once(&world.attended(&credential)).await), "LOCKED_AT_INSTITUTION");
+}
+
+#[tokio::test]
+async fn no_report_locks_a_login_for_longer_than_a_week() {
+    let world = World::new().await;
+    let (credential, _) = world.releasable(4).await;
+    let ask = world.ask(credential.id);
+    assert_eq!(told(&world.once(&ask).await), "GRANTED");
+    let lost = Credential { not_before: world.clock.now().plus(Span::days(8)), ..credential.clone() };
+    assert_eq!(refusal(world.lock(&ask, &lost).await), "WRONG_STATE");
+    let week = Credential { not_before: world.clock.now().plus(Span::days(7)), ..credential.clone() };
+    world.lock(&ask, &week).await.expect("a week");
+}
+
+#[tokio::test]
+async fn a_report_is_taken_while_the_lease_lives_and_ten_minutes_longer() {
+    for (late, expected) in [(Span::secs(12 * 60 - 1), "Ok"), (Span::secs(12 * 60 + 1), "WRONG_STATE")] {
+        let world = World::new().await;
+        let (credential, _) = world.releasable(4).await;
+        let ask = world.ask(credential.id);
+        assert_eq!(told(&world.once(&ask).await), "GRANTED");
+        world.clock.advance(late);
+        assert!(refusal(world.report(&ask, Outcome::WrongSecret).await).starts_with(expected), "{late:?}");
+    }
+    // The lease taken away: the time counts from the grant.
+    let world = World::new().await;
+    let (credential, consent) = world.releasable(4).await;
+    let ask = world.ask(credential.id);
+    assert_eq!(told(&world.once(&ask).await), "GRANTED");
+    world.revoke(&consent).await.expect("revoke");
+    world.clock.advance(Span::minutes(5));
+    world.report(&ask, Outcome::WrongSecret).await.expect("in time");
+    assert_eq!(told(&world.once(&world.attended(&credential)).await), "SECRET_REJECTED");
+}
+
+#[tokio::test]
+async fn a_twin_is_seen_before_anything_is_stored() {
+    let world = World::new().await;
+    let (first, second) = (world.login().await, world.login().await);
+    let twin = async |id, tag| world.records().has_twin(&world.tenant.id, id, tag).await.expect("read");
+    assert!(twin(&second.id, &first.dedupe_tag).await);
+    assert!(!twin(&first.id, &first.dedupe_tag).await);
+    assert!(!twin(&second.id, b"").await);
+    let stranger = TenantId::from_parts(1, [0xaa; 10]);
+    assert!(!world.records().has_twin(&stranger, &second.id, &first.dedupe_tag).await.expect("read"));
 }
 
 #[tokio::test]
@@ -152,18 +241,9 @@ async fn a_login_the_institution_locked_waits_until_it_opens() {
     let ask = world.ask(credential.id);
     assert_eq!(told(&world.once(&ask).await), "GRANTED");
     let locked = Credential { not_before: world.clock.now().plus(Span::hours(24)), ..credential.clone() };
-    let entry = world.entry(EntryKind::Reported);
-    let report = |row: Credential, entry: &cofre_model::entry::Entry| Operation::ReportOutcome {
-        credential: credential.id,
-        job: ask.job,
-        worker: WORKER.into(),
-        outcome: Outcome::Locked,
-        lock: Some((row.clone(), credential_tag(&row, entry))),
-    };
     let widened = Credential { secret_version: 9, ..locked.clone() };
-    assert_eq!(refusal(world.records().apply(entry.clone(), report(widened, &entry)).await), "WRONG_STATE");
-    let locking = report(locked, &entry);
-    world.records().apply(entry, locking).await.expect("report");
+    assert_eq!(refusal(world.lock(&ask, &widened).await), "WRONG_STATE");
+    world.lock(&ask, &locked).await.expect("report");
     assert_eq!(told(&world.once(&world.attended(&credential)).await), "LOCKED_AT_INSTITUTION");
     world.clock.advance(Span::hours(24));
     assert_eq!(told(&world.once(&world.attended(&credential)).await), "GRANTED");

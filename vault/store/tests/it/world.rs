@@ -4,11 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use cofre_ledger::entry::leaf_hash;
 use cofre_model::caller::SpiffeId;
 use cofre_model::consent::{Consent, ConsentState};
 use cofre_model::credential::{Credential, CredentialState, FieldKey, FieldRequest};
-use cofre_model::entry::{CallerRef, Entry, EntryId, EntryKind};
+use cofre_model::entry::{CallerRef, Entry, EntryKind};
 use cofre_model::id::*;
 use cofre_model::job::{AttendanceStatement, Job, SigningKey, StatementKind};
 use cofre_model::permit::{EntryRef, GroupSigner, Mint};
@@ -21,6 +20,8 @@ use cofre_store::*;
 use cofre_testkit::clock::TestClock;
 use ed25519_dalek::{Signer as _, SigningKey as NodeSigningKey};
 use tempfile::TempDir;
+
+pub(crate) use crate::tags::{consent_tag, credential_tag, mac, true_mac};
 
 pub(crate) const REGION: &str = "eu-nl";
 pub(crate) const ORIGIN: &str = "cofre.test/ledger";
@@ -67,33 +68,6 @@ pub(crate) fn commit_config(clock: &Arc<TestClock>) -> CommitConfig {
         clock: clock.clone(),
         signer: Arc::new(node_key()),
     }
-}
-
-/// Stands for the row MAC: keyed by a word nobody who edits the files knows.
-pub(crate) fn mac(table: &str, columns: &[&[u8]], entry: &EntryId) -> [u8; 32] {
-    let mut message = format!("integrity/{table}/").into_bytes();
-    for column in columns {
-        message.extend(u64::try_from(column.len()).expect("small").to_be_bytes());
-        message.extend(*column);
-    }
-    message.extend(entry);
-    leaf_hash(&message)
-}
-
-pub(crate) fn true_mac(table: &str, columns: &[&[u8]], entry: &EntryId, tag: &[u8; 32]) -> bool {
-    mac(table, columns, entry) == *tag
-}
-
-fn tag(table: &str, columns: &[Vec<u8>], entry: &EntryId) -> [u8; 32] {
-    mac(table, &columns.iter().map(Vec::as_slice).collect::<Vec<_>>(), entry)
-}
-
-pub(crate) fn consent_tag(consent: &Consent, entry: &Entry) -> [u8; 32] {
-    tag(columns::CONSENTS, &columns::consent(consent), &entry.id)
-}
-
-pub(crate) fn credential_tag(credential: &Credential, entry: &Entry) -> [u8; 32] {
-    tag(columns::CREDENTIALS, &columns::credential(credential), &entry.id)
 }
 
 /// One release request.
@@ -280,8 +254,11 @@ impl World {
     ) -> Result<EnrolmentId, CommitError> {
         let enrolment = EnrolmentId::from_parts(self.ms(), self.bytes());
         let expires_at = self.clock.now().plus(Span::minutes(30));
-        let open = Operation::OpenEnrolment { subject, credential: credential.clone(), enrolment, expires_at };
-        self.apply(EntryKind::EnrolmentOpened, open).await.map(|_| enrolment)
+        let entry = self.entry(EntryKind::EnrolmentOpened);
+        let new = credential.state == CredentialState::Enrolling;
+        let tag = new.then(|| credential_tag(credential, &entry));
+        let open = Operation::OpenEnrolment { subject, credential: credential.clone(), tag, enrolment, expires_at };
+        self.records().apply(entry, open).await.map(|_| enrolment)
     }
 
     pub(crate) async fn intend(&self, enrolment: EnrolmentId) -> Result<u32, CommitError> {
@@ -336,12 +313,14 @@ impl World {
             state: ConsentState::AwaitingAuthorisation,
         };
         let entry = self.entry(EntryKind::ConsentRequested);
+        let lapses_at = now.plus(Span::hours(1));
+        let shown = columns::Shown { lapses_at, notice_digest: [6; 32], locale: Locale::Es };
         let request = Operation::RequestConsent {
-            tag: consent_tag(&consent, &entry),
+            tag: consent_tag(&consent, &shown, &entry),
             consent: consent.clone(),
-            lapses_at: now.plus(Span::hours(1)),
-            notice_digest: [6; 32],
-            locale: Locale::Es,
+            lapses_at,
+            notice_digest: shown.notice_digest,
+            locale: shown.locale,
         };
         self.records().apply(entry, request).await.map(|_| consent)
     }
@@ -349,10 +328,12 @@ impl World {
     pub(crate) async fn grant_consent(&self, awaited: &Consent) -> Result<Consent, CommitError> {
         let consent = Consent { state: ConsentState::Active, ..awaited.clone() };
         let entry = self.entry(EntryKind::ConsentGranted);
+        let row = self.records().consent(&awaited.tenant, &awaited.id).await.expect("read").expect("there");
         let grant = Operation::GrantConsent {
-            tag: consent_tag(&consent, &entry),
+            tag: consent_tag(&consent, &row.shown(), &entry),
             consent: consent.clone(),
             evidence: b"signed in the front end".to_vec(),
+            receipt: (ReceiptId::from_parts(self.ms(), self.bytes()), "e30.e30.c2ln".into()),
         };
         self.records().apply(entry, grant).await.map(|_| consent)
     }
@@ -388,6 +369,11 @@ impl World {
     }
 
     pub(crate) async fn facts(&self, ask: &Ask) -> Facts {
+        self.try_facts(ask).await.expect("rows")
+    }
+
+    /// The facts, where the rows can be read at all.
+    pub(crate) async fn try_facts(&self, ask: &Ask) -> Result<Facts, Error> {
         let now = self.clock.now();
         let query = ReleaseQuery {
             worker: WORKER,
@@ -398,7 +384,7 @@ impl World {
             attendance: ask.attendance.as_ref().map(|statement| (self.job_key, statement.id)),
             now,
         };
-        let rows = self.records().release_rows(&query).await.expect("rows");
+        let rows = self.records().release_rows(&query).await?;
         let attendance = match &ask.attendance {
             Some(statement) => AttendanceFacts::Attended { statement: statement.clone(), used: rows.attendance_used },
             None => AttendanceFacts::Unattended {
@@ -411,7 +397,7 @@ impl World {
         let fields = ["user", "password"]
             .map(|name| FieldRequest { key: key(name), form: Form::Full, positions: Vec::new() })
             .to_vec();
-        Facts {
+        Ok(Facts {
             now,
             clock_trusted: rows.clock_trusted(now),
             region: Slug::try_from(REGION).expect("slug"),
@@ -430,6 +416,8 @@ impl World {
             lockdown: rows.lockdown,
             tenant: rows.tenant,
             tenant_key_version: rows.tenant_key_version,
+            tenant_warm_for: rows.tenant_warm_for,
+            statements_until: rows.job_key.map(|key| key.not_after).unwrap_or_default(),
             job: Ok(self.job(ask)),
             credential: rows.credential.verify(true_mac),
             institution: rows.institution,
@@ -438,7 +426,7 @@ impl World {
             attendance,
             releases_last_hour: rows.releases_last_hour,
             lease: rows.lease,
-        }
+        })
     }
 
     fn job(&self, ask: &Ask) -> Job {
@@ -463,6 +451,19 @@ impl World {
 
     pub(crate) fn decide(&self, facts: &Facts) -> cofre_policy::decision::Decision {
         RULES.decide(facts)
+    }
+
+    /// The institution locked the login: its row with the new end of the lock.
+    pub(crate) async fn lock(&self, ask: &Ask, row: &Credential) -> Result<EntryRef, CommitError> {
+        let entry = self.entry(EntryKind::Reported);
+        let report = Operation::ReportOutcome {
+            credential: ask.credential,
+            job: ask.job,
+            worker: WORKER.into(),
+            outcome: Outcome::Locked,
+            lock: Some((row.clone(), credential_tag(row, &entry))),
+        };
+        self.records().apply(entry, report).await
     }
 
     pub(crate) async fn report(&self, ask: &Ask, outcome: Outcome) -> Result<EntryRef, CommitError> {

@@ -1,0 +1,11 @@
+//! The life of a consent over real stores, through the use case's public interface alone.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "what a test's own scaffolding takes for granted may fail the test"
+)]
+
+#[path = "../../../deposit/tests/it/house.rs"]
+mod house;
+mod receipts;

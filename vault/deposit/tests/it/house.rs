@@ -1,0 +1,269 @@
+//! A deployment small enough for one test: real stores, one tenant whose key a custodian in memory holds, one
+//! institution, one recipient, a token that signs.
+
+use std::sync::{Arc, Mutex};
+
+use cofre_custody::{
+    Cause, Custodian, CustodianId, Custodians, CustodySet, Description, Fault, Journal, JournalError, Mechanism,
+    Operation as Call, Pending, RequestId, Signer, TenantKeys, TenantRef, Unwrapped, VerifyingKey, WarmOutcome, Wiring,
+    Wrapped, WrappedShare, WrappedTenantKey,
+};
+use cofre_envelope::{Backing, BoundShare, Room, Slab, random};
+use cofre_model::caller::{Caller, SpiffeId};
+use cofre_model::credential::FieldKey;
+use cofre_model::entry::{Entry, EntryKind};
+use cofre_model::id::{InstitutionId, RecipientId, Slug, TenantId};
+use cofre_model::permit::{Evidence, GroupSigner, Mint, Permit, Warm, WarmWarrant};
+use cofre_model::registry::*;
+use cofre_model::sealed::WrappedKey;
+use cofre_model::time::{Clock as _, Span};
+use cofre_model::wording::Form;
+use cofre_store::*;
+use cofre_testkit::clock::TestClock;
+use ed25519_dalek::{Signer as _, SigningKey};
+use tempfile::TempDir;
+
+#[derive(Debug)]
+struct NodeKey(SigningKey);
+
+impl GroupSigner for NodeKey {
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+    fn public_key(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Token {
+    key: SigningKey,
+    public: VerifyingKey,
+}
+
+impl Signer for Token {
+    fn public_key(&self) -> &VerifyingKey {
+        &self.public
+    }
+    fn sign<'a>(&'a self, message: &'a [u8]) -> Pending<'a, [u8; 64], Fault> {
+        Box::pin(async move { Ok(self.key.sign(message).to_bytes()) })
+    }
+}
+
+/// Keeps what it wrapped, and opens it for the same context only.
+#[derive(Debug)]
+struct Memory {
+    id: CustodianId,
+    slab: Arc<Slab>,
+    kept: Mutex<Vec<(Vec<u8>, [u8; 64])>>,
+}
+
+impl Custodian for Memory {
+    fn id(&self) -> &CustodianId {
+        &self.id
+    }
+    fn describe(&self) -> Description {
+        Description {
+            custodian: self.id.clone(),
+            manufacturer: "memory".into(),
+            model: "test".into(),
+            serial: "1".into(),
+            token_label: "test".into(),
+            key_label: "test".into(),
+            mechanism: Mechanism::AesGcm,
+            sessions: 1,
+            signer: None,
+        }
+    }
+    fn check(&self) -> Pending<'_, (), Fault> {
+        Box::pin(async { Ok(()) })
+    }
+    fn wrap(&self, context: Vec<u8>, share: BoundShare) -> Pending<'_, Wrapped, Fault> {
+        Box::pin(async move {
+            let mut kept = self.kept.lock().expect("whole");
+            kept.push((context, share.with_bytes(|bytes| *bytes)));
+            Ok(Wrapped {
+                bytes: WrappedKey::from_bytes(vec![u8::try_from(kept.len() - 1).expect("few")]),
+                mechanism: Mechanism::AesGcm,
+                custodian_key: "test".into(),
+                request: RequestId::new("wrap".into()),
+            })
+        })
+    }
+    fn unwrap<'a>(
+        &'a self,
+        _permit: &'a Permit<Warm>,
+        context: Vec<u8>,
+        wrapped: &'a WrappedShare,
+    ) -> Pending<'a, Unwrapped, Fault> {
+        Box::pin(async move {
+            let fault = |cause| Fault {
+                custodian: self.id.clone(),
+                operation: Call::Unwrap,
+                cause,
+                detail: None,
+                request: None,
+            };
+            let kept = self.kept.lock().expect("whole");
+            let found = kept.get(usize::from(wrapped.wrapped.as_bytes()[0])).filter(|(own, _)| *own == context);
+            let (_, bytes) = found.ok_or_else(|| fault(Cause::Integrity))?;
+            let share = BoundShare::fill(&self.slab, |slot| {
+                slot.copy_from_slice(bytes);
+                Ok::<_, cofre_envelope::Error>(())
+            });
+            let share = share.map_err(|_| fault(Cause::LockedMemory))?;
+            Ok(Unwrapped { share, request: RequestId::new("unwrap".into()) })
+        })
+    }
+}
+
+/// The register as custody sees it, over the real commit.
+#[derive(Debug)]
+struct Register {
+    records: Records,
+    kept: Mutex<Option<WrappedTenantKey>>,
+}
+
+impl Journal for Register {
+    fn warm<'a>(&'a self, tenant: &'a TenantRef) -> Pending<'a, (Permit<Warm>, WrappedTenantKey), JournalError> {
+        Box::pin(async move {
+            let kept = self.kept.lock().expect("whole").clone().ok_or(JournalError::NoSuchKey)?;
+            let request = WarmRequest {
+                tenant: tenant.tenant,
+                tenant_key_version: tenant.key_version,
+                tenant_key_id: tenant.key_id,
+                entry: Entry::new(EntryKind::Warm, random::array().expect("random")),
+            };
+            let permit = self.records.warm(request).await.map_err(|error| JournalError::Refused(error.reason()))?;
+            Ok((permit, kept))
+        })
+    }
+    fn warmed(&self, _entry: Evidence<WarmWarrant>, _outcome: WarmOutcome) -> Pending<'_, (), JournalError> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+pub(crate) struct House {
+    folder: TempDir,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) stores: Stores,
+    pub(crate) keys: TenantKeys,
+    pub(crate) token: Arc<Token>,
+    pub(crate) tenant: Tenant,
+    pub(crate) institution: InstitutionId,
+    pub(crate) recipient: RecipientId,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test stands for the server's wiring")]
+async fn stores(folder: &TempDir, clock: &Arc<TestClock>) -> Stores {
+    let file = |name: &str| folder.path().join(name);
+    let config = StoreConfig {
+        records: file("records.db"),
+        ciphertexts: file("ciphertexts.db"),
+        keyring: file("keyring.db"),
+        mode: Mode::Dev,
+        ceiling: None,
+    };
+    let commit = CommitConfig {
+        origin: "cofre.test/ledger".into(),
+        node: "spiffe://cofre.test/node/eu-nl/n1".into(),
+        incarnation: [9; 16],
+        mint: Mint::assemble(),
+        clock: clock.clone(),
+        signer: Arc::new(NodeKey(SigningKey::from_bytes(&[7; 32]))),
+    };
+    Stores::open(config, commit).await.expect("stores")
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let clock = Arc::new(TestClock::default());
+        let stores = stores(&folder, &clock).await;
+        let slab = Slab::with_room(Backing::Mlock, Room { small: 256, large: 32 }).expect("locked memory");
+        let id = CustodianId::try_from("memory").expect("a name");
+        let memory: Arc<dyn Custodian> =
+            Arc::new(Memory { id: id.clone(), slab: slab.clone(), kept: Mutex::default() });
+        let (wrapping, unwrapping) = Custodians::new(vec![memory]).expect("one").split();
+        let register = Arc::new(Register { records: stores.records.clone(), kept: Mutex::default() });
+        let journal = register.clone();
+        let keys = TenantKeys::new(Wiring { wrapping, unwrapping, journal, clock: clock.clone(), slab });
+        let tenant = TenantId::from_parts(clock.now().millis(), [1; 10]);
+        let set = CustodySet::any_of(vec![id]).expect("a set");
+        let made = keys.for_wrapping().new_tenant_key("eu-nl", tenant, &set).await.expect("a key");
+        *register.kept.lock().expect("whole") = Some(made.wrapped);
+        let key = SigningKey::from_bytes(&[5; 32]);
+        let public = VerifyingKey::Ed25519(key.verifying_key().to_bytes());
+        let house = Self {
+            tenant: Tenant {
+                id: tenant,
+                slug: Slug::try_from("acme").expect("slug"),
+                legal_name: "Acme SGIIC".into(),
+                state: TenantState::Active,
+                home_region: Slug::try_from("eu-nl").expect("slug"),
+                tenant_key_id: made.key_id,
+            },
+            institution: InstitutionId::try_from("ins_banco-abierto").expect("id"),
+            recipient: RecipientId::from_parts(clock.now().millis(), [2; 10]),
+            token: Arc::new(Token { key, public }),
+            folder,
+            clock,
+            stores,
+            keys,
+        };
+        house.register().await;
+        house
+    }
+
+    pub(crate) async fn apply(&self, kind: EntryKind, operation: Operation) {
+        let entry = Entry::new(kind, random::array().expect("random"));
+        self.stores.records.apply(entry, operation).await.expect("applied");
+    }
+
+    async fn register(&self) {
+        let recipient = Recipient { id: self.recipient, tenant: self.tenant.id, name: "Asesor Ejemplo EAF".into() };
+        let put = Operation::PutTenant {
+            tenant: self.tenant.clone(),
+            key_version: 1,
+            warm_for: Span::secs(300),
+            signing_keys: Vec::new(),
+            recipients: vec![recipient],
+        };
+        self.apply(EntryKind::TenantPut, put).await;
+        let institution = Institution {
+            id: self.institution.clone(),
+            name: "Banco Abierto".into(),
+            country: "ES".into(),
+            state: InstitutionState::Enabled,
+            lockout_threshold: 3,
+            unattended_from: 0,
+            unattended_to: 1_440,
+        };
+        self.apply(EntryKind::InstitutionPut, Operation::PutInstitution(institution)).await;
+        let field = |key: &str, identifies: bool| TemplateField {
+            key: FieldKey::try_from(key).expect("key"),
+            pattern: ".+".into(),
+            required: true,
+            secret: !identifies,
+            signing_factor: false,
+            identifies,
+            release_form: Form::Full,
+        };
+        let fields = vec![field("user", true), field("password", false)];
+        let template = Template { institution: self.institution.clone(), version: 1, fields };
+        self.apply(EntryKind::TemplatePut, Operation::PutTemplate(template)).await;
+    }
+
+    /// The tenant's front end.
+    #[expect(clippy::disallowed_methods, reason = "a test stands for the counter")]
+    pub(crate) fn caller(&self) -> Caller {
+        let identity = SpiffeId::parse("spiffe://cofre.test/tenant/acme/frontend/f1", "cofre.test").expect("identity");
+        Caller::from_verified_chain(identity, [3; 32])
+    }
+
+    /// What an administrator of the records file can do.
+    pub(crate) async fn edit(&self, statement: &str) -> u64 {
+        let file = self.folder.path().join("records.db");
+        cofre_testkit::stores::edit(&file, &["PRAGMA foreign_keys = OFF", statement]).await.expect("edited")
+    }
+}
