@@ -20,7 +20,8 @@ pub(crate) fn check() -> Result<()> {
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     rules()?;
     step("lints", &mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
-    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    // Of programs, the doc comments are the help texts; they are read there.
+    let mut documentation = cargo(&["doc", "--workspace", "--lib", "--no-deps", "--quiet"]);
     step("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"))
 }
 

@@ -82,7 +82,7 @@ impl Tenant {
     /// The front end's connection.
     ///
     /// # Errors
-    /// Before [`Self::connect`].
+    /// Before it was connected.
     pub fn front_end(&self) -> Result<&FrontEnd> {
         self.front_end.as_ref().context("the front end is not connected")
     }
