@@ -137,19 +137,16 @@ async fn what_is_malformed_names_its_field() {
 
 #[tokio::test]
 async fn what_is_another_tenants_answers_as_if_it_were_not_there() {
-    let (house, _vault) = furnished().await;
-    let new = v1::NewLogin { institution_id: BANK.to_owned(), subject_ref: "inv-1".to_owned() };
-    let login = Some(v1::open_enrolment_request::Login::NewLogin(new));
+    let (house, vault) = furnished().await;
+    let (credential, enrolment) = vault.put_enrolment(1, BANK).await;
     let mut acme = DepositServiceClient::new(enter(&house, ACME).await);
-    let opened = acme.open_enrolment(v1::OpenEnrolmentRequest { login }).await.expect("opened").into_inner();
-    assert_eq!((opened.template_version, opened.fields.len()), (1, 1));
-    let own = v1::CredentialStateRequest { credential_id: opened.credential_id.clone() };
+    let own = v1::CredentialStateRequest { credential_id: credential.to_string() };
     let own = acme.credential_state(own).await.expect("its own").into_inner();
     assert_eq!((own.state(), own.institution_id.as_str()), (v1::CredentialState::Enrolling, BANK));
 
     let channel = enter(&house, RIVAL).await;
     let absent = (CredentialId::from_parts(1, [9; 10]).to_string(), EnrolmentId::from_parts(1, [9; 10]).to_string());
-    let foreign = (opened.credential_id, opened.enrolment_id);
+    let foreign = (credential.to_string(), enrolment.to_string());
     assert_eq!(refusals_of(&channel, &foreign).await, refusals_of(&channel, &absent).await);
     assert!(house.register.all().iter().all(|refusal| refusal.reason == Reason::NotFound));
     assert_eq!(house.register.all().len(), 8);

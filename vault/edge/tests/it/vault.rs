@@ -15,18 +15,18 @@ use cofre_custody::{
 use cofre_deposit::Deposits;
 use cofre_edge::services::{Node, NodeProof, Readiness, UseCases};
 use cofre_envelope::{Backing, BoundShare, Slab};
-use cofre_model::credential::FieldKey;
+use cofre_model::credential::{Credential, CredentialState, FieldKey};
 use cofre_model::entry::{Entry, EntryKind};
-use cofre_model::id::{InstitutionId, Slug, TenantId};
+use cofre_model::id::{CredentialId, EnrolmentId, InstitutionId, Slug, SubjectId, TenantId};
 use cofre_model::permit::{Evidence, GroupSigner, Mint, Permit, Warm, WarmWarrant};
 use cofre_model::registry::{Institution, InstitutionState, Template, TemplateField, Tenant, TenantState};
-use cofre_model::time::{Clock, Span};
+use cofre_model::time::{Clock, Span, Timestamp};
 use cofre_model::wording::Form;
 use cofre_policy::Rules;
 use cofre_privacy::Erasures;
 use cofre_relay::Relay;
 use cofre_release::Releases;
-use cofre_store::{CommitConfig, Mode, Operation, Records, StoreConfig, Stores};
+use cofre_store::{CommitConfig, Mode, Operation, Records, StoreConfig, Stores, Subject, SubjectKind, SubjectState};
 use ed25519_dalek::{Signer as _, SigningKey};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -209,6 +209,39 @@ impl Vault {
         };
         let put = Operation::PutTemplate(Template { institution: id, version: 1, fields: vec![user] });
         self.records.apply(self.entry(EntryKind::TemplatePut), put).await.expect("a template");
+    }
+
+    /// An open session for a new login of a tenant, as the use case would commit it. This vault has no custodian, so
+    /// the row's tag is true for nobody; what is asked here never gets that far.
+    pub(crate) async fn put_enrolment(&self, tenant: u8, bank: &str) -> (CredentialId, EnrolmentId) {
+        let tenant = TenantId::from_parts(1, [tenant; 10]);
+        let owner = SubjectId::from_parts(2, [1; 10]);
+        let (credential, enrolment) = (CredentialId::from_parts(2, [2; 10]), EnrolmentId::from_parts(2, [3; 10]));
+        let operation = Operation::OpenEnrolment {
+            subject: Some(Subject {
+                id: owner,
+                tenant,
+                kind: SubjectKind::Natural,
+                external_ref: Some("inv-1".to_owned()),
+                state: SubjectState::Active,
+            }),
+            credential: Credential {
+                id: credential,
+                tenant,
+                institution: InstitutionId::try_from(bank).expect("an id"),
+                template_version: 1,
+                owner,
+                state: CredentialState::Enrolling,
+                secret_version: 0,
+                not_before: Timestamp::default(),
+                dedupe_tag: Vec::new(),
+            },
+            tag: Some([7; 32]),
+            enrolment,
+            expires_at: self.clock.now().plus(Span::minutes(30)),
+        };
+        self.records.apply(self.entry(EntryKind::EnrolmentOpened), operation).await.expect("an enrolment");
+        (credential, enrolment)
     }
 }
 
