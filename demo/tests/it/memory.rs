@@ -51,6 +51,23 @@ fn the_scan_finds_what_is_there_and_fails_without_the_right_to_look() {
     });
 }
 
+/// Every thread of the vault has given up new privileges, and nothing of it can end up in a core dump.
+fn protected(pid: u32) {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let mut threads = 0;
+    for task in tasks {
+        let status = task.expect("a thread").path().join("status");
+        // A thread of the pool may have ended since it was listed.
+        let Ok(status) = std::fs::read_to_string(status) else { continue };
+        assert!(status.lines().any(|line| line == "NoNewPrivs:\t1"), "{status}");
+        threads += 1;
+    }
+    assert!(threads > 1);
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("its limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the core limit");
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+}
+
 async fn nothing_is_left(memory: &'static str) {
     let folder = tempfile::tempdir().expect("a folder");
     let usual = Wishes::usual(&folder.path().join("world")).expect("hsm-sim is built");
@@ -81,6 +98,7 @@ async fn nothing_is_left(memory: &'static str) {
         status.slots_wiped
     );
     assert_eq!(status.memory, memory);
+    protected(world.vault.pid());
     assert!(seen.bytes > 10_000_000 && seen.found == 0, "{seen:?}");
     assert!(files.bytes > 1_000_000 && files.found == 0, "{files:?}");
     assert!(status.slots_wiped > 4 * LOGINS as u64);

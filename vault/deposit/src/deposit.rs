@@ -2,11 +2,11 @@
 
 use cofre_custody::{DepositKeyRow, DepositRows, OpenedDeposit, SubjectKeyRow};
 use cofre_envelope::context::DepositContext;
-use cofre_envelope::{Plain, SealedDeposit as Envelope, SealedField, Suite, open_deposit};
+use cofre_envelope::{Plain, SealedDeposit as Envelope, SealedField, Suite, open_deposit, random};
 use cofre_model::caller::Caller;
 use cofre_model::credential::{Credential, CredentialState, FieldKey};
-use cofre_model::entry::EntryKind;
-use cofre_model::permit::{DepositWarrant, EntryRef, Evidence};
+use cofre_model::entry::{Entry, EntryKind, Verdict};
+use cofre_model::permit::{Deposit, DepositWarrant, EntryRef, Evidence, Permit};
 use cofre_model::reason::Reason;
 use cofre_model::registry::Template;
 use cofre_model::request::SealedDeposit;
@@ -33,6 +33,14 @@ pub struct Rests {
     pub entry: EntryRef,
 }
 
+/// What a deposit names, judged.
+struct Judged {
+    tenant: TenantRecord,
+    key: StoredDepositKey,
+    credential: Credential,
+    template: Template,
+}
+
 impl Deposits {
     /// Takes one sealed deposit. Order: records intent → keyring → ciphertexts → records visible, so that a crash
     /// between leaves rows that nothing can release and that name their intent.
@@ -43,26 +51,47 @@ impl Deposits {
     /// a report on this login came in between; INTEGRITY_FAILURE where the login's row is not as it was written;
     /// KEY_SERVICE_UNAVAILABLE and AUDIT_UNAVAILABLE.
     pub async fn deposit(&self, caller: &Caller, deposit: SealedDeposit) -> Result<(Credential, Rests), Error> {
-        let tenant = self.tenant(caller).await?;
-        let (key, credential) = self.judge_references(&tenant, &deposit).await?;
-        let template = self.template(&credential).await?;
-        template::check_keys(&template, deposit.fields.iter().map(|(key, _)| key))?;
-
-        let mut intent = Self::entry(EntryKind::DepositIntended, caller, METHOD, &tenant)?;
-        intent.credential = Some(credential.id);
-        intent.owner = Some(credential.owner);
+        let judged = self.judge(caller, &deposit).await?;
+        let mut intent = Self::entry(EntryKind::DepositIntended, caller, METHOD, &judged.tenant)?;
+        intent.credential = Some(judged.credential.id);
+        intent.owner = Some(judged.credential.owner);
         intent.class = Some(Class::Login);
         intent.reference = Some(deposit.enrolment.to_string());
         let permit = self
             .records
             .intend_deposit(DepositIntent {
-                tenant: tenant.tenant.id,
+                tenant: judged.tenant.tenant.id,
                 enrolment: deposit.enrolment,
                 class: Class::Login,
                 deposit_key: deposit.deposit_key,
                 entry: intent,
             })
             .await?;
+        let evidence = permit.entry().clone();
+        match self.seal(caller, permit, judged, deposit).await {
+            Ok(rests) => Ok(rests),
+            Err(cause) => Err(self.outcome(&evidence, cause).await),
+        }
+    }
+
+    /// What the deposit names, looked up and judged before anything opens.
+    async fn judge(&self, caller: &Caller, deposit: &SealedDeposit) -> Result<Judged, Error> {
+        let tenant = self.tenant(caller).await?;
+        let (key, credential) = self.judge_references(&tenant, deposit).await?;
+        let template = self.template(&credential).await?;
+        template::check_keys(&template, deposit.fields.iter().map(|(key, _)| key))?;
+        Ok(Judged { tenant, key, credential, template })
+    }
+
+    /// Opens the deposit and seals it for rest. Eats the permit.
+    async fn seal(
+        &self,
+        caller: &Caller,
+        permit: Permit<Deposit>,
+        judged: Judged,
+        deposit: SealedDeposit,
+    ) -> Result<(Credential, Rests), Error> {
+        let Judged { tenant, key, credential, template } = judged;
         let evidence = permit.entry().clone();
         // The commit reads rows and verifies no MAC: what it warrants has to be what was verified here.
         if !warrants(&evidence.warrant, &credential, &deposit) {
@@ -87,6 +116,26 @@ impl Deposits {
         let sealed = seal_for_rest(&opened, values)?;
         self.store(&tenant, &evidence, opened, &sealed).await?;
         self.make_visible(caller, &tenant, &evidence, credential, dedupe_tag).await
+    }
+
+    /// An intent was committed and no login rests: says so in an OUTCOME entry.
+    async fn outcome(&self, intended: &Evidence<DepositWarrant>, cause: Error) -> Error {
+        let Ok(id) = random::array() else {
+            tracing::error!(index = intended.at.index, "outcome not recorded: no randomness");
+            return cause;
+        };
+        let mut entry = Entry::new(EntryKind::Outcome, id);
+        entry.method = Some(METHOD.into());
+        entry.tenant = Some(intended.warrant.tenant);
+        entry.credential = Some(intended.warrant.credential);
+        entry.owner = Some(intended.warrant.owner);
+        entry.verdict = Some(Verdict::Denied);
+        entry.reason = Some(cause.reason());
+        entry.follows = Some(intended.at.index);
+        if let Err(error) = self.records.apply(entry, Operation::Note).await {
+            tracing::error!(index = intended.at.index, error = %error, "outcome not recorded");
+        }
+        cause
     }
 
     /// The deposit key and the login that the deposit names, if they are this tenant's and still good.

@@ -64,6 +64,7 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> Result<()> {
     telemetry::start(&config.log)?;
+    node::protect(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(node::run(config))
 }

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 
+pub use start::protect;
 pub use tokens::init;
 
 /// How long open calls may take to end once the node stops.

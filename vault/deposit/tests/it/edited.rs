@@ -6,12 +6,13 @@ use cofre_envelope::context::DepositContext;
 use cofre_envelope::{ClientSecret, PublicKey, seal_deposit, sha256};
 use cofre_ledger::entry::Leaf;
 use cofre_model::credential::{Credential, CredentialState, FieldKey};
+use cofre_model::entry::EntryKind;
 use cofre_model::id::{CredentialId, EnrolmentId};
 use cofre_model::reason::Reason;
 use cofre_model::request::{Login, OpenEnrolment, SealedDeposit, SubjectRef};
 use cofre_model::wording::Class;
 use cofre_policy::facts::Evidence;
-use cofre_store::columns;
+use cofre_store::{Search, columns};
 
 use crate::house::House;
 
@@ -193,6 +194,16 @@ async fn a_duplicate_leaves_nothing_behind() {
     assert!(keyring.subject_key(&opened.owner).await.expect("read").is_none());
     assert!(keyring.data_key(&opened.credential, Class::Login, 1).await.expect("read").is_none());
     assert!(ciphertexts.of(&opened.credential, Class::Login, 1).await.expect("read").is_empty());
+    // The intent is on record, so is how it ended.
+    let mut found = Vec::new();
+    for kind in [EntryKind::DepositIntended, EntryKind::Outcome] {
+        let credential = Some(opened.credential);
+        let search = Search { kind: Some(kind), credential, limit: 10, ..Search::default() };
+        found.extend(house.stores.records.search(&search).await.expect("read").rows);
+    }
+    let told: Vec<_> = found.iter().map(|row| (row.kind, row.reason)).collect();
+    let ended = (EntryKind::Outcome, Some(Reason::DuplicateLogin));
+    assert_eq!(told, [(EntryKind::DepositIntended, None), ended]);
 }
 
 #[tokio::test]

@@ -32,14 +32,23 @@ use crate::ready::Ready;
 use crate::refusals::Recorded;
 use crate::wiring::{self, Parts};
 
-fn protect(config: &Config) -> Result<Arc<Slab>> {
-    let report = hygiene::lock_process();
-    if let Err(refused) = report.all() {
-        if config.mode == Mode::Production {
-            bail!("process protection: {refused}");
+/// Protects the process: no core dumps, no tracing by equals, no new privileges. Called before the first thread is
+/// started, because the last of the three belongs to a thread and is inherited.
+///
+/// # Errors
+/// In production, what the kernel refused; in development it is said and borne.
+pub fn protect(config: &Config) -> Result<()> {
+    match (hygiene::lock_process().all(), config.mode) {
+        (Ok(()), _) => Ok(()),
+        (Err(refused), Mode::Production) => bail!("process protection: {refused}"),
+        (Err(refused), Mode::Dev) => {
+            tracing::warn!(refused = %refused, "process protection is partial; production would refuse to start");
+            Ok(())
         }
-        tracing::warn!(refused = %refused, "process protection is partial; production would refuse to start");
     }
+}
+
+fn locked_memory(config: &Config) -> Result<Arc<Slab>> {
     let backing = match config.memory {
         Memory::MemfdSecret => Backing::MemfdSecret,
         Memory::Mlock => Backing::Mlock,
@@ -53,7 +62,7 @@ impl Node {
     /// # Errors
     /// What is missing or wrong, by the key of the configuration where there is one.
     pub async fn start(config: Config) -> Result<Self> {
-        let slab = protect(&config)?;
+        let slab = locked_memory(&config)?;
         let identity = Identity::read(&config.identity)?;
         let rules = Arc::new(wiring::rules(&config)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
