@@ -5,6 +5,8 @@ mod at_rest;
 #[cfg(test)]
 mod crowd;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod sandbox;

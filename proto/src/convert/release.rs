@@ -12,7 +12,6 @@ use crate::v1;
 const MOST_FIELDS: usize = 16;
 const MOST_STATEMENT: usize = 1_024;
 const MOST_POSITIONS: usize = 16;
-const MOST_KEY: usize = 2_048;
 
 /// Parses a release request.
 ///
@@ -71,12 +70,17 @@ pub fn statement(path: &str, wire: v1::SignedStatement) -> Result<SignedStatemen
     })
 }
 
-/// Parses a key to seal to; its encoding is judged by the envelope.
+/// Parses a key to seal to, of its suite's length; its encoding is judged by the envelope.
 ///
 /// # Errors
 /// [`Malformed`] naming `field` or `suite`.
 pub fn seal_key(field: &str, suite: i32, key: Vec<u8>) -> Result<SealKey, Malformed> {
-    Ok(SealKey { suite: word("suite", SealSuite::from_number(suite))?, bytes: bounded(field, key, MOST_KEY)? })
+    let suite = word("suite", SealSuite::from_number(suite))?;
+    match suite {
+        SealSuite::MlKem768X25519 => bytes::<1_216>(field, &key).map(drop)?,
+        SealSuite::X25519 => bytes::<32>(field, &key).map(drop)?,
+    }
+    Ok(SealKey { suite, bytes: key })
 }
 
 /// Parses an outcome report.

@@ -61,3 +61,13 @@ fn searches_are_bounded() {
     assert_eq!(field(v1::SearchRequest { caller: "a".repeat(2_049), ..Default::default() }), "caller");
     assert_eq!(field(v1::SearchRequest { kind: "granted".to_owned(), ..Default::default() }), "kind");
 }
+
+#[test]
+fn a_seal_key_has_the_length_of_its_suite() {
+    for (suite, len) in [(1, 1_216), (2, 32)] {
+        assert!(super::seal_key("seal_key", suite, vec![9; len]).is_ok());
+        for other in [0, 31, 33, 1_215, 1_217, 2_048] {
+            assert_eq!(super::seal_key("seal_key", suite, vec![9; other]).expect_err("refused").field, "seal_key");
+        }
+    }
+}

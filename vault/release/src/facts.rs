@@ -2,7 +2,7 @@
 //! absent or does not verify is said so in the facts; only a store or a custodian that does not answer is an error.
 
 use cofre_custody::{TenantRef, WrappedKeys};
-use cofre_envelope::{RowMac, random, sha256};
+use cofre_envelope::{PublicKey, RowMac, random, sha256};
 use cofre_ledger::signed::{verify_attendance, verify_job};
 use cofre_model::caller::Caller;
 use cofre_model::consent::Consent;
@@ -49,6 +49,8 @@ impl Statements {
 impl Releases {
     /// Everything the decision may rely on.
     pub(crate) async fn facts(&self, caller: &Caller, request: &ReleaseRequest) -> Result<Facts, Error> {
+        // What cannot be sealed to is refused here: after a grant it would hold the login's lease for nothing.
+        PublicKey::try_from(&request.worker_key)?;
         let now = self.clock.now();
         let statements = self.statements(request, now).await?;
         let digest = sha256(&request.digest_input());

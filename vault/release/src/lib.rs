@@ -10,6 +10,7 @@ pub mod release;
 mod report;
 
 pub use error::Error;
+pub use outcome::to_mend;
 pub use release::{Answer, Releases, Wiring};
 pub use report::{LeaseEnd, LeaseWatch};
 

@@ -1,7 +1,7 @@
 //! What became of a request when the path could not be walked to its end. Every refusal and every failure after a
 //! grant gets its entry, as long as the ledger can be written at all.
 
-use cofre_envelope::random;
+use cofre_envelope::{PublicKey, random};
 use cofre_model::caller::Caller;
 use cofre_model::entry::{Entry, EntryKind, Verdict};
 use cofre_model::permit::{Evidence, ReleaseWarrant, TooLate};
@@ -13,6 +13,16 @@ use crate::release::{Answer, Releases};
 
 /// The method these entries are about.
 pub(crate) const METHOD: &str = "cofre.v1.ReleaseService/Release";
+
+/// The field to mend, and the way out, of a request that was refused as BAD_REQUEST after it was parsed: its key, which
+/// is looked at first, or else the time in its id.
+#[must_use]
+pub fn to_mend(request: &ReleaseRequest) -> (&'static str, &'static str) {
+    match PublicKey::try_from(&request.worker_key) {
+        Err(_) => ("seal_key", "must be a public key of its suite; make a fresh pair"),
+        Ok(_) => ("request_id", "must carry the present time, within five minutes"),
+    }
+}
 
 impl Releases {
     /// No decision could be committed: a dependency failed. Records the refusal; if even that cannot be written, the

@@ -133,7 +133,9 @@ impl Service {
             }
             cofre_release::Answer::Denied { at, reason, retry_at } => {
                 let retry = retry_at.filter(|_| tells_when(reason)).map(|at| at.since(self.clock.now()));
-                Err(No::from(reason).recorded(at.map(|at| at.index)).retry_after(retry))
+                let mend = (reason == Reason::BadRequest).then(|| cofre_release::to_mend(&request));
+                let field = mend.map(|(field, advice)| (field.to_owned(), advice.to_owned()));
+                Err(No::field(reason, field).recorded(at.map(|at| at.index)).retry_after(retry))
             }
         }
     }
