@@ -16,7 +16,8 @@ impl Admin {
     /// refuses to warm them anew. An institution or a login has no key of its own; the commit alone stops those.
     ///
     /// # Errors
-    /// BAD_REQUEST for a target that is no id of the scope; AUDIT_UNAVAILABLE where records cannot be written. The
+    /// BAD_REQUEST for a target that is no id of the scope; NOT_FOUND for one that does not exist, because a mistyped
+    /// stop button must not look pressed; AUDIT_UNAVAILABLE where records cannot be written. The
     /// warm keys are wiped even then.
     pub async fn lock_down(&self, caller: &Caller, request: &Lockdown) -> Result<EntryRef, Error> {
         let malformed = || Error::field(Reason::BadRequest, "scope", "must name an id of the scope it locks");
@@ -29,6 +30,7 @@ impl Admin {
             }
             LockdownScope::Credential => Locked::Credential(CredentialId::try_from(target).map_err(|_| malformed())?),
         };
+        self.known(&locked).await?;
         let mut entry = Self::entry(EntryKind::Lockdown, caller, "cofre.v1.SecurityService/Lockdown")?;
         entry.reference = Some(format!("{} {target}", request.scope).trim_end().to_owned());
         match &locked {
@@ -42,6 +44,17 @@ impl Admin {
         // SECURITY: a release that was let through before the commit may have warmed the key again meanwhile.
         self.wipe(&locked);
         Ok(applied?)
+    }
+
+    async fn known(&self, locked: &Locked) -> Result<(), Error> {
+        let known = match locked {
+            Locked::Platform => true,
+            Locked::Tenant(id) => self.records.tenant(id).await?.is_some(),
+            Locked::Institution(id) => self.records.institution(id).await?.is_some(),
+            Locked::Credential(id) => self.records.tenant_of_credential(id).await?.is_some(),
+        };
+        let advice = "must name what exists; nothing was locked";
+        if known { Ok(()) } else { Err(Error::field(Reason::NotFound, "scope", advice)) }
     }
 
     fn wipe(&self, locked: &Locked) {

@@ -18,6 +18,7 @@ use crate::gate::{self, Listener};
 use crate::limits::Rates;
 use crate::revocation::{Peer, Standing};
 use crate::status::{self, Refused};
+use crate::unreadable;
 
 /// Something refused at the counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,8 +124,18 @@ where
                 if let Some(method) = gate::listed(request.uri().path()) {
                     request.extensions_mut().insert(Method(method));
                 }
+                let rules = Arc::clone(&self.rules);
+                let (asked, method) = (caller.clone(), gate::listed(request.uri().path()));
                 request.extensions_mut().insert(caller);
-                Box::pin(self.inner.call(request))
+                let answer = self.inner.call(request);
+                Box::pin(async move {
+                    let response = answer.await?;
+                    let Some((field, advice)) = unreadable::problem(&response) else { return Ok(response) };
+                    let (listener, reason) = (rules.listener, Reason::BadRequest);
+                    let refusal = Refusal { listener, caller: Some(asked), method, reason };
+                    let no = No { refusal, status: Refused::new(reason).field(field, advice) };
+                    Ok(rules.refuse(Box::new(no)).await.into_http())
+                })
             }
             Err(no) => {
                 let rules = Arc::clone(&self.rules);

@@ -12,3 +12,5 @@ pub mod revocation;
 pub mod services;
 pub mod status;
 pub mod tls;
+
+mod unreadable;

@@ -16,13 +16,13 @@ use crate::registry::LockdownScope;
 use crate::time::Timestamp;
 use crate::wording::{Locale, Outcome, Purpose, ScaKind, ScopeSet};
 
-/// A short opaque text chosen by a caller: `[A-Za-z0-9._:-]{1,64}`. Never a name, never secret.
+/// A short opaque text chosen by a caller: `[A-Za-z0-9][A-Za-z0-9._:-]{0,63}`. Never a name, never secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(String);
 
 /// A text is not a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be 1 to 64 characters of [A-Za-z0-9._:-]")]
+#[error("must be 1 to 64 characters of [A-Za-z0-9._:-], the first a letter or digit")]
 pub struct NotAToken;
 
 impl Token {
@@ -37,11 +37,8 @@ impl TryFrom<&str> for Token {
     type Error = NotAToken;
     fn try_from(text: &str) -> Result<Self, NotAToken> {
         let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
-        if (1..=64).contains(&text.len()) && text.bytes().all(known) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NotAToken)
-        }
+        let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        if begins && text.len() <= 64 && text.bytes().all(known) { Ok(Self(text.to_owned())) } else { Err(NotAToken) }
     }
 }
 

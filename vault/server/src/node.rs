@@ -48,13 +48,15 @@ impl std::fmt::Debug for Node {
 /// # Errors
 /// What kept the node from starting, or the step of the stop that failed.
 pub async fn run(config: Config) -> Result<()> {
+    // Before anything else: who is told that the node is ready may tell it to stop at once.
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut interrupted = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let node = Node::start(config).await?;
     // One line on standard output for whoever starts the process; everything else is a log line.
     println!("ready tenants_and_workers={} people={}", node.tenants_and_workers, node.people);
-    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         _ = terminated.recv() => {}
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = interrupted.recv() => {}
     }
     node.stop().await
 }

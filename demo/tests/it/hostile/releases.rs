@@ -100,7 +100,7 @@ pub(super) async fn refused(yard: &Yard) {
     unsigned(&hand).await;
     out_of_bounds(&hand).await;
     not_a_key(&hand).await;
-    assert_eq!(yard.settle().await, 33);
+    assert_eq!(yard.settle().await, 34);
 }
 
 /// Presence counts once, and a request id belongs to one request.
@@ -181,6 +181,8 @@ async fn not_a_key(hand: &Hand<'_>) {
     hand.changed("an empty seal key", |it| it.seal_key.clear(), BAD, Some("seal_key")).await;
     hand.changed("a seal key cut short", |it| it.seal_key.truncate(31), BAD, Some("seal_key")).await;
     hand.changed("a seal key of the other suite", |it| it.suite = 1, BAD, Some("seal_key")).await;
+    let small = |it: &mut v1::ReleaseRequest| it.seal_key = vec![0; 32];
+    hand.changed("a seal key of small order", small, BAD, Some("seal_key")).await;
     let unreduced = |it: &mut v1::ReleaseRequest| (it.suite, it.seal_key) = (1, vec![0xff; 1_216]);
     hand.changed("an ML-KEM key that is not reduced", unreduced, BAD, Some("seal_key")).await;
     // Nothing was granted, so nobody holds the login: another worker gets it at once.
@@ -204,6 +206,9 @@ pub(super) async fn stopped(yard: &Yard) {
     yard.refused("an unknown worker", nobody, ABSENT, Some("spiffe_id"));
     let nowhere = Lockdown { scope: LockdownScope::Institution, target: "ins_NOWHERE".to_owned() };
     yard.refused("a malformed institution", security.lockdown(&nowhere).await, BAD, Some("institution_id"));
+    // A mistyped stop button must not look pressed.
+    let nowhere = Lockdown { scope: LockdownScope::Institution, target: "ins_nowhere".to_owned() };
+    yard.refused("an institution that is not there", security.lockdown(&nowhere).await, ABSENT, Some("scope"));
 
     let hand = Hand { yard, client: ReleaseServiceClient::new(yard.worker_channel("w03").await) };
     let (login, (ready, _)) = (&yard.crowd[0], hand.good(&yard.crowd[0]));
@@ -234,5 +239,5 @@ pub(super) async fn stopped(yard: &Yard) {
         .collect();
     let sealed = cofre_client::sealing::seal(&enrolment, &key, secrets).expect("sealed");
     yard.refused("a deposit into a locked platform", front_end.deposit(sealed).await, LOCKED, None);
-    assert_eq!(yard.settle().await, 8);
+    assert_eq!(yard.settle().await, 9);
 }

@@ -137,7 +137,6 @@ async fn wrong_pin(folder: &Path, made: &Path, config: &str) {
     std::fs::write(&pin, std::fs::read(made.join("pin")).expect("the right one")).expect("written");
     let vault = Vault::start(&other, &file).expect("the way out is the right PIN");
     tokio::net::TcpStream::connect(&vault.people).await.expect("it listens");
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     vault.stop().expect("it stops in order");
     assert_eq!(failures(&token), 0);
 }

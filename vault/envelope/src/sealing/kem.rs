@@ -129,11 +129,44 @@ pub(super) fn public_of(suite: Suite, private: &[u8; 32]) -> Result<Vec<u8>, Err
     })
 }
 
+/// Points of order 1, 2, 4 and 8 on Curve25519 and their spellings of 255 bits: with any of them the shared secret is
+/// zero, and encapsulation refuses (RFC 7748, section 6.1; RFC 9180, section 7.1.4). Known before a grant is spent.
+pub(super) const SMALL_ORDER: [[u8; 32]; 7] = [
+    edge_point(0x00, 0x00, 0x00),
+    edge_point(0x01, 0x00, 0x00),
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
+        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
+        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+    edge_point(0xec, 0xff, 0x7f),
+    edge_point(0xed, 0xff, 0x7f),
+    edge_point(0xee, 0xff, 0x7f),
+];
+
+/// A coordinate with the same byte all through but at its two ends.
+const fn edge_point(first: u8, middle: u8, last: u8) -> [u8; 32] {
+    let mut point = [middle; 32];
+    point[0] = first;
+    point[31] = last;
+    point
+}
+
+fn small_order(public: &[u8]) -> bool {
+    let Ok(mut point) = <[u8; 32]>::try_from(public) else { return false };
+    // The curve's function ignores the highest bit (RFC 7748, section 5).
+    point[31] &= 0x7f;
+    SMALL_ORDER.contains(&point)
+}
+
 /// Whether the bytes are a public key of the suite.
 pub(super) fn check_public(suite: Suite, public: &[u8]) -> Result<(), Error> {
     let fits = match suite {
         Suite::MlKem768X25519 => <XWing as Kem>::PublicKey::from_bytes(public).is_ok(),
-        Suite::X25519 => <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(public).is_ok(),
+        Suite::X25519 => <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(public).is_ok() && !small_order(public),
     };
     if fits { Ok(()) } else { Err(Error::PublicKey) }
 }

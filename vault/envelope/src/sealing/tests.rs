@@ -237,3 +237,17 @@ fn the_payload_has_one_pinned_encoding() {
     refused(b"\x00\x01\x00\x01A\x01\x00\x01x"); // not a field key
     refused(b"\x00\x02\x00\x01a\x01\x00\x01x\x00\x01a\x01\x00\x01y"); // a key twice
 }
+
+#[test]
+fn keys_of_small_order_are_refused_before_anything_is_sealed_to_them() {
+    for point in kem::SMALL_ORDER {
+        for high in [0x00, 0x80] {
+            let mut key = point;
+            key[31] |= high;
+            assert_eq!(PublicKey::new(Suite::X25519, &key).err(), Some(Error::PublicKey), "{}", hex::encode(key));
+            // The list is right: encapsulation itself refuses each of them.
+            let drawn = kem::Drawn::fresh().expect("randomness");
+            assert!(kem::Sender::new(Suite::X25519, &key, b"info", drawn).is_err(), "{}", hex::encode(key));
+        }
+    }
+}
