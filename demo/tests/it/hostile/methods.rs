@@ -1,9 +1,7 @@
 //! Methods that do not exist, methods of other roles, and bytes that are no message.
 
-use cofre_client::Error;
 use cofre_proto::v1;
 use cofre_proto::v1::deposit_service_client::DepositServiceClient;
-use tonic::{Code, Status};
 
 use super::{METHOD, Yard, framed, raw};
 
