@@ -180,11 +180,11 @@ impl Story {
             Some(last),
             fetched == expected,
         );
-        for (name, kind) in [("SMS_OTP", "SMS"), ("TOTP_APP", "authenticator"), ("HARDWARE_TOKEN", "device")] {
+        for (name, kind) in [("SMS_OTP", "an SMS"), ("TOTP_APP", "an authenticator"), ("HARDWARE_TOKEN", "a device")] {
             let count = factors.get(name).copied().unwrap_or(0);
             self.table.row(
                 6,
-                format!("{count} passed a {kind} code through the relay, sealed end to end"),
+                format!("{count} passed {kind} code through the relay, sealed end to end"),
                 Some(last),
                 count > 0,
             );
