@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use cofre_client::ClientSecret;
 use cofre_client::sealing::{Page, SealedLogin, seal};
 use cofre_ledger::note::NoteKey;
+use cofre_model::id::TenantId;
 use cofre_model::time::Clock;
 use cofre_server::clock::SystemClock;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ struct Visit {
     page: String,
     /// The verifier key that the page's origin pins.
     pinned: String,
+    /// The tenant that the page's origin pins.
+    tenant: String,
     /// Field key and value, base64.
     typed: Vec<(String, String)>,
 }
@@ -33,10 +36,16 @@ struct Visit {
 ///
 /// # Errors
 /// What the browser process refused, by field.
-pub fn seal_in_a_browser(page: &Page, pinned: &NoteKey, typed: &[(&str, &[u8])]) -> Result<SealedLogin> {
+pub fn seal_in_a_browser(
+    page: &Page,
+    pinned: &NoteKey,
+    tenant: TenantId,
+    typed: &[(&str, &[u8])],
+) -> Result<SealedLogin> {
     let visit = Visit {
         page: page.to_json(),
         pinned: pinned.to_string(),
+        tenant: tenant.to_string(),
         typed: typed.iter().map(|(key, value)| ((*key).to_owned(), STANDARD.encode(value))).collect(),
     };
     let mut browser = Command::new(dev_binary()?)
@@ -64,7 +73,8 @@ pub fn seal_standard_input() -> Result<()> {
     let visit: Visit = serde_json::from_str(&text)?;
     let page = Page::from_json(&visit.page)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let key = page.key.verify(&NoteKey::parse(&visit.pinned)?, clock.now())?;
+    let key =
+        page.key.verify(&NoteKey::parse(&visit.pinned)?, &TenantId::try_from(visit.tenant.as_str())?, clock.now())?;
     let mut fields = Vec::new();
     for (name, value) in visit.typed {
         fields.push((name.as_str().try_into()?, ClientSecret::copy_of(&STANDARD.decode(value)?)));

@@ -242,7 +242,8 @@ impl Story {
         let key = front_end.deposit_key().await?;
         let page = Page { key: key.signed().clone(), enrolment };
         let fields: Vec<(&str, &[u8])> = investor.login.fields().collect();
-        let deposited = front_end.deposit(seal_in_a_browser(&page, &self.world.door.signer, &fields)?).await?;
+        let deposited =
+            front_end.deposit(seal_in_a_browser(&page, &self.world.door.signer, self.world.north.id, &fields)?).await?;
         let answering = self.answer_challenges().await?;
         let events = start_worker(&self.ticket(MISTYPES, "w02", false)?).await?.finish().await?;
         answering.abort();

@@ -65,7 +65,7 @@ impl Story {
         let (owner, credential) = (enrolment.owner, enrolment.credential);
         let page = Page { key: key.signed().clone(), enrolment };
         let values: Vec<(&str, &[u8])> = typed.fields().collect();
-        let sealed = seal_in_a_browser(&page, &self.world.door.signer, &values)?;
+        let sealed = seal_in_a_browser(&page, &self.world.door.signer, self.world.north.id, &values)?;
         let deposited = front_end.deposit(sealed).await?;
         let phone = (number_of_phone, enrolled.phone_token);
         let investor = Investor { reference, institution, login, typed, phone, owner, credential, consent: None };
@@ -89,7 +89,7 @@ impl Story {
         let factors = logins::signing_factors(&institution, 9)?;
         let mut values: Vec<(&str, &[u8])> = login.fields().collect();
         values.extend(factors.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
-        let refused = seal_in_a_browser(&page, &self.world.door.signer, &values).err();
+        let refused = seal_in_a_browser(&page, &self.world.door.signer, self.world.north.id, &values).err();
         let said = refused.map(|error| error.to_string()).unwrap_or_default();
         let entry = front_end.cancel_enrolment(&session).await?;
         let shown = factors.iter().any(|(key, _)| said.contains(key.as_str()));
@@ -109,7 +109,7 @@ impl Story {
             .await?;
         let key = front_end.deposit_key().await?;
         let page = Page { key: key.signed().clone(), enrolment };
-        let sealed = seal_in_a_browser(&page, &self.world.door.signer, &first.typed())?;
+        let sealed = seal_in_a_browser(&page, &self.world.door.signer, self.world.north.id, &first.typed())?;
         let refused = front_end.deposit(sealed).await.err();
         let entry = refused.as_ref().and_then(|error| error.refused()).and_then(|refused| refused.entry);
         let exact = match entry {

@@ -54,7 +54,7 @@ impl Refused {
 #[non_exhaustive]
 pub enum NotVerified {
     /// A deposit key that the deployment's signer did not sign.
-    #[error("the deposit key is not signed by the pinned deployment; seal nothing, check the pinned verifier key")]
+    #[error("the deposit key is not the pinned deployment's for the pinned tenant; seal nothing, check what is pinned")]
     DepositKey,
     /// A deposit key outside its validity.
     #[error("the deposit key is not valid at this time; fetch the current one, check this machine's clock")]

@@ -125,7 +125,9 @@ impl FrontEnd {
             not_after: Timestamp::from_micros(wire.not_after_us),
             signature: wire.signature,
         };
-        Ok(key.verify(&self.signer, self.trust.clock.now())?)
+        // The vault answers for the caller's own tenant, which its certificate names; a page pins the tenant itself.
+        let tenant = key.tenant;
+        Ok(key.verify(&self.signer, &tenant, self.trust.clock.now())?)
     }
 
     /// Opens an enrolment session for a new login, or for a new secret of an existing one.
@@ -244,6 +246,11 @@ impl FrontEnd {
         };
         let wire = self.consents().grant(call(request)).await?.into_inner();
         let receipt = paper::receipt(&wire.receipt, &self.signer, &grant.consent, Some(ConsentState::Active))?;
+        let notice =
+            receipt.content.get("notice").and_then(|notice| notice.get("sha256")).and_then(|text| text.as_str());
+        if notice != Some(hex::encode(grant.notice_sha256).as_str()) {
+            return Err(NotVerified::Paper.into());
+        }
         Ok(Granted { entry: entry(wire.entry)?, receipt })
     }
 

@@ -55,11 +55,20 @@ pub struct SignedDepositKey {
 }
 
 impl SignedDepositKey {
-    /// Verifies the signature under the pinned signer and the validity at `now`.
+    /// Verifies the signature under the pinned signer, the pinned tenant and the validity at `now`. The tenant is pinned
+    /// with the signer: another tenant's key is as genuine, and what is sealed to it that tenant could release.
     ///
     /// # Errors
     /// [`NotVerified::DepositKey`], [`NotVerified::DepositKeyTime`].
-    pub fn verify(self, signer: &NoteKey, now: Timestamp) -> Result<VerifiedDepositKey, NotVerified> {
+    pub fn verify(
+        self,
+        signer: &NoteKey,
+        tenant: &TenantId,
+        now: Timestamp,
+    ) -> Result<VerifiedDepositKey, NotVerified> {
+        if self.tenant != *tenant {
+            return Err(NotVerified::DepositKey);
+        }
         let signed = statement::deposit_key(self.tenant, self.id, &self.key, self.not_before, self.not_after);
         signer.key().verify(&signed, &self.signature).map_err(|_| NotVerified::DepositKey)?;
         let public = PublicKey::try_from(&self.key).map_err(|_| NotVerified::DepositKey)?;

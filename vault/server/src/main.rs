@@ -50,7 +50,7 @@ fn main() -> ExitCode {
             println!("{config:#?}");
             Ok(())
         }
-        Command::Init(_) => node::init(&config),
+        Command::Init(_) => node::protect(&config).and_then(|()| node::init(&config)),
         Command::Run(_) => run(config),
     };
     match done {

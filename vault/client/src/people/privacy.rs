@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 
 use crate::connect::ConnectError;
 use crate::deployment::Deployment;
-use crate::error::Error;
+use crate::error::{Error, NotVerified};
 use crate::identity::Identity;
 use crate::paper::{self, Paper};
 use crate::wire::{call, entry, id};
@@ -79,6 +79,10 @@ impl PrivacyOfficer {
 
 pub(crate) async fn erase(channel: &Channel, signer: &NoteKey, person: &Person) -> Result<Erased, Error> {
     use v1::erase_request::Person as Wire;
+    let subject = match person {
+        Person::Id(subject) => Some(subject.to_string()),
+        Person::Ref(_) => None,
+    };
     let person = match person {
         Person::Id(subject) => Wire::SubjectId(subject.to_string()),
         Person::Ref(pseudonym) => Wire::SubjectRef(pseudonym.as_str().to_owned()),
@@ -86,8 +90,17 @@ pub(crate) async fn erase(channel: &Channel, signer: &NoteKey, person: &Person) 
     let request = v1::EraseRequest { person: Some(person) };
     let wire = PrivacyServiceClient::new(channel.clone()).erase(call(request)).await?.into_inner();
     let erasure = id("erasure_id", &wire.erasure_id)?;
-    let certificate = verified(&wire.certificate, signer, &erasure)?;
-    Ok(Erased { id: erasure, entry: entry(wire.entry)?, certificate })
+    let (at, certificate) = (entry(wire.entry)?, verified(&wire.certificate, signer, &erasure)?);
+    // Another person's certificate is as genuine: it has to be about this acceptance, and about whom was named.
+    if let Some(paper) = &certificate {
+        let accepted =
+            paper.content.get("accepted").and_then(|place| place.get("index")).and_then(|index| index.as_u64());
+        let named = subject.is_none_or(|subject| paper.text("subject") == Some(subject.as_str()));
+        if accepted != Some(at.index) || !named {
+            return Err(NotVerified::Paper.into());
+        }
+    }
+    Ok(Erased { id: erasure, entry: at, certificate })
 }
 
 pub(crate) async fn certificate(

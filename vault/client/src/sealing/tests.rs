@@ -8,7 +8,7 @@ use cofre_model::wording::Form;
 use ed25519_dalek::Signer as _;
 
 fn served(pair: &DepositKeyPair, seed: u8) -> SignedDepositKey {
-    let (id, tenant) = (DepositKeyId::from_parts(1, [1; 10]), TenantId::from_parts(1, [2; 10]));
+    let (id, tenant) = (DepositKeyId::from_parts(1, [1; 10]), tenant());
     let key = SealKey { suite: pair.public().suite().into(), bytes: pair.public().as_bytes().to_vec() };
     let (not_before, not_after) = (NOW, NOW.plus(Span::hours(24)));
     let signed = statement::deposit_key(tenant, id, &key, not_before, not_after);
@@ -26,6 +26,10 @@ fn field(key: &str, required: bool, signing_factor: bool) -> TemplateField {
         identifies: false,
         release_form: Form::Full,
     }
+}
+
+fn tenant() -> TenantId {
+    TenantId::from_parts(1, [2; 10])
 }
 
 fn enrolment() -> Enrolment {
@@ -56,7 +60,7 @@ fn what_a_page_seals_the_vault_opens() {
     let text = Page { key: served(&pair, 1), enrolment: enrolment() }.to_json();
     let page = Page::from_json(&text).expect("a page");
     assert_eq!(page, Page { key: served(&pair, 1), enrolment: enrolment() });
-    let key = page.key.verify(&signer(1), NOW).expect("signed");
+    let key = page.key.verify(&signer(1), &tenant(), NOW).expect("signed");
     let login = seal(&page.enrolment, &key, values(&["user", "password"])).expect("sealed");
     let login = SealedLogin::from_json(&login.to_json()).expect("a login");
     let context = DepositContext {
@@ -80,7 +84,7 @@ fn what_a_page_seals_the_vault_opens() {
 #[test]
 fn a_key_that_nobody_vouched_for_is_refused() {
     let (_slab, pair) = pair();
-    assert_eq!(served(&pair, 2).verify(&signer(1), NOW), Err(NotVerified::DepositKey));
+    assert_eq!(served(&pair, 2).verify(&signer(1), &tenant(), NOW), Err(NotVerified::DepositKey));
     let changes: [fn(&mut SignedDepositKey); 4] = [
         |key| key.tenant = TenantId::from_parts(9, [2; 10]),
         |key| key.not_after = key.not_after.plus(Span::hours(1)),
@@ -90,17 +94,20 @@ fn a_key_that_nobody_vouched_for_is_refused() {
     for change in changes {
         let mut changed = served(&pair, 1);
         change(&mut changed);
-        assert_eq!(changed.verify(&signer(1), NOW), Err(NotVerified::DepositKey));
+        assert_eq!(changed.verify(&signer(1), &tenant(), NOW), Err(NotVerified::DepositKey));
     }
+    // Genuine, of this deployment, and another tenant's.
+    let other = TenantId::from_parts(9, [2; 10]);
+    assert_eq!(served(&pair, 1).verify(&signer(1), &other, NOW), Err(NotVerified::DepositKey));
     for outside in [NOW.minus(Span::secs(1)), NOW.plus(Span::hours(24))] {
-        assert_eq!(served(&pair, 1).verify(&signer(1), outside), Err(NotVerified::DepositKeyTime));
+        assert_eq!(served(&pair, 1).verify(&signer(1), &tenant(), outside), Err(NotVerified::DepositKeyTime));
     }
 }
 
 #[test]
 fn the_form_is_kept_to() {
     let (_slab, pair) = pair();
-    let key = served(&pair, 1).verify(&signer(1), NOW).expect("signed");
+    let key = served(&pair, 1).verify(&signer(1), &tenant(), NOW).expect("signed");
     let named = |text: &str| FieldKey::try_from(text).expect("a key");
     let refused = |keys: &[&str]| seal(&enrolment(), &key, values(keys)).expect_err("refused");
     assert_eq!(refused(&["user"]), SealingError::Missing(named("password")));
