@@ -1,5 +1,7 @@
 //! Committing to a root, signing it, and refusing to sign what contradicts it.
 
+use std::path::Path;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -80,19 +82,38 @@ async fn another_root_than_the_one_committed_to_is_a_fork_and_never_signed() {
     assert_eq!(node.stores.records.checkpoint().await.expect("records").map(|newest| newest.size), Some(3));
 }
 
+/// Keeps a store as it is: the file, and the log that SQLite may still hold beside it.
+fn back_up(folder: &Path, store: &str) {
+    std::fs::copy(folder.join(store), folder.join("old.db")).expect("backed up");
+    let log = folder.join(format!("{store}-wal"));
+    if log.exists() {
+        std::fs::copy(log, folder.join("old.db-wal")).expect("backed up");
+    }
+}
+
+/// Puts a kept store back. Nothing newer stays beside it, or SQLite would replay it.
+fn restore(folder: &Path, store: &str) {
+    for suffix in ["-wal", "-shm"] {
+        let left = folder.join(format!("{store}{suffix}"));
+        if left.exists() {
+            std::fs::remove_file(left).expect("cleared");
+        }
+    }
+    std::fs::copy(folder.join("old.db"), folder.join(store)).expect("restored");
+    if folder.join("old.db-wal").exists() {
+        std::fs::copy(folder.join("old.db-wal"), folder.join(format!("{store}-wal"))).expect("restored");
+    }
+}
+
 #[tokio::test]
 async fn restored_records_are_refused_first_as_behind_then_as_a_fork() {
     let node = node().await;
     node.add(3, 1).await;
     node.integrator().integrate().await.expect("integrated").expect("a checkpoint");
-    let node = node.restart(|folder| drop(std::fs::copy(folder.join("records.db"), folder.join("old.db")))).await;
+    let node = node.restart(|folder| back_up(folder, "records.db")).await;
     node.add(4, 2).await;
     node.integrator().integrate().await.expect("integrated").expect("a checkpoint");
-    let node = node
-        .restart(|folder| {
-            std::fs::copy(folder.join("old.db"), folder.join("records.db")).expect("restored");
-        })
-        .await;
+    let node = node.restart(|folder| restore(folder, "records.db")).await;
     let error = node.integrator().integrate().await.expect_err("behind");
     assert!(matches!(error, Error::Halted(Halt::RecordsBehind { records: 3, committed: 7 })), "{error}");
     node.add(9, 3).await;
@@ -105,14 +126,10 @@ async fn a_restored_keyring_is_refused() {
     let node = node().await;
     node.add(3, 1).await;
     node.integrator().integrate().await.expect("integrated").expect("a checkpoint");
-    let node = node.restart(|folder| drop(std::fs::copy(folder.join("keyring.db"), folder.join("old.db")))).await;
+    let node = node.restart(|folder| back_up(folder, "keyring.db")).await;
     node.add(4, 2).await;
     node.integrator().integrate().await.expect("integrated").expect("a checkpoint");
-    let node = node
-        .restart(|folder| {
-            std::fs::copy(folder.join("old.db"), folder.join("keyring.db")).expect("restored");
-        })
-        .await;
+    let node = node.restart(|folder| restore(folder, "keyring.db")).await;
     let error = node.integrator().integrate().await.expect_err("behind");
     assert!(matches!(error, Error::Halted(Halt::KeyringBehind { committed: 3, published: 7 })), "{error}");
 }

@@ -120,11 +120,13 @@ pub(crate) fn run_alone(child: &str, case: &str, kind: Module, folder: &TokenFol
         .output()
         .expect("this binary starts");
     let out = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    // SoftHSM2 with OpenSSL 3 sometimes dies in its own exit handlers, after the case has ended and was reported.
+    let ended = done.status.success() || (kind == Module::SoftHsm && done.status.code().is_none());
     // A child that runs no test would succeed too.
-    if done.status.success() && out.contains("1 passed") {
+    if ended && out.contains("test result: ok. 1 passed") {
         Ok(())
     } else {
-        Err(format!("--- {case} on {kind:?}\n{out}"))
+        Err(format!("--- {case} on {kind:?}: {}\n{out}", done.status))
     }
 }
 

@@ -75,12 +75,31 @@ async fn a_repeated_call_goes_on_where_the_first_stopped() {
 async fn a_keyring_restored_from_before_the_erasure_loses_the_keys_again() {
     let node = node().await;
     let gone = node.investor("inv-1").await;
-    let node = node.restart(|folder| drop(std::fs::copy(folder.join("keyring.db"), folder.join("old.db")))).await;
+    // The file, and the log that SQLite may still hold beside it.
+    let node = node
+        .restart(|folder| {
+            for (file, kept) in [("keyring.db", "old.db"), ("keyring.db-wal", "old.db-wal")] {
+                if folder.join(file).exists() {
+                    std::fs::copy(folder.join(file), folder.join(kept)).expect("kept");
+                }
+            }
+        })
+        .await;
     node.erasures().erase(&front_end(), Person::Id(gone.subject)).await.expect("erased");
     node.stores.ciphertexts.put(&gone.credential, Class::Login, 1, &gone.sealed).await.expect("put back");
     let node = node
         .restart(|folder| {
-            std::fs::copy(folder.join("old.db"), folder.join("keyring.db")).expect("restored");
+            // Nothing newer stays beside it, or SQLite would replay it.
+            for left in ["keyring.db-wal", "keyring.db-shm"].map(|name| folder.join(name)) {
+                if left.exists() {
+                    std::fs::remove_file(left).expect("cleared");
+                }
+            }
+            for (kept, file) in [("old.db", "keyring.db"), ("old.db-wal", "keyring.db-wal")] {
+                if folder.join(kept).exists() {
+                    std::fs::copy(folder.join(kept), folder.join(file)).expect("restored");
+                }
+            }
         })
         .await;
     assert_eq!(node.opens(&gone).await.as_deref(), Some("inv-1"), "the danger is real");
