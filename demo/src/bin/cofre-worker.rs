@@ -11,13 +11,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use cofre_client::{Error, Worker};
-use cofre_demo::worker::SystemClock;
 use cofre_demo::worker::bank::BankClient;
 use cofre_demo::worker::events::Event;
 use cofre_demo::worker::sandbox;
 use cofre_demo::worker::self_test::{Attempt, attempt_all};
 use cofre_demo::worker::ticket::{Loaded, Ticket};
 use cofre_demo::worker::visit::Visit;
+use cofre_server::clock::SystemClock;
 
 const FAILED: u8 = 1;
 const REFUSED: u8 = 3;
@@ -88,7 +88,7 @@ fn ticket(path: &PathBuf) -> anyhow::Result<Ticket> {
 
 async fn run(loaded: Loaded, allow_partial: bool) -> anyhow::Result<ExitCode> {
     let Loaded { deployment, identity, bank, institution, errand, hold_until_told, ports } = loaded;
-    let worker = Worker::connect(&deployment, identity, Arc::new(SystemClock::start())).await?;
+    let worker = Worker::connect(&deployment, identity, Arc::new(SystemClock::new())).await?;
     let mut bank = BankClient::new(&bank, &institution)?;
     if !close(&ports, allow_partial)? {
         return Ok(ExitCode::from(NO_SANDBOX));

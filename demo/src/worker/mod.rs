@@ -6,7 +6,3 @@ pub mod sandbox;
 pub mod self_test;
 pub mod ticket;
 pub mod visit;
-
-mod clock;
-
-pub use clock::SystemClock;

@@ -51,7 +51,7 @@ impl Wishes {
     pub fn usual(folder: &Path) -> Result<Self> {
         Ok(Self {
             folder: folder.to_path_buf(),
-            module: token::hsm_sim(None)?,
+            module: token::hsm_sim()?,
             warm_for: "300s",
             memory: "memfd_secret",
             log: "info",

@@ -28,18 +28,23 @@ pub const SIGNER: &str = "ledger-1";
 /// PINs of a token that keeps nothing safe; they stand in a file beside it anyway.
 const PINS: (&str, &str) = ("dev-so-pin", "dev-user-pin");
 
-/// The hsm-sim module: given, from the environment, or beside the running executable.
+/// The hsm-sim module: from the environment, or beside the running executable.
 ///
 /// # Errors
 /// Where it is nowhere; says how to build it.
-pub fn hsm_sim(given: Option<PathBuf>) -> Result<PathBuf> {
-    let name = "libcofre_hsm_sim.so";
+pub fn hsm_sim() -> Result<PathBuf> {
+    match std::env::var_os("COFRE_HSM_MODULE") {
+        Some(module) => Ok(PathBuf::from(module)),
+        None => beside("libcofre_hsm_sim.so")?.context(
+            "hsm-sim is not beside this executable; build it: cargo build -p cofre-hsm-sim, or set COFRE_HSM_MODULE",
+        ),
+    }
+}
+
+/// A file beside the running executable, or beside the folder of a test's.
+fn beside(name: &str) -> Result<Option<PathBuf>> {
     let here = std::env::current_exe()?;
-    let beside = here.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists());
-    given
-        .or_else(|| std::env::var_os("COFRE_HSM_MODULE").map(PathBuf::from))
-        .or(beside)
-        .context("hsm-sim is not beside this executable; build it: cargo build -p cofre-hsm-sim, or give --hsm-module")
+    Ok(here.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists()))
 }
 
 /// Makes the token where it is missing and says the deployment's verifier key.
@@ -81,13 +86,7 @@ pub fn dev_binary() -> Result<PathBuf> {
 /// # Errors
 /// Where it is not built; says how.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    let here = std::env::current_exe()?;
-    here.ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join(name))
-        .find(|path| path.exists())
-        .with_context(|| format!("{name} is not beside this executable; build it: cargo build --workspace"))
+    beside(name)?.with_context(|| format!("{name} is not beside this executable; build it: cargo build --workspace"))
 }
 
 /// In the child: initialises the token where it is new, makes the keys that are missing, prints the verifier key.
