@@ -9,6 +9,7 @@ mod sources;
 
 use anyhow::{Result, bail};
 
+use crate::peers;
 use crate::run::{cargo, output, step};
 
 /// One broken rule: where, and what to do about it.
@@ -33,7 +34,11 @@ fn rules() -> Result<()> {
     let mut broken = dependencies::check(&dependencies::packages(&metadata));
     let edges = ["tree", "--workspace", "--target", "all", "-e", "normal,build,dev", "--prefix", "none"];
     let tree = output(cargo(&edges).args(["--format", licences::FORMAT]))?;
-    broken.extend(licences::check(&licences::packages(&tree), &licences::Rules::load()?));
+    let rules = licences::Rules::load()?;
+    broken.extend(licences::check(&licences::packages(&tree), &rules));
+    let peer =
+        output(cargo(&edges).args(["--locked", "--manifest-path", peers::KRYOPTIC, "--format", licences::FORMAT]))?;
+    broken.extend(licences::check(&licences::packages(&peer), &rules));
     broken.extend(never::check(&files));
     broken.extend(release_path::check(&files));
     for Violation(text) in &broken {

@@ -8,7 +8,13 @@ use anyhow::{Result, bail};
 use crate::run::step;
 
 /// A component: the file that shows it is there, and Debian's package.
-const NEEDED: &[(&str, &str)] = &[("/usr/lib/softhsm/libsofthsm2.so", "softhsm2")];
+const NEEDED: &[(&str, &str)] = &[
+    ("/usr/lib/softhsm/libsofthsm2.so", "softhsm2"),
+    // What Kryoptic is built from; of libclang the place of every file depends on its version.
+    ("/usr/include/openssl/ssl.h", "libssl-dev"),
+    ("/usr/include/sqlite3.h", "libsqlite3-dev"),
+    ("/var/lib/dpkg/info/libclang-dev.list", "libclang-dev"),
+];
 
 /// Installs every missing component.
 pub(crate) fn install() -> Result<()> {

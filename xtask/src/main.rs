@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod install;
+mod peers;
 mod run;
 mod test;
 
@@ -26,6 +27,8 @@ enum Command {
         #[arg(last = true)]
         rest: Vec<String>,
     },
+    /// Install and build what single tests need that are run without `test`.
+    Install,
     /// Install what tests need, then run every check and every test.
     Test,
     /// Formatting, lints, documentation, the dependency table, the Never list, licences and floor versions.
@@ -35,6 +38,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Demo { rest } => demo::demo(&rest),
+        Command::Install => install::install().and_then(|()| peers::build()),
         Command::Test => test::test(),
         Command::Check => check::check(),
     }

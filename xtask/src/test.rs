@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 
 use crate::run::{cargo, step};
-use crate::{check, install};
+use crate::{check, install, peers};
 
 /// What the test runner counted.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub(crate) fn test() -> Result<()> {
     check::check()?;
     // The PKCS#11 module and the binaries that tests start are built once, here.
     step("build", &mut cargo(&["build", "--workspace"]))?;
+    peers::build()?;
     let mut totals = Totals::default();
     let targets = counted(&["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"], &mut totals)?;
     let documentation = counted(&["test", "--workspace", "--doc", "--no-fail-fast"], &mut totals)?;

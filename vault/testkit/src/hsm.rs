@@ -1,4 +1,4 @@
-//! Throw-away tokens for tests: where the two PKCS#11 modules are, and a folder with the environment each one needs.
+//! Throw-away tokens for tests: where the three PKCS#11 modules are, and a folder with the environment each one needs.
 //!
 //! A module reads its environment when it is initialised, once per process; a test that needs a fresh token runs in
 //! a process of its own, started with [`TokenFolder::environment`].
@@ -12,10 +12,17 @@ use anyhow::{Context, Result, bail};
 /// What to type where SoftHSM2 is missing.
 pub const INSTALL_SOFTHSM: &str = "apt-get install --yes softhsm2";
 
+/// What to type where Kryoptic does not build.
+pub const INSTALL_KRYOPTIC: &str = "Kryoptic is missing; `cargo xtask install` puts there what its build needs \
+     (apt-get install --yes libssl-dev libclang-dev libsqlite3-dev)";
+
 /// Environment variable that names the token folder of hsm-sim.
 const SIM_FOLDER: &str = "COFRE_HSM_SIM_DIR";
 /// Environment variable that names the configuration file of SoftHSM2.
 const SOFTHSM_CONF: &str = "SOFTHSM2_CONF";
+
+/// Environment variable that names the configuration file of Kryoptic.
+const KRYOPTIC_CONF: &str = "KRYOPTIC_CONF";
 
 /// Where distributions put SoftHSM2.
 const SOFTHSM_PLACES: &[&str] = &[
@@ -32,16 +39,40 @@ const SOFTHSM_PLACES: &[&str] = &[
 /// When the build fails, with what cargo printed.
 pub fn hsm_sim() -> Result<PathBuf> {
     static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    once(&BUILT, || {
+        let (target, profile) = places()?;
+        let release = profile.file_name().is_some_and(|name| name == "release");
+        let arguments: &[&str] = if release { &["--release"] } else { &[] };
+        build("hsm-sim", &[&["--package", "cofre-hsm-sim"], arguments].concat(), &target)?;
+        library(&profile, "cofre_hsm_sim")
+    })
+}
+
+/// The Kryoptic module, built once per process beside the target folder's own content; `cargo xtask install` does it
+/// beforehand.
+///
+/// # Errors
+/// When the build fails, with what cargo printed and what to type.
+pub fn kryoptic() -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    once(&BUILT, || {
+        let target = places()?.0.join("kryoptic");
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/kryoptic/Cargo.toml");
+        build("Kryoptic", &["--locked", "--manifest-path", manifest], &target).context(INSTALL_KRYOPTIC)?;
+        library(&target.join("debug"), "kryoptic_peer")
+    })
+}
+
+fn once(built: &Mutex<Option<PathBuf>>, make: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
+    let mut built = built.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = &*built {
         return Ok(path.clone());
     }
-    let path = build_sim()?;
-    *built = Some(path.clone());
-    Ok(path)
+    Ok(built.insert(make()?).clone())
 }
 
-fn build_sim() -> Result<PathBuf> {
+/// The target folder of the running test, and in it the folder of its profile.
+fn places() -> Result<(PathBuf, PathBuf)> {
     // …/<target>/<profile>/deps/<test>
     let this = std::env::current_exe().context("where this test runs")?;
     let profile = this
@@ -51,17 +82,23 @@ fn build_sim() -> Result<PathBuf> {
         .or_else(|| this.parent())
         .with_context(|| format!("{} lies in no target folder", this.display()))?;
     let target = profile.parent().with_context(|| format!("{} lies in no target folder", profile.display()))?;
+    Ok((target.to_owned(), profile.to_owned()))
+}
+
+fn build(name: &str, arguments: &[&str], target: &Path) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--package", "cofre-hsm-sim", "--target-dir"]).arg(target);
-    if profile.file_name().is_some_and(|name| name == "release") {
-        build.arg("--release");
-    }
-    let done = build.current_dir(env!("CARGO_MANIFEST_DIR")).output().context("cargo build of hsm-sim")?;
+    build.args(["build", "--quiet"]).args(arguments).arg("--target-dir").arg(target);
+    let done = build.current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let done = done.with_context(|| format!("cargo build of {name}"))?;
     if !done.status.success() {
-        bail!("hsm-sim does not build:\n{}", String::from_utf8_lossy(&done.stderr));
+        bail!("{name} does not build:\n{}", String::from_utf8_lossy(&done.stderr));
     }
-    let module = profile.join(format!("{}cofre_hsm_sim{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX));
+    Ok(())
+}
+
+fn library(folder: &Path, name: &str) -> Result<PathBuf> {
+    let module = folder.join(format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX));
     if module.is_file() { Ok(module) } else { bail!("cargo built no {}", module.display()) }
 }
 
@@ -78,6 +115,23 @@ pub enum Module {
     HsmSim,
     /// SoftHSM2, an independent one.
     SoftHsm,
+    /// Kryoptic, another independent one.
+    Kryoptic,
+}
+
+impl Module {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::HsmSim, Self::SoftHsm, Self::Kryoptic];
+
+    /// Its name in documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HsmSim => "hsm-sim",
+            Self::SoftHsm => "SoftHSM2",
+            Self::Kryoptic => "Kryoptic",
+        }
+    }
 }
 
 /// A folder that holds the token of one module, gone when dropped.
@@ -97,16 +151,23 @@ impl TokenFolder {
         let module = match kind {
             Module::HsmSim => hsm_sim()?,
             Module::SoftHsm => softhsm().with_context(|| format!("SoftHSM2 is missing: {INSTALL_SOFTHSM}"))?,
+            Module::Kryoptic => kryoptic()?,
         };
         let made = Self { module, folder: tempfile::tempdir()?, kind };
         std::fs::create_dir(made.tokens())?;
-        if kind == Module::SoftHsm {
-            let text = format!(
+        let tokens = made.tokens();
+        let text = match kind {
+            Module::HsmSim => return Ok(made),
+            Module::SoftHsm => format!(
                 "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
-                made.tokens().display()
-            );
-            std::fs::write(made.folder.path().join("softhsm2.conf"), text)?;
-        }
+                tokens.display()
+            ),
+            Module::Kryoptic => format!(
+                "[[slots]]\nslot = 0\ndbtype = \"sqlite\"\ndbargs = {:?}\n",
+                tokens.join("kryoptic.sql").to_string_lossy()
+            ),
+        };
+        std::fs::write(made.configuration(), text)?;
         Ok(made)
     }
 
@@ -132,12 +193,18 @@ impl TokenFolder {
         self.folder.path().join("tokens")
     }
 
+    /// The configuration file of a module that has one.
+    fn configuration(&self) -> PathBuf {
+        self.folder.path().join("module.conf")
+    }
+
     /// What the process that loads the module must have in its environment.
     #[must_use]
     pub fn environment(&self) -> (&'static str, PathBuf) {
         match self.kind {
             Module::HsmSim => (SIM_FOLDER, self.tokens()),
-            Module::SoftHsm => (SOFTHSM_CONF, self.folder.path().join("softhsm2.conf")),
+            Module::SoftHsm => (SOFTHSM_CONF, self.configuration()),
+            Module::Kryoptic => (KRYOPTIC_CONF, self.configuration()),
         }
     }
 }
