@@ -123,6 +123,24 @@ impl Open {
     }
 
     fn serve(&self, command: &Command, plan: &Plan) -> Result<Reply, Trouble> {
+        self.answer(command, plan).map_err(|trouble| match trouble.session {
+            trouble::Session::Unclear => self.clear_up(trouble, plan),
+            _ => trouble,
+        })
+    }
+
+    /// Tells, by a value known to be good, what a vague answer was about: where that opens, login and session are sound
+    /// and it was about this call; where it does not, nothing came of the call and a new session may serve it.
+    fn clear_up(&self, trouble: Trouble, plan: &Plan) -> Trouble {
+        let cause = trouble.cause;
+        match plan.known.get().is_some_and(|known| self.opens(known)) {
+            true if trouble.operation == Operation::Unwrap => trouble.but(Cause::Integrity, trouble::Session::Sound),
+            true => trouble.but(cause, trouble::Session::Replace),
+            false => trouble.but(Cause::Transient, trouble::Session::Dead),
+        }
+    }
+
+    fn answer(&self, command: &Command, plan: &Plan) -> Result<Reply, Trouble> {
         match command {
             Command::Facts => Ok(Reply::Facts(Box::new(self.facts.clone()))),
             Command::Check => self.check(),
@@ -174,15 +192,7 @@ impl Open {
     }
 
     fn unwrap(&self, context: &[u8], wrapped: &[u8], plan: &Plan) -> Result<Reply, Trouble> {
-        let opened = self.decrypt(Operation::Unwrap, context, wrapped).map_err(|trouble| {
-            if trouble.session != trouble::Session::Unclear {
-                trouble
-            } else if plan.known.get().is_some_and(|known| self.opens(known)) {
-                trouble.but(Cause::Integrity, trouble::Session::Sound)
-            } else {
-                trouble.but(Cause::Transient, trouble::Session::Dead)
-            }
-        })?;
+        let opened = self.decrypt(Operation::Unwrap, context, wrapped)?;
         let share = BoundShare::fill(&plan.slab, |slot| {
             if opened.len() != slot.len() {
                 return Err(Trouble::of(Operation::Unwrap, Cause::Integrity));

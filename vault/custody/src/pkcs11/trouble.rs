@@ -17,7 +17,7 @@ pub(super) enum Session {
     Replace,
     /// It was dead before the call did anything: replace it and do the call once more.
     Dead,
-    /// The answer may mean broken bytes or a broken session: find out with bytes known to be good.
+    /// The answer may mean a bad call or a broken session: find out with bytes known to be good.
     Unclear,
 }
 
@@ -110,11 +110,17 @@ fn judge(operation: Operation, rv: RvError) -> (Cause, Session) {
         {
             (Cause::Integrity, Session::Replace)
         }
-        // One module answers these for a tag that does not match, others for a failing device.
-        R::GeneralError | R::FunctionFailed if operation == Operation::Unwrap => (Cause::Transient, Session::Unclear),
+        // One module answers these for a tag that does not match, another for a login that is gone, others for a
+        // failing device.
+        R::GeneralError | R::FunctionFailed if is_a_call(operation) => (Cause::Transient, Session::Unclear),
         R::LibraryLoadFailed | R::CryptokiNotInitialized => (Cause::ModuleUnusable, Session::Replace),
         _ => (Cause::Transient, Session::Replace),
     }
+}
+
+/// Whether this is done for a caller, on a session that served before.
+const fn is_a_call(operation: Operation) -> bool {
+    matches!(operation, Operation::Unwrap | Operation::Wrap | Operation::Sign | Operation::Check)
 }
 
 #[cfg(test)]
@@ -131,7 +137,8 @@ mod tests {
     #[test]
     fn one_code_reads_differently_in_different_operations() {
         assert_eq!(read(Operation::Unwrap, RvError::GeneralError), (Cause::Transient, Session::Unclear));
-        assert_eq!(read(Operation::Wrap, RvError::GeneralError), (Cause::Transient, Session::Replace));
+        assert_eq!(read(Operation::Sign, RvError::GeneralError), (Cause::Transient, Session::Unclear));
+        assert_eq!(read(Operation::Probe, RvError::GeneralError), (Cause::Transient, Session::Replace));
         assert_eq!(read(Operation::Unwrap, RvError::EncryptedDataInvalid), (Cause::Integrity, Session::Replace));
         assert_eq!(read(Operation::Sign, RvError::EncryptedDataInvalid), (Cause::Transient, Session::Replace));
     }
