@@ -7,9 +7,7 @@ use cofre_custody::{Cause, Custodian};
 use cofre_testkit::hsm::Module;
 
 use crate::bench::{Child, calls, count, faults, run_alone, slab};
-use crate::contract::{cases, open, opened, pin, prepared, settings, unwrapped, wrapped};
-
-type Case = (&'static str, for<'a> fn(&'a Child) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>);
+use crate::contract::{Case, cases, open, opened, pin, prepared, settings, unwrapped, wrapped};
 
 pub(crate) const CASES: &[Case] = cases![
     a_device_error_costs_one_call,
@@ -22,6 +20,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_pin_refused_after_the_token_was_away_is_not_tried_again,
     a_vague_answer_to_broken_bytes_is_integrity,
     a_vague_answer_of_a_failing_device_is_not,
+    a_vague_answer_of_a_sound_session_is_not_asked_again,
     a_slow_token_times_out_and_recovers,
     a_full_queue_is_busy,
     what_nobody_waits_for_is_not_done,
@@ -164,6 +163,19 @@ async fn a_vague_answer_of_a_failing_device_is_not(child: &Child) {
     assert_eq!(unwrapped(&token, bytes.clone()).await.expect_err("failing").cause, Cause::Transient);
     faults(child, "");
     assert_eq!(unwrapped(&token, bytes).await.expect("recovered"), 7);
+}
+
+async fn a_vague_answer_of_a_sound_session_is_not_asked_again(child: &Child) {
+    let token = one(child).await;
+    let asked = count(child, "C_EncryptInit");
+    faults(child, "[[rule]]\nfunction = \"C_EncryptInit\"\ntimes = 1\nreturn = \"CKR_GENERAL_ERROR\"\n");
+    let context = crate::bench::context("hsm-1");
+    let bound = crate::bench::share(&slab(), 7).bind(&context).expect("bound");
+    let fault = token.wrap(context.encode(), bound).await.expect_err("refused");
+    assert_eq!(fault.cause, Cause::Transient);
+    assert_eq!(count(child, "C_EncryptInit"), asked + 1, "the value known to be good opened: the call was the trouble");
+    let bytes = wrapped(&token).await;
+    assert_eq!(unwrapped(&token, bytes).await.expect("a new session"), 7);
 }
 
 async fn a_slow_token_times_out_and_recovers(child: &Child) {

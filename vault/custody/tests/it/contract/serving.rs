@@ -1,0 +1,90 @@
+//! The contract, fifth part: an open token serves many at once, says what it is, and closes for good.
+
+use cofre_custody::pkcs11::Token;
+use cofre_custody::{Cause, Custodian, Signer};
+use cryptoki::context::Pkcs11;
+
+use super::{Case, KEY, LABEL, SIGNER, abilities, cases, open, opened, pin, settings, unwrapped, wrapped};
+use crate::bench::{Child, context, share, slab};
+
+pub(super) const CASES: &[Case] = cases![
+    it_says_what_it_is,
+    it_is_ready,
+    many_at_once_all_come_back,
+    request_ids_do_not_repeat,
+    a_login_lost_behind_its_back_is_made_good,
+    after_closing_it_serves_no_more_and_can_be_opened_again,
+];
+
+async fn it_says_what_it_is(child: &Child) {
+    let mut settings = settings(child);
+    settings.signer_label = Some(SIGNER.into());
+    let expected = abilities(child.kind);
+    let is = open(settings).await.expect("opens").describe();
+    assert_eq!((is.custodian.as_str(), is.token_label.as_str(), is.key_label.as_str()), ("hsm-1", LABEL, KEY));
+    assert_eq!((is.manufacturer.as_str(), is.is_simulator()), (expected.manufacturer, expected.simulator));
+    assert_eq!((is.mechanism.as_str(), is.sessions, is.signer), ("aes-gcm", 3, Some(expected.signer)));
+}
+
+async fn it_is_ready(child: &Child) {
+    opened(child).await.check().await.expect("ready");
+}
+
+async fn many_at_once_all_come_back(child: &Child) {
+    let token = opened(child).await;
+    let tasks: Vec<_> = (0..64)
+        .map(|_| {
+            let token = token.clone();
+            tokio::spawn(async move { unwrapped(&token, wrapped(&token).await).await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.expect("no panic").expect("opens"), 7);
+    }
+}
+
+async fn request_ids_do_not_repeat(child: &Child) {
+    let (one, two) = (opened(child).await, opened(child).await);
+    let mut seen = std::collections::BTreeSet::new();
+    for token in [&one, &one, &two, &two] {
+        let context = context("hsm-1");
+        let bound = share(&slab(), 7).bind(&context).expect("bound");
+        let request = token.wrap(context.encode(), bound).await.expect("wraps").request;
+        assert!(request.as_str().starts_with("hsm-1/"), "{request}");
+        assert!(seen.insert(request.to_string()), "{request} was given twice");
+    }
+}
+
+/// Another library of this process logs out, and the driver with it: whatever is asked next is served after a new login,
+/// though modules say in three ways that the old one is gone.
+async fn a_login_lost_behind_its_back_is_made_good(child: &Child) {
+    let mut settings = settings(child);
+    settings.signer_label = Some(SIGNER.into());
+    settings.sessions = 1;
+    let token = open(settings).await.expect("opens");
+    let signer = token.signer().expect("a signer");
+    let bytes = wrapped(&token).await;
+    let module = Pkcs11::new(&child.module).expect("loads");
+    let slot = module.get_slots_with_initialized_token().expect("slots")[0];
+    let log_out = || module.open_ro_session(slot).expect("a session").logout().expect("logged in until now");
+    log_out();
+    assert_eq!(unwrapped(&token, bytes).await.expect("unwraps"), 7);
+    log_out();
+    let again = wrapped(&token).await;
+    log_out();
+    signer.sign(b"a message").await.expect("signs");
+    log_out();
+    token.check().await.expect("is ready");
+    assert_eq!(unwrapped(&token, again).await.expect("unwraps"), 7);
+}
+
+async fn after_closing_it_serves_no_more_and_can_be_opened_again(child: &Child) {
+    let token = opened(child).await;
+    let bytes = wrapped(&token).await;
+    token.close().await.expect("closes");
+    assert_eq!(unwrapped(&token, bytes.clone()).await.expect_err("closed").cause, Cause::Stopped);
+    // The login ended with the sessions: a wrong PIN is refused again, the right one serves.
+    let wrong = Token::open(settings(child), pin("0000-wrong-pin"), &slab()).await;
+    assert_eq!(wrong.map(drop).expect_err("logged out").cause, Cause::PinIncorrect);
+    assert_eq!(unwrapped(&*opened(child).await, bytes).await.expect("opens"), 7);
+}
