@@ -1,7 +1,9 @@
-//! For tests only: a clock that moves by hand, a certificate authority, fixture institutions and throw-away tokens. Never shipped.
+//! For tests only: a clock that moves by hand, a certificate authority, fixture
+//! institutions, throw-away tokens and custodians in memory. Never shipped.
 
 pub mod ca;
 pub mod clock;
+pub mod custody;
 pub mod hsm;
 pub mod institutions;
 pub mod logins;

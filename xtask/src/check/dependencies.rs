@@ -36,7 +36,7 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
         "relay" => &["model", "ledger", "store"],
         "client" => &["proto", "model", "envelope", "ledger"],
         "cli" => &["client", "proto", "model", "ledger"],
-        "testkit" => &["model", "store"],
+        "testkit" => &["model", "store", "custody", "envelope"],
         "edge" => return Some([&["proto", "model"][..], &USE_CASES].concat()),
         "server" => return Some(SHIPPED.iter().copied().filter(|n| *n != "server" && *n != "cli").collect()),
         "demo" => return Some([&SHIPPED[..], &["testkit"]].concat()),

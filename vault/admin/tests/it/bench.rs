@@ -1,82 +1,20 @@
-//! The use case over real stores, beside a custodian that wraps and never unwraps.
+//! The use case over real stores, beside a custodian in memory and a register that warms no key.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cofre_admin::Admin;
-use cofre_custody::{
-    Cause, Custodian, CustodianId, Custodians, CustodySet, Description, Fault, Journal, JournalError, Mechanism,
-    Operation, Pending, RequestId, TenantKeys, TenantRef, Unwrapped, WarmOutcome, Wiring, Wrapped, WrappedShare,
-    WrappedTenantKey,
-};
-use cofre_envelope::{Backing, BoundShare, Room, Slab};
+use cofre_custody::{Custodian, CustodianId, Custodians, CustodySet, TenantKeys, Wiring};
+use cofre_envelope::{Backing, Room, Slab};
 use cofre_model::caller::{Caller, SpiffeId};
 use cofre_model::id::Slug;
-use cofre_model::permit::{Evidence, GroupSigner, Mint, Permit, Warm, WarmWarrant};
+use cofre_model::permit::{GroupSigner, Mint};
 use cofre_model::request::PutTenant;
-use cofre_model::sealed::WrappedKey;
 use cofre_model::time::{Clock, Span};
 use cofre_store::{CommitConfig, Mode, StoreConfig, Stores};
 use cofre_testkit::clock::TestClock;
+use cofre_testkit::custody::{Memory, NoKeys};
 use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
-
-#[derive(Debug)]
-struct Wraps {
-    id: CustodianId,
-    count: AtomicUsize,
-}
-
-impl Custodian for Wraps {
-    fn id(&self) -> &CustodianId {
-        &self.id
-    }
-    fn describe(&self) -> Description {
-        Description {
-            custodian: self.id.clone(),
-            manufacturer: String::new(),
-            model: String::new(),
-            serial: String::new(),
-            token_label: String::new(),
-            key_label: String::new(),
-            mechanism: Mechanism::AesGcm,
-            sessions: 1,
-            signer: None,
-        }
-    }
-    fn check(&self) -> Pending<'_, (), Fault> {
-        Box::pin(async { Ok(()) })
-    }
-    fn wrap(&self, _: Vec<u8>, _: BoundShare) -> Pending<'_, Wrapped, Fault> {
-        Box::pin(async {
-            self.count.fetch_add(1, Ordering::SeqCst);
-            Ok(Wrapped {
-                bytes: WrappedKey::from_bytes(vec![1; 48]),
-                mechanism: Mechanism::AesGcm,
-                custodian_key: "test".into(),
-                request: RequestId::new("wrap".into()),
-            })
-        })
-    }
-    fn unwrap<'a>(&'a self, _: &'a Permit<Warm>, _: Vec<u8>, _: &'a WrappedShare) -> Pending<'a, Unwrapped, Fault> {
-        let custodian = self.id.clone();
-        let (operation, cause) = (Operation::Unwrap, Cause::TokenAbsent);
-        Box::pin(async move { Err(Fault { custodian, operation, cause, detail: None, request: None }) })
-    }
-}
-
-/// No key is ever warmed here.
-#[derive(Debug)]
-struct NoKeys;
-
-impl Journal for NoKeys {
-    fn warm<'a>(&'a self, _: &'a TenantRef) -> Pending<'a, (Permit<Warm>, WrappedTenantKey), JournalError> {
-        Box::pin(async { Err(JournalError::NoSuchKey) })
-    }
-    fn warmed(&self, _: Evidence<WarmWarrant>, _: WarmOutcome) -> Pending<'_, (), JournalError> {
-        Box::pin(async { Err(JournalError::Unavailable) })
-    }
-}
 
 #[derive(Debug)]
 struct NodeKey(SigningKey);
@@ -92,7 +30,7 @@ impl GroupSigner for NodeKey {
 
 pub(crate) struct Bench {
     pub(crate) admin: Admin,
-    custodian: Arc<Wraps>,
+    custodian: Arc<Memory>,
     _folder: TempDir,
 }
 
@@ -143,8 +81,8 @@ impl Bench {
         let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
         let stores = stores(&folder, Arc::clone(&clock)).await;
         let id = CustodianId::try_from("hsm-1").expect("a name");
-        let custodian = Arc::new(Wraps { id: id.clone(), count: AtomicUsize::new(0) });
         let slab = Slab::with_room(Backing::Mlock, Room { small: 64, large: 8 }).expect("locked memory");
+        let custodian = Memory::new(id.clone(), Arc::clone(&slab));
         let drivers = [Arc::clone(&custodian) as Arc<dyn Custodian>];
         let (wrapping, unwrapping) = Custodians::new(drivers).expect("one").split();
         let journal = Arc::new(NoKeys);
@@ -168,6 +106,6 @@ impl Bench {
 
     /// Shares that the custodian wrapped.
     pub(crate) fn wraps(&self) -> usize {
-        self.custodian.count.load(Ordering::SeqCst)
+        self.custodian.wraps()
     }
 }

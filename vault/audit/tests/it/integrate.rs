@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cofre_audit::{Error, Halt};
@@ -158,7 +157,7 @@ async fn the_loop_waits_out_an_absent_token_and_ends_clean() {
     let integrator = node.integrator();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(async move { integrator.run(async { drop(stopped.await) }).await });
-    until(|| async { node.token.refused.load(Ordering::SeqCst) > 0 }).await;
+    until(|| async { node.token.refused() > 0 }).await;
     node.token.bring_back();
     let records = &node.stores.records;
     until(|| async { records.checkpoint().await.expect("records").is_some_and(|newest| newest.size == 2) }).await;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cofre_audit::{Integrator, Register, note_key};
-use cofre_custody::{Cause, CustodianId, Fault, Pending, Signer, VerifyingKey};
+use cofre_custody::CustodianId;
 use cofre_ledger::note::NoteKey;
 use cofre_model::caller::{Caller, SpiffeId};
 use cofre_model::entry::{Entry, EntryKind, Verdict};
@@ -13,6 +13,7 @@ use cofre_model::permit::{GroupSigner, Mint};
 use cofre_model::reason::Reason;
 use cofre_model::time::{Clock, Monotonic, Timestamp};
 use cofre_store::{CommitConfig, Mode, Operation, StoreConfig, Stores};
+use cofre_testkit::custody::Signs;
 use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
 
@@ -44,63 +45,17 @@ impl GroupSigner for NodeKey {
     }
 }
 
-/// A token that signs, until it is taken away.
-#[derive(Debug)]
-pub(crate) struct TokenOfTest {
-    key: SigningKey,
-    public: VerifyingKey,
-    away: AtomicBool,
-    pub(crate) refused: AtomicU64,
-}
-
-impl TokenOfTest {
-    fn new() -> Arc<Self> {
-        let key = SigningKey::from_bytes(&[7; 32]);
-        let public = VerifyingKey::Ed25519(key.verifying_key().to_bytes());
-        Arc::new(Self { key, public, away: AtomicBool::new(false), refused: AtomicU64::new(0) })
-    }
-
-    pub(crate) fn take_away(&self) {
-        self.away.store(true, Ordering::SeqCst);
-    }
-
-    pub(crate) fn bring_back(&self) {
-        self.away.store(false, Ordering::SeqCst);
-    }
-}
-
-impl Signer for TokenOfTest {
-    fn public_key(&self) -> &VerifyingKey {
-        &self.public
-    }
-    fn sign<'a>(&'a self, message: &'a [u8]) -> Pending<'a, [u8; 64], Fault> {
-        Box::pin(async move {
-            if self.away.load(Ordering::SeqCst) {
-                self.refused.fetch_add(1, Ordering::SeqCst);
-                return Err(Fault {
-                    custodian: CustodianId::try_from("hsm-1").expect("a name"),
-                    operation: cofre_custody::Operation::Sign,
-                    cause: Cause::TokenAbsent,
-                    detail: None,
-                    request: None,
-                });
-            }
-            Ok(self.key.sign(message).to_bytes())
-        })
-    }
-}
-
 /// One node on one folder.
 pub(crate) struct Node {
     pub(crate) folder: TempDir,
     pub(crate) stores: Stores,
-    pub(crate) token: Arc<TokenOfTest>,
+    pub(crate) token: Arc<Signs>,
 }
 
 pub(crate) async fn node() -> Node {
     let folder = TempDir::new().expect("a folder");
     let stores = open(folder.path()).await;
-    Node { folder, stores, token: TokenOfTest::new() }
+    Node { folder, stores, token: Signs::new(CustodianId::try_from("hsm-1").expect("a name"), &[7; 32]) }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test is its own server")]

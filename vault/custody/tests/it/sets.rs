@@ -1,7 +1,5 @@
 //! Custody sets at work: who must agree, what the loss of one costs, and that shares cannot be moved or a set loosened.
 
-use std::sync::atomic::Ordering;
-
 use cofre_custody::{Broken, Cause, CustodySet, Error, Failed};
 
 use crate::bench::{custodian, tenant};
@@ -15,12 +13,12 @@ fn names() -> Vec<cofre_custody::CustodianId> {
 async fn any_of_survives_the_loss_of_one_and_lists_both_calls() {
     let house = House::new(&["a", "b"]);
     let tenant = house.tenant(1, &CustodySet::any_of(names()).expect("a set")).await;
-    house.custodians[0].away.store(true, Ordering::SeqCst);
+    house.custodians[0].take_away();
     house.keys.for_release().warm(&tenant).await.expect("b serves");
     let results: Vec<_> = house.register.calls().into_iter().map(|call| (call.custodian, call.result)).collect();
     assert_eq!(results, [(custodian("a"), Err(Cause::TokenAbsent)), (custodian("b"), Ok(()))]);
     house.keys.wipe_all();
-    house.custodians[1].away.store(true, Ordering::SeqCst);
+    house.custodians[1].take_away();
     let error = house.keys.for_release().warm(&tenant).await.expect_err("both away");
     assert!(matches!(&error, Error::Custodian(fault) if fault.cause == Cause::TokenAbsent) && error.retryable());
 }
@@ -33,9 +31,9 @@ async fn all_of_needs_every_one() {
     assert_eq!((house.custodians[0].unwraps(), house.custodians[1].unwraps()), (1, 1));
     for away in [0, 1] {
         house.keys.wipe_all();
-        house.custodians[away].away.store(true, Ordering::SeqCst);
+        house.custodians[away].take_away();
         house.keys.for_release().warm(&tenant).await.expect_err("one does not agree");
-        house.custodians[away].away.store(false, Ordering::SeqCst);
+        house.custodians[away].bring_back();
     }
     let counters = house.keys.counters();
     assert_eq!(counters.custodian_calls, house.register.calls().len() as u64);
@@ -45,7 +43,7 @@ async fn all_of_needs_every_one() {
 #[tokio::test]
 async fn a_set_that_lacks_a_share_from_the_start_is_not_made() {
     let house = House::new(&["a", "b"]);
-    house.custodians[1].away.store(true, Ordering::SeqCst);
+    house.custodians[1].take_away();
     let set = CustodySet::any_of(names()).expect("a set");
     assert!(house.keys.for_wrapping().new_tenant_key("eu-nl", tenant(1), &set).await.is_err());
     let unknown = CustodySet::any_of(vec![custodian("c")]).expect("a set");
@@ -73,7 +71,7 @@ async fn the_binding_holds_where_the_mechanism_has_none() {
     let house = House::new(&["a"]);
     let set = CustodySet::any_of(vec![custodian("a")]).expect("a set");
     let (one, two) = (house.tenant(1, &set).await, house.tenant(2, &set).await);
-    house.custodians[0].careless.store(true, Ordering::SeqCst);
+    house.custodians[0].forget_contexts();
     house.keys.for_release().warm(&one).await.expect("its own share opens");
     house.keys.wipe_all();
     let other = house.register.keys.lock().expect("whole")[&two.tenant].clone();

@@ -9,9 +9,10 @@ use cofre_custody::{
 use cofre_envelope::Slab;
 use cofre_model::reason::Reason;
 use cofre_model::time::Span;
+use cofre_testkit::custody::Memory;
 
 use crate::bench::{HandClock, custodian, slab, tenant, tenant_ref};
-use crate::memory::{Memory, Register};
+use crate::memory::Register;
 
 /// Tenant keys over custodians and a register in memory.
 pub(crate) struct House {
@@ -24,7 +25,7 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new(names: &[&str]) -> Self {
-        let custodians: Vec<_> = names.iter().map(|name| Memory::named(name)).collect();
+        let custodians: Vec<_> = names.iter().map(|name| Memory::new(custodian(name), slab())).collect();
         let drivers = custodians.iter().map(|memory| memory.clone() as Arc<dyn Custodian>).collect();
         Self { custodians, ..Self::over(drivers) }
     }
@@ -59,7 +60,7 @@ async fn one() -> (House, TenantRef) {
 /// Starts `count` warm-ups that overlap, and answers their results.
 async fn together(house: &House, tenant: &TenantRef, count: usize) -> Vec<Result<(), Error>> {
     let memory = &house.custodians[0];
-    let held = memory.places.acquire_many(1000).await.expect("open");
+    let held = memory.places().acquire_many(Memory::PLACES).await.expect("open");
     let before = memory.unwraps();
     let tasks: Vec<_> = (0..count)
         .map(|_| {
@@ -96,10 +97,10 @@ async fn concurrent_misses_make_one_call_and_one_entry() {
 #[tokio::test]
 async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
     let (house, tenant) = one().await;
-    house.custodians[0].away.store(true, Ordering::SeqCst);
+    house.custodians[0].take_away();
     assert!(together(&house, &tenant, 16).await.iter().all(Result::is_err));
     assert_eq!((house.custodians[0].unwraps(), house.register.entries()), (1, 1));
-    house.custodians[0].away.store(false, Ordering::SeqCst);
+    house.custodians[0].bring_back();
     house.keys.for_release().warm(&tenant).await.expect("back");
 }
 
@@ -107,7 +108,7 @@ async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
 async fn whoever_waits_takes_over_from_a_cancelled_asker() {
     let (house, tenant) = one().await;
     let memory = house.custodians[0].clone();
-    let held = memory.places.acquire_many(1000).await.expect("open");
+    let held = memory.places().acquire_many(Memory::PLACES).await.expect("open");
     let start =
         |keys: cofre_custody::ReleaseKeys, tenant: TenantRef| tokio::spawn(async move { keys.warm(&tenant).await });
     let first = start(house.keys.for_release(), tenant.clone());
@@ -174,7 +175,7 @@ async fn wiping_leaves_nothing_in_locked_memory() {
 async fn a_key_under_way_when_all_are_wiped_is_not_kept() {
     let (house, tenant) = one().await;
     let memory = house.custodians[0].clone();
-    let held = memory.places.acquire_many(1000).await.expect("open");
+    let held = memory.places().acquire_many(Memory::PLACES).await.expect("open");
     let (keys, asked) = (house.keys.for_release(), tenant.clone());
     let task = tokio::spawn(async move { keys.warm(&asked).await });
     while memory.unwraps() == 0 {
@@ -191,7 +192,7 @@ async fn a_key_under_way_when_all_are_wiped_is_not_kept() {
 async fn whoever_asks_after_a_wipe_does_not_board_what_was_under_way() {
     let (house, tenant) = one().await;
     let memory = house.custodians[0].clone();
-    let held = memory.places.acquire_many(1000).await.expect("open");
+    let held = memory.places().acquire_many(Memory::PLACES).await.expect("open");
     let start =
         |keys: cofre_custody::ReleaseKeys, tenant: TenantRef| tokio::spawn(async move { keys.warm(&tenant).await });
     let before = start(house.keys.for_release(), tenant.clone());
@@ -221,7 +222,7 @@ async fn row_keys_stay_and_do_not_keep_the_tenant_key_warm() {
     house.clock.forward(Span::hours(5));
     house.keys.sweep();
     house.keys.wipe_all();
-    house.custodians[0].away.store(true, Ordering::SeqCst);
+    house.custodians[0].take_away();
     let again = house.keys.for_deposit().integrity(&tenant).await.expect("there");
     again.verify("consents", &[b"row"], &[1; 16], &mac).expect("the same key");
     house.keys.for_deposit().dedupe(&tenant).await.expect("there too");

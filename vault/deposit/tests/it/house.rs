@@ -4,22 +4,21 @@
 use std::sync::{Arc, Mutex};
 
 use cofre_custody::{
-    Cause, Custodian, CustodianId, Custodians, CustodySet, Description, Fault, Journal, JournalError, Mechanism,
-    Operation as Call, Pending, RequestId, Signer, TenantKeys, TenantRef, Unwrapped, VerifyingKey, WarmOutcome, Wiring,
-    Wrapped, WrappedShare, WrappedTenantKey,
+    Custodian, CustodianId, Custodians, CustodySet, Journal, JournalError, Pending, TenantKeys, TenantRef, WarmOutcome,
+    Wiring, WrappedTenantKey,
 };
-use cofre_envelope::{Backing, BoundShare, Room, Slab, random};
+use cofre_envelope::{Backing, Room, Slab, random};
 use cofre_model::caller::{Caller, SpiffeId};
 use cofre_model::credential::FieldKey;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::id::{InstitutionId, RecipientId, Slug, TenantId};
 use cofre_model::permit::{Evidence, GroupSigner, Mint, Permit, Warm, WarmWarrant};
 use cofre_model::registry::*;
-use cofre_model::sealed::WrappedKey;
 use cofre_model::time::{Clock as _, Span};
 use cofre_model::wording::Form;
 use cofre_store::*;
 use cofre_testkit::clock::TestClock;
+use cofre_testkit::custody::{Memory, Signs};
 use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
 
@@ -32,88 +31,6 @@ impl GroupSigner for NodeKey {
     }
     fn public_key(&self) -> [u8; 32] {
         self.0.verifying_key().to_bytes()
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Token {
-    key: SigningKey,
-    public: VerifyingKey,
-}
-
-impl Signer for Token {
-    fn public_key(&self) -> &VerifyingKey {
-        &self.public
-    }
-    fn sign<'a>(&'a self, message: &'a [u8]) -> Pending<'a, [u8; 64], Fault> {
-        Box::pin(async move { Ok(self.key.sign(message).to_bytes()) })
-    }
-}
-
-/// Keeps what it wrapped, and opens it for the same context only.
-#[derive(Debug)]
-struct Memory {
-    id: CustodianId,
-    slab: Arc<Slab>,
-    kept: Mutex<Vec<(Vec<u8>, [u8; 64])>>,
-}
-
-impl Custodian for Memory {
-    fn id(&self) -> &CustodianId {
-        &self.id
-    }
-    fn describe(&self) -> Description {
-        Description {
-            custodian: self.id.clone(),
-            manufacturer: "memory".into(),
-            model: "test".into(),
-            serial: "1".into(),
-            token_label: "test".into(),
-            key_label: "test".into(),
-            mechanism: Mechanism::AesGcm,
-            sessions: 1,
-            signer: None,
-        }
-    }
-    fn check(&self) -> Pending<'_, (), Fault> {
-        Box::pin(async { Ok(()) })
-    }
-    fn wrap(&self, context: Vec<u8>, share: BoundShare) -> Pending<'_, Wrapped, Fault> {
-        Box::pin(async move {
-            let mut kept = self.kept.lock().expect("whole");
-            kept.push((context, share.with_bytes(|bytes| *bytes)));
-            Ok(Wrapped {
-                bytes: WrappedKey::from_bytes(vec![u8::try_from(kept.len() - 1).expect("few")]),
-                mechanism: Mechanism::AesGcm,
-                custodian_key: "test".into(),
-                request: RequestId::new("wrap".into()),
-            })
-        })
-    }
-    fn unwrap<'a>(
-        &'a self,
-        _permit: &'a Permit<Warm>,
-        context: Vec<u8>,
-        wrapped: &'a WrappedShare,
-    ) -> Pending<'a, Unwrapped, Fault> {
-        Box::pin(async move {
-            let fault = |cause| Fault {
-                custodian: self.id.clone(),
-                operation: Call::Unwrap,
-                cause,
-                detail: None,
-                request: None,
-            };
-            let kept = self.kept.lock().expect("whole");
-            let found = kept.get(usize::from(wrapped.wrapped.as_bytes()[0])).filter(|(own, _)| *own == context);
-            let (_, bytes) = found.ok_or_else(|| fault(Cause::Integrity))?;
-            let share = BoundShare::fill(&self.slab, |slot| {
-                slot.copy_from_slice(bytes);
-                Ok::<_, cofre_envelope::Error>(())
-            });
-            let share = share.map_err(|_| fault(Cause::LockedMemory))?;
-            Ok(Unwrapped { share, request: RequestId::new("unwrap".into()) })
-        })
     }
 }
 
@@ -148,7 +65,7 @@ pub(crate) struct House {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) stores: Stores,
     pub(crate) keys: TenantKeys,
-    pub(crate) token: Arc<Token>,
+    pub(crate) token: Arc<Signs>,
     pub(crate) tenant: Tenant,
     pub(crate) institution: InstitutionId,
     pub(crate) recipient: RecipientId,
@@ -182,18 +99,16 @@ impl House {
         let stores = stores(&folder, &clock).await;
         let slab = Slab::with_room(Backing::Mlock, Room { small: 256, large: 32 }).expect("locked memory");
         let id = CustodianId::try_from("memory").expect("a name");
-        let memory: Arc<dyn Custodian> =
-            Arc::new(Memory { id: id.clone(), slab: slab.clone(), kept: Mutex::default() });
+        let memory: Arc<dyn Custodian> = Memory::new(id.clone(), slab.clone());
         let (wrapping, unwrapping) = Custodians::new(vec![memory]).expect("one").split();
         let register = Arc::new(Register { records: stores.records.clone(), kept: Mutex::default() });
         let journal = register.clone();
         let keys = TenantKeys::new(Wiring { wrapping, unwrapping, journal, clock: clock.clone(), slab });
         let tenant = TenantId::from_parts(clock.now().millis(), [1; 10]);
+        let token = Signs::new(id.clone(), &[5; 32]);
         let set = CustodySet::any_of(vec![id]).expect("a set");
         let made = keys.for_wrapping().new_tenant_key("eu-nl", tenant, &set).await.expect("a key");
         *register.kept.lock().expect("whole") = Some(made.wrapped);
-        let key = SigningKey::from_bytes(&[5; 32]);
-        let public = VerifyingKey::Ed25519(key.verifying_key().to_bytes());
         let house = Self {
             tenant: Tenant {
                 id: tenant,
@@ -205,7 +120,7 @@ impl House {
             },
             institution: InstitutionId::try_from("ins_banco-abierto").expect("id"),
             recipient: RecipientId::from_parts(clock.now().millis(), [2; 10]),
-            token: Arc::new(Token { key, public }),
+            token,
             folder,
             clock,
             stores,

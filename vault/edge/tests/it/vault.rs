@@ -7,18 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use cofre_admin::Admin;
 use cofre_audit::Register;
 use cofre_consent::Consents;
-use cofre_custody::{
-    Cause, Custodian, CustodianId, Custodians, CustodySet, Description, Fault, Journal, JournalError, Mechanism,
-    Operation as Step, Pending, Signer, TenantKeys, TenantRef, Unwrapped, VerifyingKey, WarmOutcome, Wiring, Wrapped,
-    WrappedShare, WrappedTenantKey,
-};
+use cofre_custody::{Custodian, CustodianId, Custodians, CustodySet, Signer, TenantKeys, Wiring};
 use cofre_deposit::Deposits;
 use cofre_edge::services::{Node, NodeProof, Readiness, UseCases};
-use cofre_envelope::{Backing, BoundShare, Slab};
+use cofre_envelope::{Backing, Slab};
 use cofre_model::credential::{Credential, CredentialState, FieldKey};
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::id::{CredentialId, EnrolmentId, InstitutionId, Slug, SubjectId, TenantId};
-use cofre_model::permit::{Evidence, GroupSigner, Mint, Permit, Warm, WarmWarrant};
+use cofre_model::permit::{GroupSigner, Mint};
 use cofre_model::registry::{Institution, InstitutionState, Template, TemplateField, Tenant, TenantState};
 use cofre_model::time::{Clock, Span, Timestamp};
 use cofre_model::wording::Form;
@@ -27,6 +23,7 @@ use cofre_privacy::Erasures;
 use cofre_relay::Relay;
 use cofre_release::Releases;
 use cofre_store::{CommitConfig, Mode, Operation, Records, StoreConfig, Stores, Subject, SubjectKind, SubjectState};
+use cofre_testkit::custody::{Memory, NoKeys, Signs};
 use ed25519_dalek::{Signer as _, SigningKey};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -35,70 +32,6 @@ use tempfile::TempDir;
 use crate::support::{NODE, TRUST_DOMAIN};
 
 const ORIGIN: &str = "cofre.test/ledger";
-
-/// A token somebody took away.
-#[derive(Debug)]
-struct Away {
-    id: CustodianId,
-    public: VerifyingKey,
-}
-
-impl Away {
-    fn fault<T>(&self, operation: Step) -> Result<T, Fault> {
-        let custodian = self.id.clone();
-        Err(Fault { custodian, operation, cause: Cause::TokenAbsent, detail: None, request: None })
-    }
-}
-
-impl Custodian for Away {
-    fn id(&self) -> &CustodianId {
-        &self.id
-    }
-    fn describe(&self) -> Description {
-        Description {
-            custodian: self.id.clone(),
-            manufacturer: String::new(),
-            model: String::new(),
-            serial: String::new(),
-            token_label: String::new(),
-            key_label: String::new(),
-            mechanism: Mechanism::AesGcm,
-            sessions: 1,
-            signer: None,
-        }
-    }
-    fn check(&self) -> Pending<'_, (), Fault> {
-        Box::pin(async { self.fault(Step::Connect) })
-    }
-    fn wrap(&self, _: Vec<u8>, _: BoundShare) -> Pending<'_, Wrapped, Fault> {
-        Box::pin(async { self.fault(Step::Connect) })
-    }
-    fn unwrap<'a>(&'a self, _: &'a Permit<Warm>, _: Vec<u8>, _: &'a WrappedShare) -> Pending<'a, Unwrapped, Fault> {
-        Box::pin(async { self.fault(Step::Connect) })
-    }
-}
-
-impl Signer for Away {
-    fn public_key(&self) -> &VerifyingKey {
-        &self.public
-    }
-    fn sign<'a>(&'a self, _: &'a [u8]) -> Pending<'a, [u8; 64], Fault> {
-        Box::pin(async { self.fault(Step::Connect) })
-    }
-}
-
-/// No key is ever warmed here.
-#[derive(Debug)]
-struct NoKeys;
-
-impl Journal for NoKeys {
-    fn warm<'a>(&'a self, _: &'a TenantRef) -> Pending<'a, (Permit<Warm>, WrappedTenantKey), JournalError> {
-        Box::pin(async { Err(JournalError::NoSuchKey) })
-    }
-    fn warmed(&self, _: Evidence<WarmWarrant>, _: WarmOutcome) -> Pending<'_, (), JournalError> {
-        Box::pin(async { Err(JournalError::Unavailable) })
-    }
-}
 
 #[derive(Debug)]
 struct NodeKey(SigningKey);
@@ -267,10 +200,12 @@ async fn stores(folder: &Path, clock: Arc<dyn Clock>) -> Stores {
 
 fn use_cases(stores: Stores, clock: &Arc<dyn Clock>) -> UseCases {
     let id = CustodianId::try_from("hsm-1").expect("a name");
-    let public = VerifyingKey::Ed25519(SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes());
-    let token = Arc::new(Away { id: id.clone(), public });
+    let token = Signs::new(id.clone(), &[7; 32]);
+    token.take_away();
     let slab = Slab::new(Backing::MemfdSecret).or_else(|_| Slab::new(Backing::Mlock)).expect("locked memory");
-    let (wrapping, unwrapping) = Custodians::new([token.clone() as Arc<dyn Custodian>]).expect("one").split();
+    let custodian = Memory::new(id.clone(), Arc::clone(&slab));
+    custodian.take_away();
+    let (wrapping, unwrapping) = Custodians::new([custodian as Arc<dyn Custodian>]).expect("one").split();
     let (journal, clock) = (Arc::new(NoKeys), Arc::clone(clock));
     let wiring = Wiring { wrapping, unwrapping, journal, clock: Arc::clone(&clock), slab: Arc::clone(&slab) };
     let (keys, signer): (_, Arc<dyn Signer>) = (TenantKeys::new(wiring), token);

@@ -51,7 +51,7 @@ async fn whatever_step_was_the_last_a_restart_ends_the_erasure() {
         assert!(rows.is_empty());
 
         let certificate = erasures.certificate(&front_end(), &id).await.expect("certified");
-        let verified = jws::verify(&certificate, &node.token.verifying_key()).expect("holds");
+        let verified = jws::verify(&certificate, &node.verifying_key()).expect("holds");
         let payload: Value = serde_json::from_slice(&verified.payload).expect("JSON");
         assert_eq!((&payload["keys"]["count"], &payload["keys"]["counted"]), (&2.into(), &counted.into()));
         assert_eq!(payload["requested_by"], "FRONT_END");

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use cofre_custody::{Cause, CustodianId, Fault, Pending, Signer, VerifyingKey};
+use cofre_custody::{CustodianId, Signer as _};
 use cofre_envelope::context::{SecretContext, WrapData, WrapSubject};
 use cofre_envelope::{Backing, Dek, Plain, Room, Slab, SubjectKey, TenantKey};
 use cofre_ledger::entry::Leaf;
@@ -25,6 +25,7 @@ use cofre_store::{
     CommitConfig, DepositIntent, Mode, Operation, StoreConfig, StoredDataKey, StoredSubjectKey, Stores, Subject,
     SubjectKind, SubjectState,
 };
+use cofre_testkit::custody::Signs;
 use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
 
@@ -56,54 +57,6 @@ impl GroupSigner for NodeKey {
     }
 }
 
-/// A token that signs, until it is taken away.
-#[derive(Debug)]
-pub(crate) struct TokenOfTest {
-    key: SigningKey,
-    public: VerifyingKey,
-    away: AtomicBool,
-}
-
-impl TokenOfTest {
-    fn new() -> Arc<Self> {
-        let key = SigningKey::from_bytes(&[7; 32]);
-        let public = VerifyingKey::Ed25519(key.verifying_key().to_bytes());
-        Arc::new(Self { key, public, away: AtomicBool::new(false) })
-    }
-
-    pub(crate) fn take_away(&self) {
-        self.away.store(true, Ordering::SeqCst);
-    }
-
-    pub(crate) fn bring_back(&self) {
-        self.away.store(false, Ordering::SeqCst);
-    }
-
-    pub(crate) fn verifying_key(&self) -> cofre_ledger::signed::VerifyingKey {
-        cofre_ledger::signed::VerifyingKey::ed25519(&self.key.verifying_key().to_bytes()).expect("a key")
-    }
-}
-
-impl Signer for TokenOfTest {
-    fn public_key(&self) -> &VerifyingKey {
-        &self.public
-    }
-    fn sign<'a>(&'a self, message: &'a [u8]) -> Pending<'a, [u8; 64], Fault> {
-        Box::pin(async move {
-            if self.away.load(Ordering::SeqCst) {
-                return Err(Fault {
-                    custodian: CustodianId::try_from("hsm-1").expect("a name"),
-                    operation: cofre_custody::Operation::Sign,
-                    cause: Cause::TokenAbsent,
-                    detail: None,
-                    request: None,
-                });
-            }
-            Ok(self.key.sign(message).to_bytes())
-        })
-    }
-}
-
 /// An investor whose one login rests, with copies of its rows as an old backup would hold them.
 pub(crate) struct Investor {
     pub(crate) subject: SubjectId,
@@ -118,7 +71,7 @@ pub(crate) struct Investor {
 pub(crate) struct Node {
     folder: TempDir,
     pub(crate) stores: Stores,
-    pub(crate) token: Arc<TokenOfTest>,
+    pub(crate) token: Arc<Signs>,
     slab: Arc<Slab>,
     tenant_key: TenantKey,
     tenant: TenantId,
@@ -132,7 +85,8 @@ pub(crate) async fn node() -> Node {
     let tenant_key = TenantKey::generate(&slab).expect("a key");
     let tenant = TenantId::from_parts(NOW.millis(), [1; 10]);
     let serial = AtomicU64::new(0);
-    let node = Node { folder, stores, token: TokenOfTest::new(), slab, tenant_key, tenant, serial };
+    let token = Signs::new(CustodianId::try_from("hsm-1").expect("a name"), &[7; 32]);
+    let node = Node { folder, stores, token, slab, tenant_key, tenant, serial };
     node.put_tenant(tenant, "aisp-one").await;
     node.put_tenant(TenantId::from_parts(NOW.millis(), [2; 10]), "aisp-two").await;
     node.put_institution().await;
@@ -403,6 +357,12 @@ impl Node {
         let (key, sealed) = rows.first()?;
         let plain = dek.open_field(&secret, key, sealed).ok()?;
         plain.with_bytes(|bytes| String::from_utf8(bytes.to_vec()).ok())
+    }
+
+    /// What the token's signatures are verified with.
+    pub(crate) fn verifying_key(&self) -> cofre_ledger::signed::VerifyingKey {
+        let public = self.token.public_key().as_bytes().try_into().expect("Ed25519");
+        cofre_ledger::signed::VerifyingKey::ed25519(public).expect("a key")
     }
 
     /// The kinds of the entries from `from` on.
