@@ -39,12 +39,15 @@ pub enum Error {
         /// What was asked.
         asked: &'static str,
     },
-    /// The three files do not belong together.
-    #[error("the {file} file belongs to another set of stores: check the paths under `stores`")]
+    /// The three stores do not belong together.
+    #[error("the {store} store belongs to another set of stores: check the places under `stores`")]
     Apart {
-        /// The file that differs.
-        file: &'static str,
+        /// The store that differs.
+        store: &'static str,
     },
+    /// Some stores are files and some are databases.
+    #[error("some stores are SQLite files and some PostgreSQL databases: put all three on one kind under `stores`")]
+    Mixed,
     /// A file or folder cannot be used.
     #[error("store file {}: {cause}", path.display())]
     Path {
@@ -56,6 +59,9 @@ pub enum Error {
     /// The tables could not be brought to this program's version.
     #[error("store migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// The operating system gave no random bytes.
+    #[error("random bytes of the operating system: {0}")]
+    Randomness(getrandom::Error),
     /// An immutable row is there already.
     #[error("this version is stored already and never changes")]
     Exists,

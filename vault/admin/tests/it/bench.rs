@@ -16,7 +16,7 @@ use cofre_model::permit::{Evidence, GroupSigner, Mint, Permit, Warm, WarmWarrant
 use cofre_model::request::PutTenant;
 use cofre_model::sealed::WrappedKey;
 use cofre_model::time::{Clock, Span};
-use cofre_store::{CommitConfig, Mode, StoreConfig, Stores};
+use cofre_store::{CommitConfig, Mode, Place, StoreConfig, Stores};
 use cofre_testkit::clock::TestClock;
 use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
@@ -120,9 +120,9 @@ pub(crate) fn put(name: &str, legal_name: &str, region: &str) -> PutTenant {
 async fn stores(folder: &TempDir, clock: Arc<dyn Clock>) -> Stores {
     let at = |name: &str| folder.path().join(name);
     let config = StoreConfig {
-        records: at("records.db"),
-        ciphertexts: at("ciphertexts.db"),
-        keyring: at("keyring.db"),
+        records: Place::Sqlite(at("records.db")),
+        ciphertexts: Place::Sqlite(at("ciphertexts.db")),
+        keyring: Place::Sqlite(at("keyring.db")),
         mode: Mode::Dev,
         ceiling: None,
     };

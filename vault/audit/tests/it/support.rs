@@ -12,7 +12,7 @@ use cofre_model::entry::{Entry, EntryKind, Verdict};
 use cofre_model::permit::{GroupSigner, Mint};
 use cofre_model::reason::Reason;
 use cofre_model::time::{Clock, Monotonic, Timestamp};
-use cofre_store::{CommitConfig, Mode, Operation, StoreConfig, Stores};
+use cofre_store::{CommitConfig, Mode, Operation, Place, StoreConfig, Stores};
 use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
 
@@ -106,9 +106,9 @@ pub(crate) async fn node() -> Node {
 #[expect(clippy::disallowed_methods, reason = "a test is its own server")]
 async fn open(folder: &Path) -> Stores {
     let config = StoreConfig {
-        records: folder.join("records.db"),
-        ciphertexts: folder.join("ciphertexts.db"),
-        keyring: folder.join("keyring.db"),
+        records: Place::Sqlite(folder.join("records.db")),
+        ciphertexts: Place::Sqlite(folder.join("ciphertexts.db")),
+        keyring: Place::Sqlite(folder.join("keyring.db")),
         mode: Mode::Dev,
         ceiling: None,
     };

@@ -158,9 +158,9 @@ pub(crate) struct House {
 async fn stores(folder: &TempDir, clock: &Arc<TestClock>) -> Stores {
     let file = |name: &str| folder.path().join(name);
     let config = StoreConfig {
-        records: file("records.db"),
-        ciphertexts: file("ciphertexts.db"),
-        keyring: file("keyring.db"),
+        records: Place::Sqlite(file("records.db")),
+        ciphertexts: Place::Sqlite(file("ciphertexts.db")),
+        keyring: Place::Sqlite(file("keyring.db")),
         mode: Mode::Dev,
         ceiling: None,
     };

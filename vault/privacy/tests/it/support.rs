@@ -22,7 +22,7 @@ use cofre_model::time::{Clock, Monotonic, Span, Timestamp};
 use cofre_model::wording::{Class, Form, Locale, Purpose, Scope};
 use cofre_privacy::Erasures;
 use cofre_store::{
-    CommitConfig, DepositIntent, Mode, Operation, StoreConfig, StoredDataKey, StoredSubjectKey, Stores, Subject,
+    CommitConfig, DepositIntent, Mode, Operation, Place, StoreConfig, StoredDataKey, StoredSubjectKey, Stores, Subject,
     SubjectKind, SubjectState,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -142,9 +142,9 @@ pub(crate) async fn node() -> Node {
 #[expect(clippy::disallowed_methods, reason = "a test is its own server")]
 async fn open(folder: &Path) -> Stores {
     let config = StoreConfig {
-        records: folder.join("records.db"),
-        ciphertexts: folder.join("ciphertexts.db"),
-        keyring: folder.join("keyring.db"),
+        records: Place::Sqlite(folder.join("records.db")),
+        ciphertexts: Place::Sqlite(folder.join("ciphertexts.db")),
+        keyring: Place::Sqlite(folder.join("keyring.db")),
         mode: Mode::Dev,
         ceiling: None,
     };

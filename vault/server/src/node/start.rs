@@ -16,7 +16,7 @@ use cofre_ledger::promise::NodeStatement;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::permit::{GroupSigner, Mint};
 use cofre_model::time::Clock;
-use cofre_store::{CommitConfig, Operation, StoreConfig, Stores};
+use cofre_store::{CommitConfig, Operation, Place, StoreConfig, Stores};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -79,9 +79,9 @@ impl Node {
         let mint = Mint::assemble();
         let stores = Stores::open(
             StoreConfig {
-                records: config.stores.records.clone(),
-                ciphertexts: config.stores.ciphertexts.clone(),
-                keyring: config.stores.keyring.clone(),
+                records: Place::Sqlite(config.stores.records.clone()),
+                ciphertexts: Place::Sqlite(config.stores.ciphertexts.clone()),
+                keyring: Place::Sqlite(config.stores.keyring.clone()),
                 mode: match config.mode {
                     Mode::Dev => cofre_store::Mode::Dev,
                     Mode::Production => cofre_store::Mode::Production,

@@ -24,8 +24,9 @@ use crate::commit::writer::settle::Doubt;
 use crate::commit::{
     CommitConfig, Committed, INTEGRATE_WITHIN, Promise, apply, permits, registry, release, undelivered,
 };
+use crate::engine::Session;
 use crate::error::{CommitError, Error};
-use crate::sqlite::{Database, Hold};
+use crate::sqlite::{self, Database, Hold};
 
 /// Pages that only narrowing actions may use once the file has reached its ceiling: 1 MiB.
 const RESERVE: u32 = 256;
@@ -176,6 +177,7 @@ impl Writer {
         send_by: SendBy,
     ) -> Result<(Outcome, Vec<EntryRef>, Vec<Change>), CommitError> {
         let transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let transaction = Session::Sqlite(sqlite::Session::Transaction(transaction));
         let mut group = Group::start(transaction, &self.node, id, self.config.clock.now()).await?;
         // Judged under the write lock, so that time spent waiting for it is time spent.
         let late = send_by.check(self.config.clock.monotonic()).is_err();

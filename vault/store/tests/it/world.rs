@@ -50,9 +50,9 @@ pub(crate) fn node_key() -> NodeKey {
 
 pub(crate) fn config(folder: &Path) -> StoreConfig {
     StoreConfig {
-        records: folder.join("records.db"),
-        ciphertexts: folder.join("ciphertexts.db"),
-        keyring: folder.join("keyring.db"),
+        records: Place::Sqlite(folder.join("records.db")),
+        ciphertexts: Place::Sqlite(folder.join("ciphertexts.db")),
+        keyring: Place::Sqlite(folder.join("keyring.db")),
         mode: Mode::Dev,
         ceiling: None,
     }

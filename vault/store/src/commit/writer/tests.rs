@@ -26,8 +26,8 @@ impl GroupSigner for Unsigned {
 #[expect(clippy::disallowed_methods, reason = "a test stands for the server's wiring")]
 async fn writer(folder: &std::path::Path) -> (Writer, broadcast::Receiver<Change>) {
     let path = folder.join("records.db");
-    let schema = include_str!("../../../migrations/records_0001.sql");
-    let database = Database::open(&path, schema).await.expect("opened");
+    let schema = crate::migrations::sqlite(crate::migrations::Store::Records);
+    let database = Database::open(&path, &schema).await.expect("opened");
     let config = CommitConfig {
         origin: "cofre.test/ledger".into(),
         node: "spiffe://cofre.test/node/eu-nl/n1".into(),
