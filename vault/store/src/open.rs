@@ -72,6 +72,24 @@ pub struct StoreConfig {
     pub ceiling: Option<u32>,
 }
 
+impl StoreConfig {
+    fn is_mixed(&self) -> bool {
+        let files = [&self.records, &self.ciphertexts, &self.keyring].map(|place| matches!(place, Place::Sqlite(_)));
+        files.contains(&true) && files.contains(&false)
+    }
+}
+
+/// The roles that serve from the three databases, by their names in PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct ServingRoles {
+    /// May call the commit and read.
+    pub records: String,
+    /// May put, get and delete sealed fields.
+    pub ciphertexts: String,
+    /// May put, get and destroy wrapped keys, and swap the integrator's row.
+    pub keyring: String,
+}
+
 /// The three stores. Each part may be handed to the use case that needs it, and to no other.
 #[derive(Debug)]
 pub struct Stores {
@@ -93,7 +111,7 @@ impl Stores {
     /// where they cannot be used.
     pub async fn open(config: StoreConfig, settings: CommitConfig) -> Result<Self, Error> {
         let (set, hold) = Set::open(&config).await?;
-        let store_id = one_set(config.mode, &set.stores()).await?;
+        let store_id = one_set(config.mode, &set.stores(), Naming::of(&set.records)).await?;
         let (changes, _) = broadcast::channel(CHANGES);
         let (submissions, queues) = Submissions::new(settings.clock.clone());
         let carrier = match (&set.records, hold) {
@@ -113,6 +131,40 @@ impl Stores {
             ciphertexts: Ciphertexts::new(set.ciphertexts),
             keyring: Keyring::new(set.keyring),
         })
+    }
+
+    /// Brings three databases to this release's tables, names them as one set, and gives the roles that will serve
+    /// from them exactly the rights they need. `owner` connects as the roles that own, or will own, the tables. Doing
+    /// it again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NothingToMigrate`] for SQLite files; [`Error::NoRole`] and [`Error::NotOwner`] where the database was
+    /// not prepared; [`Error::Overpowered`] where a serving role holds rights the owner cannot take from it;
+    /// [`Error::Mode`] and [`Error::Apart`] where the databases are not what was asked for; else the store's.
+    pub async fn migrate(owner: StoreConfig, serving: &ServingRoles) -> Result<(), Error> {
+        let (Place::Postgres(records), Place::Postgres(ciphertexts), Place::Postgres(keyring)) =
+            (&owner.records, &owner.ciphertexts, &owner.keyring)
+        else {
+            return Err(if owner.is_mixed() { Error::Mixed } else { Error::NothingToMigrate });
+        };
+        let places = [
+            (Store::Records, records, &serving.records),
+            (Store::Ciphertexts, ciphertexts, &serving.ciphertexts),
+            (Store::Keyring, keyring, &serving.keyring),
+        ];
+        for (store, place, role) in places {
+            exposed(owner.mode, store, place)?;
+            postgres::schema::migrate(place, store, role).await?;
+        }
+        let set = Set::databases(records, ciphertexts, keyring).await?;
+        // Held while they are named, so that two who migrate at once give one name.
+        let alone = set.records.begin("one set").await?;
+        let named = one_set(owner.mode, &set.stores(), Naming::Allowed).await;
+        alone.roll_back().await?;
+        for (_, engine) in set.stores() {
+            engine.close().await;
+        }
+        named.map(drop)
     }
 
     /// Ends the writer, flushes the files and lets go of them. Clones of the parts answer "unavailable" from then on.
@@ -145,18 +197,58 @@ impl Set {
                 Ok((Self { records, ciphertexts, keyring }, Some(hold)))
             }
             (Place::Postgres(records), Place::Postgres(ciphertexts), Place::Postgres(keyring)) => {
-                let database = async |place| postgres::Database::open(place).await.map(Engine::Postgres);
-                let (records, ciphertexts, keyring) =
-                    tokio::try_join!(database(records), database(ciphertexts), database(keyring))?;
-                Ok((Self { records, ciphertexts, keyring }, None))
+                for (store, place) in
+                    [(Store::Records, records), (Store::Ciphertexts, ciphertexts), (Store::Keyring, keyring)]
+                {
+                    exposed(config.mode, store, place)?;
+                }
+                let set = Self::databases(records, ciphertexts, keyring).await?;
+                for (store, engine) in set.stores() {
+                    if let Engine::Postgres(database) = engine {
+                        database.ready(store).await?;
+                    }
+                }
+                Ok((set, None))
             }
             _ => Err(Error::Mixed),
         }
     }
 
+    async fn databases(records: &Postgres, ciphertexts: &Postgres, keyring: &Postgres) -> Result<Self, Error> {
+        let database = async |place| postgres::Database::open(place).await.map(Engine::Postgres);
+        let (records, ciphertexts, keyring) =
+            tokio::try_join!(database(records), database(ciphertexts), database(keyring))?;
+        Ok(Self { records, ciphertexts, keyring })
+    }
+
     fn stores(&self) -> [(Store, &Engine); 3] {
         [(Store::Records, &self.records), (Store::Ciphertexts, &self.ciphertexts), (Store::Keyring, &self.keyring)]
     }
+}
+
+/// Whether a new store is given its name here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    Allowed,
+    Refused,
+}
+
+impl Naming {
+    /// Who opens a file owns it; who serves from a database does not.
+    const fn of(engine: &Engine) -> Self {
+        match engine {
+            Engine::Sqlite(_) => Self::Allowed,
+            Engine::Postgres(_) => Self::Refused,
+        }
+    }
+}
+
+/// SECURITY: what production asks and is answered is not shown to the network.
+fn exposed(mode: Mode, store: Store, place: &Postgres) -> Result<(), Error> {
+    if mode == Mode::Production && place.is_exposed() {
+        return Err(Error::Exposed { store: store.name() });
+    }
+    Ok(())
 }
 
 async fn hold(records: &Path) -> Result<Hold, Error> {
@@ -199,7 +291,7 @@ async fn name(engine: &Engine, mode: Mode, store_id: [u8; 16]) -> Result<(), Err
 
 /// Names new stores and checks that named ones belong together. The first store of a set gives the id; a set that
 /// was cut short while it was made is completed.
-async fn one_set(mode: Mode, stores: &[(Store, &Engine)]) -> Result<[u8; 16], Error> {
+async fn one_set(mode: Mode, stores: &[(Store, &Engine)], naming: Naming) -> Result<[u8; 16], Error> {
     let mut set: Option<[u8; 16]> = None;
     let mut unnamed = Vec::new();
     for (store, engine) in stores {
@@ -217,6 +309,9 @@ async fn one_set(mode: Mode, stores: &[(Store, &Engine)]) -> Result<[u8; 16], Er
         && (*store == Store::Records || used(stores).await?)
     {
         return Err(Error::Apart { store: store.name() });
+    }
+    if let (Naming::Refused, Some((store, _))) = (naming, unnamed.first()) {
+        return Err(Error::Unnamed { store: store.name() });
     }
     let id = match set {
         Some(id) => id,

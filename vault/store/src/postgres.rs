@@ -5,6 +5,8 @@
 //! The serving role owns nothing and makes nothing: tables and rights are the migration's.
 
 pub(crate) mod address;
+mod rights;
+pub(crate) mod schema;
 
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use sqlx::{ConnectOptions as _, Executor as _};
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::migrations::Store;
 use crate::postgres::address::{Postgres, Tls};
 use crate::statement::statement;
 
@@ -50,6 +53,19 @@ impl Database {
             .connect_with(options(place))
             .await?;
         Ok(Self { pool })
+    }
+
+    /// Refuses a database that this release and its role cannot serve from.
+    pub(crate) async fn ready(&self, store: Store) -> Result<(), Error> {
+        let mut session = self.session().await?;
+        session.failed = true;
+        let until = session.until;
+        match tokio::time::timeout_at(until, schema::ready(&mut session.connection, store)).await {
+            Ok(ready) => ready?,
+            Err(_) => return Err(hangs()),
+        }
+        session.failed = false;
+        Ok(())
     }
 
     /// A session for single reads.
@@ -175,8 +191,12 @@ pub(crate) type Bound = Query<'static, sqlx::Postgres, PgArguments>;
 async fn within<T>(until: Instant, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
     match tokio::time::timeout_at(until, work).await {
         Ok(done) => Ok(done?),
-        Err(_) => Err(Error::Unavailable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
+        Err(_) => Err(hangs()),
     }
+}
+
+fn hangs() -> Error {
+    Error::Unavailable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))
 }
 
 /// SECURITY: a standby may lag or show an order of commits that never was; what decides is read from the primary.

@@ -38,3 +38,24 @@ CREATE TABLE destroyed (
 CREATE TABLE integrator (
   one BIGINT PRIMARY KEY CHECK (one = 1), generation BIGINT NOT NULL, size BIGINT NOT NULL, root BYTEA NOT NULL
 );
+
+-- What is written once stays as it was written, whoever asks. Nobody has to be trusted not to change it by mistake;
+-- the owner of the tables can still take these triggers away.
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'table %: no % of what was written once', TG_TABLE_NAME, TG_OP USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER meta_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON meta
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER tenant_keys_written_once BEFORE UPDATE OR TRUNCATE ON tenant_keys
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER subject_keys_written_once BEFORE UPDATE OR TRUNCATE ON subject_keys
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER data_keys_written_once BEFORE UPDATE OR TRUNCATE ON data_keys
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER deposit_keys_written_once BEFORE UPDATE OR TRUNCATE ON deposit_keys
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER destroyed_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON destroyed
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER integrator_written_once BEFORE DELETE OR TRUNCATE ON integrator
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

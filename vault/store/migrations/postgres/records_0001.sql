@@ -159,3 +159,20 @@ CREATE TABLE ledger_tiles (
   level BIGINT NOT NULL, n BIGINT NOT NULL, width BIGINT NOT NULL, hashes BYTEA NOT NULL, PRIMARY KEY (level, n)
 );
 CREATE TABLE ledger_checkpoints (size BIGINT PRIMARY KEY, note TEXT COLLATE "C" NOT NULL);
+
+-- What is written once stays as it was written, whoever asks. Nobody has to be trusted not to change it by mistake;
+-- the owner of the tables can still take these triggers away.
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'table %: no % of what was written once', TG_TABLE_NAME, TG_OP USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER meta_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON meta
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER ledger_entries_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entries
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER ledger_facets_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_facets
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER ledger_checkpoints_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_checkpoints
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER consent_events_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON consent_events
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+#[cfg(test)]
+mod tests;
+
 /// The keywords of a connection text.
 const KEYWORDS: [&str; 8] = ["host", "port", "dbname", "user", "sslmode", "sslrootcert", "sslcert", "sslkey"];
 /// The port PostgreSQL listens on unless told otherwise.
