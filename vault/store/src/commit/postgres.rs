@@ -8,6 +8,8 @@ mod call;
 mod decode;
 mod encode;
 mod listen;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use call::Carrier;
 pub(crate) use listen::Listener;

@@ -32,7 +32,7 @@ pub(crate) struct Writer {
     node: NodeRef,
     changes: broadcast::Sender<Change>,
     groups: u64,
-    doubts: Doubts,
+    pub(super) doubts: Doubts,
     /// Grants that stand, by index, and that nobody waited for.
     unheard: Vec<u64>,
 }
@@ -94,7 +94,7 @@ impl Writer {
         queues.next().await
     }
 
-    async fn serve(&mut self, work: Work, send_by: SendBy) -> Result<Answer, CommitError> {
+    pub(super) async fn serve(&mut self, work: Work, send_by: SendBy) -> Result<Answer, CommitError> {
         let id = self.group_id();
         let clock = self.config.clock.clone();
         let errand = Errand { id, node: &self.node, clock: clock.as_ref(), work, send_by };

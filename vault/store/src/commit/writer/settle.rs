@@ -8,12 +8,12 @@ use crate::commit::submit::Work;
 use crate::error::{CommitError, Error};
 
 impl Writer {
-    pub(super) fn owes(&self) -> bool {
+    pub(in crate::commit) fn owes(&self) -> bool {
         !self.doubts.is_empty() || !self.unheard.is_empty()
     }
 
     /// Tries to settle all that is owed; what cannot be settled stays owed.
-    pub(super) async fn settle(&mut self) {
+    pub(in crate::commit) async fn settle(&mut self) {
         match tokio::time::timeout(HANGS, self.pay()).await {
             Ok(Ok(())) => {}
             Ok(Err(cause)) => tracing::warn!(%cause, "the fate of a commit is not settled yet"),
