@@ -10,6 +10,7 @@ mod edited;
 mod ends;
 mod files;
 mod ledger;
+mod lists;
 mod model;
 mod nodes;
 mod operations;
