@@ -6,12 +6,14 @@
     reason = "what a test's own scaffolding takes for granted may fail the test"
 )]
 
+mod databases;
 mod edited;
 mod ends;
 mod files;
 mod ledger;
 mod model;
 mod operations;
+mod outages;
 mod races;
 mod releases;
 mod sessions;
