@@ -90,11 +90,16 @@ impl Databases {
 
     /// Somebody's session that keeps others from writing about `what`.
     pub(crate) async fn hold(&self, store: &str, what: &str) -> PgConnection {
-        let mut session = self.cluster.administrator(&self.database(store)).await.expect("connected");
+        let mut session = self.administrator(store).await;
         session.execute("BEGIN").await.expect("begun");
         let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(what.to_owned());
         session.execute(lock).await.expect("locked");
         session
+    }
+
+    /// A session of the administrator of the server.
+    pub(crate) async fn administrator(&self, store: &str) -> PgConnection {
+        self.cluster.administrator(&self.database(store)).await.expect("connected")
     }
 
     /// What the administrator of the server does.
@@ -104,7 +109,7 @@ impl Databases {
 
     /// What comes of a statement of somebody with a role: nothing, or the server's error code.
     async fn attempt(&self, store: &str, role: &str, statement: &str) -> Option<String> {
-        let mut session = self.cluster.administrator(&self.database(store)).await.expect("connected");
+        let mut session = self.administrator(store).await;
         let become_role = format!("SET SESSION AUTHORIZATION {}; SET search_path = cofre", self.role(role));
         session.execute(sqlx::raw_sql(AssertSqlSafe(become_role))).await.expect("role");
         let done = session.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))).await;

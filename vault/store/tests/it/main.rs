@@ -15,6 +15,7 @@ mod model;
 mod operations;
 mod outages;
 mod races;
+mod reads;
 mod releases;
 mod sessions;
 mod side_stores;
