@@ -8,6 +8,7 @@
 
 mod databases;
 mod edited;
+mod encrypted;
 mod ends;
 mod files;
 mod ledger;
@@ -18,6 +19,7 @@ mod races;
 mod reads;
 mod releases;
 mod sessions;
+mod shared;
 mod side_stores;
 mod tags;
 mod undelivered;
