@@ -6,15 +6,20 @@
     reason = "what a test's own scaffolding takes for granted may fail the test"
 )]
 
+mod databases;
 mod edited;
+mod encrypted;
 mod ends;
 mod files;
 mod ledger;
 mod model;
 mod operations;
+mod outages;
 mod races;
+mod reads;
 mod releases;
 mod sessions;
+mod shared;
 mod side_stores;
 mod tags;
 mod undelivered;
