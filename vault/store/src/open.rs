@@ -160,7 +160,7 @@ impl Stores {
         // Held while they are named, so that two who migrate at once give one name.
         let alone = set.records.begin("one set").await?;
         let named = one_set(owner.mode, &set.stores(), Naming::Allowed).await;
-        alone.roll_back().await?;
+        drop(alone);
         for (_, engine) in set.stores() {
             engine.close().await;
         }

@@ -30,7 +30,8 @@ const fn writes(store: Store) -> &'static [(&'static str, &'static [&'static str
 
 /// Every power of a role that could matter here, be it held directly, by another role or by an attribute: its name,
 /// what it is over, and whether it is held.
-const POWERS: &str = r"
+/// What stands for many others comes first.
+const POWERS: &str = r"SELECT * FROM (
   SELECT p.power, c.relname::text AS over, has_table_privilege($1::name, c.oid, p.power)
       OR (p.power IN ('INSERT', 'UPDATE', 'REFERENCES') AND has_any_column_privilege($1::name, c.oid, p.power)) AS held
     FROM pg_class c
@@ -59,7 +60,7 @@ const POWERS: &str = r"
     CROSS JOIN LATERAL (VALUES ('SUPERUSER', r.rolsuper), ('CREATEROLE', r.rolcreaterole), ('CREATEDB', r.rolcreatedb),
       ('REPLICATION', r.rolreplication), ('BYPASSRLS', r.rolbypassrls)) AS a(power, held)
     WHERE r.rolname = $1::name
-  ORDER BY 1, 2";
+  ) AS powers ORDER BY over = 'the server' DESC, power = 'MEMBER' DESC, power, over";
 
 /// Whether a role of this store should hold a power.
 fn due(store: Store, power: &str, over: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
-use sqlx::{ConnectOptions as _, PgConnection, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use tokio::time::Instant;
 
 use super::address::Postgres;
@@ -19,14 +19,19 @@ const MIGRATE: Duration = Duration::from_secs(600);
 pub(crate) async fn migrate(owner: &Postgres, store: Store, serving: &str) -> Result<(), Error> {
     let patient = options(owner).options([("statement_timeout", "300000"), ("lock_timeout", "10000")]);
     let mut connection = within(Instant::now() + CONNECT, patient.connect()).await?;
-    match tokio::time::timeout(MIGRATE, bring(&mut connection, store, serving)).await {
-        Ok(done) => done,
-        Err(_) => Err(hangs()),
-    }
+    let brought = match tokio::time::timeout(MIGRATE, bring(&mut connection, store, serving)).await {
+        Ok(brought) => brought,
+        Err(_) => return Err(hangs()),
+    };
+    // What the lock was for is done, or was undone: an error here says nothing more.
+    let _ = within(Instant::now() + CONNECT, connection.close()).await;
+    brought
 }
 
 async fn bring(connection: &mut PgConnection, store: Store, serving: &str) -> Result<(), Error> {
     primary(connection).await?;
+    // Two who migrate at once take turns; the lock goes with the connection.
+    sqlx::query("SELECT pg_advisory_lock(hashtextextended('migrate', 0))").execute(&mut *connection).await?;
     let known = sqlx::query(
         "SELECT (SELECT count(*) FROM pg_roles WHERE rolname = $1::name) AS roles,
            coalesce(pg_has_role(session_user, (SELECT nspowner FROM pg_namespace WHERE nspname = $2), 'USAGE'), true)

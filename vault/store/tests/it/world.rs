@@ -97,6 +97,11 @@ impl World {
         Self::with(|config| config).await
     }
 
+    /// On SQLite, whatever the engine of the run.
+    pub(crate) async fn on_sqlite() -> Self {
+        Self::with(|config| config).await
+    }
+
     pub(crate) async fn with(change: impl FnOnce(StoreConfig) -> StoreConfig) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let clock = Arc::new(TestClock::default());
@@ -139,7 +144,13 @@ impl World {
 
     /// What an administrator of the records file can do: a connection of their own.
     pub(crate) async fn edit(&self) -> sqlx::SqliteConnection {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.folder.path().join("records.db"));
+        self.edit_file("records").await
+    }
+
+    /// The same, of any store.
+    pub(crate) async fn edit_file(&self, store: &str) -> sqlx::SqliteConnection {
+        let file = self.folder.path().join(format!("{store}.db"));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
         sqlx::ConnectOptions::connect(&options).await.expect("connected")
     }
 
