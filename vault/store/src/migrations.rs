@@ -25,6 +25,21 @@ impl Store {
 /// Description and text of each migration, from version 1 on.
 type Texts = &'static [(&'static str, &'static str)];
 
+/// The group commit, in the order in which its parts need one another.
+const COMMIT: &str = concat!(
+    include_str!("../migrations/postgres/commit/tables.sql"),
+    include_str!("../migrations/postgres/commit/words.sql"),
+    include_str!("../migrations/postgres/commit/entries.sql"),
+    include_str!("../migrations/postgres/commit/releases.sql"),
+    include_str!("../migrations/postgres/commit/permits.sql"),
+    include_str!("../migrations/postgres/commit/endings.sql"),
+    include_str!("../migrations/postgres/commit/consents.sql"),
+    include_str!("../migrations/postgres/commit/enrolments.sql"),
+    include_str!("../migrations/postgres/commit/registry.sql"),
+    include_str!("../migrations/postgres/commit/undelivered.sql"),
+    include_str!("../migrations/postgres/commit/dispatch.sql"),
+);
+
 /// The tables in an SQLite file.
 pub(crate) fn sqlite(store: Store) -> Migrator {
     let texts: Texts = match store {
@@ -38,7 +53,7 @@ pub(crate) fn sqlite(store: Store) -> Migrator {
 /// The tables in a PostgreSQL database.
 pub(crate) fn postgres(store: Store) -> Migrator {
     let texts: Texts = match store {
-        Store::Records => &[("tables", include_str!("../migrations/postgres/records_0001.sql"))],
+        Store::Records => &[("tables", include_str!("../migrations/postgres/records_0001.sql")), ("commit", COMMIT)],
         Store::Ciphertexts => &[("tables", include_str!("../migrations/postgres/ciphertexts_0001.sql"))],
         Store::Keyring => &[("tables", include_str!("../migrations/postgres/keyring_0001.sql"))],
     };

@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use crate::ciphertexts::Ciphertexts;
-use crate::commit::CommitConfig;
+use crate::commit::carrier::Carrier;
+use crate::commit::postgres::Listener;
 use crate::commit::submit::Submissions;
 use crate::commit::writer::{self, Writer};
+use crate::commit::{self, CommitConfig};
 use crate::engine::{Engine, Session};
 use crate::error::Error;
 use crate::keyring::Keyring;
@@ -107,14 +109,23 @@ impl Stores {
     /// [`Error::Held`] while another process holds the files; [`Error::Mode`], [`Error::Apart`] and [`Error::Mixed`]
     /// where the stores are not what was asked for; [`Error::Path`], [`Error::Migration`] and [`Error::Unavailable`]
     /// where they cannot be used.
-    pub async fn open(config: StoreConfig, commit: CommitConfig) -> Result<Self, Error> {
+    pub async fn open(config: StoreConfig, settings: CommitConfig) -> Result<Self, Error> {
         let (set, hold) = Set::open(&config).await?;
         let store_id = one_set(config.mode, &set.stores(), Naming::of(&set.records)).await?;
         let (changes, _) = broadcast::channel(CHANGES);
-        let (submissions, queues) = Submissions::new(commit.clock.clone());
-        if let (Engine::Sqlite(records), Some(hold)) = (&set.records, hold) {
-            writer::start(Writer::new(records.clone(), commit, config.ceiling, changes.clone(), hold), queues);
-        }
+        let (submissions, queues) = Submissions::new(settings.clock.clone());
+        let carrier = match (&set.records, hold) {
+            (Engine::Sqlite(records), Some(hold)) => {
+                Carrier::Sqlite(commit::sqlite::Carrier::new(records.clone(), config.ceiling, hold))
+            }
+            // INVARIANT: files are never opened without being held.
+            (Engine::Sqlite(_), None) => return Err(Error::Mixed),
+            (Engine::Postgres(records), _) => {
+                let listener = Listener::start(records.clone(), settings.incarnation, changes.clone()).await?;
+                Carrier::Postgres(commit::postgres::Carrier::new(records.clone(), listener))
+            }
+        };
+        writer::start(Writer::new(carrier, settings, changes.clone()), queues);
         Ok(Self {
             records: Records::new(set.records, store_id, submissions, changes),
             ciphertexts: Ciphertexts::new(set.ciphertexts),

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgSslMode};
+use sqlx::postgres::{
+    PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgSslMode,
+};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions as _, Executor as _};
 use tokio::time::Instant;
@@ -92,6 +94,19 @@ impl Database {
     /// A connection of its own, outside the pool.
     pub(crate) async fn connect(&self) -> Result<PgConnection, Error> {
         Ok(within(Instant::now() + CONNECT, self.pool.connect_options().connect()).await?)
+    }
+
+    /// A connection of its own that hears notifications on `channel`. It is connected anew by whoever finds it lost.
+    pub(crate) async fn listen(&self, channel: &str) -> Result<PgListener, Error> {
+        let options = self.pool.connect_options().as_ref().clone();
+        let alone = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(CONNECT)
+            .after_connect(|connection, _| Box::pin(primary(connection)));
+        let mut listener = PgListener::connect_with(&alone.connect_lazy_with(options)).await?;
+        listener.ignore_pool_close_event(true);
+        listener.listen(channel).await?;
+        Ok(listener)
     }
 
     pub(crate) async fn close(&self) {

@@ -7,6 +7,7 @@
 //! `cargo xtask test` starts one cluster for a whole run (`cofre-test-postgres`) and names it to the tests by
 //! [`CLUSTER`]; where the variable is absent, each process that needs a cluster starts its own.
 
+pub mod databases;
 mod dump;
 mod installed;
 mod keeper;

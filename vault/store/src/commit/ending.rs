@@ -24,11 +24,11 @@ use crate::statement::statement;
 use crate::unverified::set_aside;
 
 /// A report is taken this long after the end of its lease.
-const REPORT_GRACE: Span = Span::minutes(10);
+pub(crate) const REPORT_GRACE: Span = Span::minutes(10);
 /// No grant opens a lease longer than this.
-const LONGEST_LEASE: Span = Span::secs(120);
+pub(crate) const LONGEST_LEASE: Span = Span::secs(120);
 /// No report locks a login for longer than this, and a clock's difference more.
-const LONGEST_LOCK: Span = Span::hours(7 * 24 + 1);
+pub(crate) const LONGEST_LOCK: Span = Span::hours(7 * 24 + 1);
 
 /// Any change to a login, its consents or its parties: decisions made before it are void.
 pub(crate) async fn move_credential(group: &mut Group<'_>, credential: &CredentialId) -> Result<(), CommitError> {

@@ -6,9 +6,9 @@ use cofre_model::id::TenantId;
 use cofre_model::permit::{DepositWarrant, WarmWarrant};
 use cofre_model::reason::Reason;
 
+use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
 use crate::commit::operation::{DepositIntent, WarmRequest};
-use crate::commit::writer::Outcome;
 use crate::error::{CommitError, Error};
 use crate::records::credentials::EnrolmentState;
 use crate::records::tenants::TenantRecord;

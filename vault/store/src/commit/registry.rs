@@ -7,8 +7,8 @@ use cofre_model::registry::{Institution, Recipient, Template, Tenant, Worker};
 use cofre_model::time::Span;
 
 use crate::commit::apply::{ABSENT, WRONG_STATE};
+use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
-use crate::commit::writer::Outcome;
 use crate::error::CommitError;
 use crate::records::ledger::{Checkpoint, Tile};
 use crate::records::{institutions, tenants, workers};

@@ -10,8 +10,8 @@ use cofre_policy::checks::SPACING;
 use cofre_policy::decision::{Denial, GrantTerms};
 use cofre_policy::facts::{LeaseFacts, Repeat};
 
+use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
-use crate::commit::writer::Outcome;
 use crate::error::{CommitError, Error};
 use crate::records::{consents, deciding, epochs, grants};
 use crate::row::{column, instant};
@@ -69,23 +69,26 @@ pub(crate) async fn deny(group: &mut Group<'_>, denial: Denial) -> Result<Outcom
     Ok(Outcome::Denied(denial.reason, denial.retry_at))
 }
 
-/// A denial names what it relied on as far as that was known; what its entry does not name is not compared.
 async fn moved(group: &mut Group<'_>, denial: &Denial) -> Result<bool, Error> {
     let entry = &denial.entry;
     let worker = entry.caller.as_ref().map(|caller| caller.identity.as_str());
     let now = epochs::current(group.rows(), worker, entry.tenant.as_ref(), entry.credential.as_ref()).await?;
-    let then = denial.epochs;
+    Ok(now != relied_on(denial))
+}
+
+/// A denial names what it relied on as far as that was known; what its entry does not name is not compared.
+pub(crate) fn relied_on(denial: &Denial) -> Epochs {
+    let (entry, then) = (&denial.entry, denial.epochs);
     let named = |named: bool, value: u64| if named { value } else { 0 };
     let login = entry.tenant.is_some() && entry.credential.is_some();
-    let relied_on = Epochs {
+    Epochs {
         cell: then.cell,
         policy: then.policy,
         tenant: named(entry.tenant.is_some(), then.tenant),
         institution: named(login, then.institution),
-        worker: named(worker.is_some(), then.worker),
+        worker: named(entry.caller.is_some(), then.worker),
         credential: named(login, then.credential),
-    };
-    Ok(now != relied_on)
+    }
 }
 
 /// The same entry, saying no.

@@ -13,12 +13,12 @@ use crate::row::{Cells, Row, column, instant};
 use crate::statement::statement;
 
 /// The method whose grants these are.
-const METHOD: &str = "cofre.v1.ReleaseService/Release";
+pub(crate) const METHOD: &str = "cofre.v1.ReleaseService/Release";
 /// What an OUTCOME entry refers to where the node that granted has ended: the answer may have left.
-const UNKNOWN: &str = "DELIVERY_UNKNOWN";
+pub(crate) const UNKNOWN: &str = "DELIVERY_UNKNOWN";
 /// How far back a starting node looks, and for how many grants, so that its start stays one short transaction.
-const LOOK_BACK: Span = Span::days(1);
-const AT_ONCE: i64 = 1_000;
+pub(crate) const LOOK_BACK: Span = Span::days(1);
+pub(crate) const AT_ONCE: i64 = 1_000;
 
 /// Takes the answer of the grant at `index` for one that never leaves, once. Where no answer of its session is left
 /// that may have, the lease ends. An index that is no grant's changes nothing.

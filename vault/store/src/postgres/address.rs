@@ -143,6 +143,24 @@ impl Postgres {
         })
     }
 
+    /// The role that asks.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.user
+    }
+
+    /// The same database, asked as another role.
+    #[must_use]
+    pub fn as_role(&self, role: &str, password: Option<Zeroizing<String>>) -> Self {
+        Self { user: role.to_owned(), password: password.map(Arc::new), ..self.clone() }
+    }
+
+    /// Whether both name the same database by the same host.
+    #[must_use]
+    pub fn is_same_database(&self, other: &Self) -> bool {
+        (&self.host, self.port, &self.database) == (&other.host, other.port, &other.database)
+    }
+
     /// Whether what is asked and answered could be read or changed on its way.
     pub(crate) fn is_exposed(&self) -> bool {
         let near = Path::new(&self.host).is_absolute()

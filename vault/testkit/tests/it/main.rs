@@ -2,3 +2,4 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a step of a test that fails is a failed test")]
 
 mod postgres;
+mod stores;
