@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod install;
 mod peers;
+mod postgres;
 mod run;
 mod test;
 
@@ -23,13 +24,16 @@ struct Arguments {
 enum Command {
     /// Build everything and play the main story on SQLite, hsm-sim, a dev CA and TestBank.
     Demo {
+        /// Play it on a throw-away PostgreSQL instead of SQLite, installed where it is missing.
+        #[arg(long)]
+        postgres: bool,
         /// Handed on to `cofre-dev demo`.
         #[arg(last = true)]
         rest: Vec<String>,
     },
     /// Install and build what single tests need that are run without `test`.
     Install,
-    /// Install what tests need, then run every check and every test.
+    /// Install what tests need, then run every check, every test, and those of the stores on PostgreSQL once more.
     Test,
     /// Formatting, lints, documentation, the dependency table, the Never list, licences and floor versions.
     Check,
@@ -37,7 +41,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Demo { rest } => demo::demo(&rest),
+        Command::Demo { postgres, rest } => demo::demo(postgres, &rest),
         Command::Install => install::install().and_then(|()| peers::build()),
         Command::Test => test::test(),
         Command::Check => check::check(),

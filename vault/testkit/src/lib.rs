@@ -1,5 +1,5 @@
-//! For tests only: a clock that moves by hand, a certificate authority, fixture
-//! institutions, throw-away tokens and custodians in memory. Never shipped.
+//! For tests only: a clock that moves by hand, a certificate authority, fixture institutions, throw-away tokens and a
+//! throw-away PostgreSQL, custodians in memory. Never shipped.
 
 pub mod ca;
 pub mod clock;
@@ -7,4 +7,5 @@ pub mod custody;
 pub mod hsm;
 pub mod institutions;
 pub mod logins;
+pub mod postgres;
 pub mod stores;
