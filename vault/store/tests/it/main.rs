@@ -15,6 +15,7 @@ mod ends;
 mod files;
 mod hands;
 mod ledger;
+mod lists;
 mod model;
 mod nodes;
 mod operations;
