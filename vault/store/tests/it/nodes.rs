@@ -17,7 +17,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 use tempfile::TempDir;
 use tokio::sync::broadcast::Receiver;
 
-use crate::world::{Ask, World, commit_config, told};
+use crate::world::{Ask, Cellar, World, commit_config, told};
 
 /// Two nodes and the folder their databases are named after.
 struct Cell {
@@ -31,7 +31,8 @@ impl Cell {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let config = cofre_testkit::stores::postgres(folder.path()).await.expect("databases");
-        let first = World::with(|_| config.clone()).await;
+        let beside = tempfile::tempdir().expect("folder");
+        let first = World::in_cellar(Cellar::of(beside, config.clone()).await).await;
         let second = joined(&first, &config, "n2", 10).await;
         Self { folder, config, first: Arc::new(first), second: Arc::new(second) }
     }

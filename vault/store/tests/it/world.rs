@@ -92,7 +92,7 @@ impl Cellar {
         Self::of(folder, config).await
     }
 
-    async fn of(folder: TempDir, config: StoreConfig) -> Self {
+    pub(crate) async fn of(folder: TempDir, config: StoreConfig) -> Self {
         let clock = Arc::new(TestClock::default());
         let stores = Stores::open(config, commit_config(&clock)).await.expect("stores open");
         Self { folder, clock, stores }
@@ -123,7 +123,7 @@ impl World {
         Self::in_cellar(Cellar::of(folder, config).await).await
     }
 
-    async fn in_cellar(Cellar { folder, clock, stores }: Cellar) -> Self {
+    pub(crate) async fn in_cellar(Cellar { folder, clock, stores }: Cellar) -> Self {
         let ms = clock.now().millis();
         let tenant = Tenant {
             id: TenantId::from_parts(ms, [1; 10]),
