@@ -1,6 +1,5 @@
 //! Committing to a root, signing it, and refusing to sign what contradicts it.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cofre_audit::{Error, Halt};
