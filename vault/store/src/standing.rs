@@ -3,6 +3,7 @@
 //! stands; whoever takes a stop button out of its table finds it still pressed. It can only take away: a row that
 //! stands still has to carry its MAC.
 
+pub(crate) mod register;
 #[cfg(test)]
 mod tests;
 
@@ -27,16 +28,24 @@ struct Login {
 /// The ledger up to some index, folded. It grows with the rows that stand and with what may never stand again, not
 /// with the number of releases.
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
+#[expect(unnameable_types, reason = "part of a sealed trait")]
+pub struct Standing {
     next: u64,
     consents: HashMap<ConsentId, EntryId>,
     logins: HashMap<CredentialId, Login>,
     erased: HashSet<SubjectId>,
     lockdowns: HashSet<String>,
     quarantined: HashSet<String>,
+    /// The ledger is not the one that was signed: nothing stands.
+    distrusted: bool,
 }
 
 impl Standing {
+    /// From here on nothing stands.
+    pub(crate) const fn distrust(&mut self) {
+        self.distrusted = true;
+    }
+
     /// The index of the first entry that is not folded in yet.
     pub(crate) const fn next(&self) -> u64 {
         self.next
@@ -97,14 +106,14 @@ impl Standing {
     /// Whether `written` is the entry that wrote the row of a consent in force or awaiting, and its holder is not
     /// erased.
     pub(crate) fn consent(&self, id: &ConsentId, holder: &SubjectId, written: &EntryId) -> bool {
-        self.consents.get(id) == Some(written) && !self.erased.contains(holder)
+        !self.distrusted && self.consents.get(id) == Some(written) && !self.erased.contains(holder)
     }
 
     /// Whether `written` is the entry that wrote the row of a login that may permit something, and its holder is not
     /// erased.
     pub(crate) fn login(&self, id: &CredentialId, holder: &SubjectId, written: &EntryId) -> bool {
         let stands = self.logins.get(id).is_some_and(|login| login.written == *written && !login.rejected);
-        stands && !self.erased.contains(holder)
+        !self.distrusted && stands && !self.erased.contains(holder)
     }
 
     /// Whether this worker was quarantined.

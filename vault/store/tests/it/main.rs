@@ -14,6 +14,7 @@ mod ledger;
 mod model;
 mod operations;
 mod outages;
+mod put_back;
 mod races;
 mod reads;
 mod releases;
