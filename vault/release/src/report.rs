@@ -49,6 +49,7 @@ impl Releases {
         entry.job = Some(report.job);
         entry.outcome = Some(report.outcome);
         entry.follows = Some(grant.index);
+        entry.secret_version = Some(grant.secret_version);
         let lock = self.lock(&grant, report, &entry).await?;
         let operation = Operation::ReportOutcome {
             credential: report.credential,

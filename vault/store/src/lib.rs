@@ -17,6 +17,7 @@ mod random;
 mod records;
 mod row;
 mod sqlite;
+mod standing;
 mod statement;
 mod unverified;
 

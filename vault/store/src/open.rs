@@ -126,11 +126,13 @@ impl Stores {
             }
         };
         writer::start(Writer::new(carrier, settings, changes.clone()), queues);
-        Ok(Self {
+        let stores = Self {
             records: Records::new(set.records, store_id, submissions, changes),
             ciphertexts: Ciphertexts::new(set.ciphertexts),
             keyring: Keyring::new(set.keyring),
-        })
+        };
+        stores.records.fold_ledger(stores.keyring.integrator().await?).await?;
+        Ok(stores)
     }
 
     /// Brings three databases to this release's tables, names them as one set, and gives the roles that will serve

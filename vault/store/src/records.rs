@@ -22,6 +22,7 @@ use crate::commit::change::Change;
 use crate::commit::submit::Submissions;
 use crate::engine::{Engine, Session};
 use crate::error::Error;
+use crate::standing::register::Register;
 
 /// The records store. Clones share it.
 #[derive(Debug, Clone)]
@@ -35,6 +36,7 @@ struct Shared {
     store_id: [u8; 16],
     submissions: Submissions,
     changes: broadcast::Sender<Change>,
+    register: Register,
 }
 
 impl Records {
@@ -44,7 +46,7 @@ impl Records {
         submissions: Submissions,
         changes: broadcast::Sender<Change>,
     ) -> Self {
-        Self { shared: Arc::new(Shared { engine, store_id, submissions, changes }) }
+        Self { shared: Arc::new(Shared { engine, store_id, submissions, changes, register: Register::default() }) }
     }
 
     /// The random id the three files of this deployment share.
@@ -65,6 +67,10 @@ impl Records {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.shared.engine
+    }
+
+    pub(crate) fn register(&self) -> &Register {
+        &self.shared.register
     }
 
     async fn reader(&self) -> Result<Session<'static>, Error> {

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::columns::{self, Kind};
 use crate::error::Error;
 use crate::row::Row;
+use crate::standing::Standing;
 
 /// A kind of row under a MAC. Closed.
 #[expect(unnameable_types, reason = "sealed: no other row is under a MAC")]
@@ -29,6 +30,9 @@ pub trait Deciding: Sized {
     /// custodian.
     #[doc(hidden)]
     fn permits(&self) -> bool;
+    /// Whether the ledger says that this row, as `written` by the entry of that id, stands.
+    #[doc(hidden)]
+    fn stands(&self, written: &EntryId, standing: &Standing) -> bool;
 }
 
 /// The columns of a kind of row.
@@ -48,6 +52,9 @@ impl Deciding for Consent {
         // SECURITY: an awaiting row may become an active one; without a MAC its terms could be edited meanwhile.
         matches!(self.state, ConsentState::Active | ConsentState::AwaitingAuthorisation)
     }
+    fn stands(&self, written: &EntryId, standing: &Standing) -> bool {
+        standing.consent(&self.id, &self.subject, written)
+    }
 }
 
 impl Deciding for Credential {
@@ -61,6 +68,9 @@ impl Deciding for Credential {
     fn permits(&self) -> bool {
         // SECURITY: what a deposit makes active is what was tagged when the enrolment was opened.
         matches!(self.state, CredentialState::Active | CredentialState::Enrolling)
+    }
+    fn stands(&self, written: &EntryId, standing: &Standing) -> bool {
+        standing.login(&self.id, &self.owner, written)
     }
 }
 
@@ -83,6 +93,8 @@ struct Content {
     /// The state the row was in when it was last tagged. Not believed: it is part of what the MAC is computed over.
     tagged_state: Vec<u8>,
     last_tag: [u8; 32],
+    /// The ledger says that this row is the newest and was not ended. False until it was asked.
+    stands: bool,
 }
 
 /// A column of fixed length. One of another length cannot be true: all-zero bytes are as false.
@@ -118,7 +130,16 @@ impl<T: Deciding> Unverified<T> {
         }
         let (entry, tag, last_tag) = (fixed(row, "entry_id"), fixed(row, "tag"), fixed(row, "last_tag"));
         let tagged_state = row.text("tagged_state").map(|text| text.as_bytes().to_vec()).unwrap_or_default();
-        Ok(Self { row: Some(Content { columns, entry, tag, tagged_state, last_tag }), kind: PhantomData })
+        let row = Content { columns, entry, tag, tagged_state, last_tag, stands: false };
+        Ok(Self { row: Some(row), kind: PhantomData })
+    }
+
+    /// Holds the row against the ledger, and says whether it stands there; one that can permit nothing always does.
+    pub(crate) fn held_against(&mut self, standing: &Standing) -> bool {
+        let Some(row) = &mut self.row else { return true };
+        row.stands =
+            T::read(&row.columns).is_none_or(|content| !content.permits() || content.stands(&row.entry, standing));
+        row.stands
     }
 
     /// Whether there is a row at all.
@@ -133,12 +154,13 @@ impl<T: Deciding> Unverified<T> {
     }
 
     /// Looks at the MAC and gives the content. `check` gets the table, the deciding columns, the id of the entry
-    /// that wrote the row, and its tag. Rows that only end things are given without asking it.
+    /// that wrote the row, and its tag. Rows that only end things are given without asking it. A row whose MAC holds
+    /// while the ledger says that it was replaced or ended was put back: it is [`Evidence::Forged`].
     pub fn verify(self, check: impl FnOnce(&str, &[&[u8]], &EntryId, &[u8; 32]) -> bool) -> Evidence<T> {
         let Some(row) = self.row else { return Evidence::Absent };
         let Some(content) = T::read(&row.columns) else { return Evidence::Forged };
         let columns: Vec<&[u8]> = row.columns.iter().map(Vec::as_slice).collect();
-        if !content.permits() || check(T::TABLE, &columns, &row.entry, &row.tag) {
+        if !content.permits() || (row.stands && check(T::TABLE, &columns, &row.entry, &row.tag)) {
             Evidence::Genuine(content)
         } else {
             Evidence::Forged
@@ -152,11 +174,13 @@ impl<T: Deciding> Unverified<T> {
     ///
     /// An erased login is [`Evidence::Forged`] here: what found its like was taken out of it.
     pub fn verify_as_tagged(self, mac: impl FnOnce(&str, &[&[u8]], &EntryId) -> [u8; 32]) -> Evidence<T> {
-        let Some(Content { columns, entry, tag, tagged_state, last_tag }) = self.row else { return Evidence::Absent };
+        let Some(Content { columns, entry, tag, tagged_state, last_tag, stands }) = self.row else {
+            return Evidence::Absent;
+        };
         let Some(content) = T::read(&columns) else { return Evidence::Forged };
         if content.permits() {
             let columns: Vec<&[u8]> = columns.iter().map(Vec::as_slice).collect();
-            let holds = same(&mac(T::TABLE, &columns, &entry), &tag);
+            let holds = stands && same(&mac(T::TABLE, &columns, &entry), &tag);
             return if holds { Evidence::Genuine(content) } else { Evidence::Forged };
         }
         let tagged: Vec<&[u8]> = T::spec()

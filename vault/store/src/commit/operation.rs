@@ -11,8 +11,10 @@ use cofre_model::job::SigningKey;
 use cofre_model::registry::{Institution, LockdownScope, Recipient, Template, Tenant, Worker};
 use cofre_model::time::{Span, Timestamp};
 use cofre_model::wording::{Class, Locale, Outcome};
+use sha2::{Digest as _, Sha256};
 
 use crate::records::subjects::Subject;
+use crate::standing;
 
 /// A change of records. A `tag` is the row MAC over [`crate::columns`] and the id of the entry of the same write.
 #[derive(Debug, Clone)]
@@ -227,6 +229,36 @@ impl Operation {
                     | K::Refusals
             ),
         }
+    }
+}
+
+impl Operation {
+    /// Makes the entry say what the operation does to the rows that decide: what stands is read from the entries
+    /// alone, so that part is not left to whoever asks.
+    pub(crate) fn named_in(&self, mut entry: Entry) -> Entry {
+        match self {
+            Self::OpenEnrolment { credential, .. } => {
+                (entry.credential, entry.owner) = (Some(credential.id), Some(credential.owner));
+            }
+            Self::CompleteDeposit { credential, .. } => {
+                (entry.credential, entry.owner) = (Some(credential.id), Some(credential.owner));
+                entry.secret_version = Some(credential.secret_version);
+            }
+            Self::RequestConsent { consent, .. } | Self::GrantConsent { consent, .. } => {
+                (entry.credential, entry.owner) = (Some(consent.credential), Some(consent.subject));
+                entry.consents = vec![consent.id];
+            }
+            Self::EndConsent { consent, .. } => entry.consents = vec![*consent],
+            Self::ReportOutcome { credential, outcome, lock, .. } => {
+                (entry.credential, entry.outcome) = (Some(*credential), Some(*outcome));
+                entry.digest = lock.as_ref().map(|(_, tag)| Sha256::digest(tag).into());
+            }
+            Self::Lockdown(lockdown) => entry.reference = Some(standing::stop(lockdown.scope(), &lockdown.id())),
+            Self::QuarantineWorker { worker } => entry.reference = Some(worker.clone()),
+            Self::AcceptErasure { subject, .. } => entry.owner = Some(*subject),
+            _ => {}
+        }
+        entry
     }
 }
 

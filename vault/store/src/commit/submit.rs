@@ -178,6 +178,7 @@ impl Records {
         if !operation.fits(entry.kind) {
             return Err(Error::Unfit { kind: entry.kind }.into());
         }
+        let entry = operation.named_in(entry);
         match self.submissions().submit(Work::Apply(entry, operation)).await? {
             Answer::Written(at) => Ok(at),
             _ => Err(Error::Unanswered.into()),

@@ -10,7 +10,9 @@ use crate::engine::Session;
 use crate::error::Error;
 use crate::records::Records;
 use crate::row::{Cells, Row, instant};
-use crate::statement::statement;
+use crate::standing::Standing;
+use crate::standing::register::Held;
+use crate::statement::{Statement, statement};
 use crate::unverified::Unverified;
 
 /// A consent as records hold it.
@@ -95,6 +97,12 @@ pub(crate) async fn deciding(
     row.as_ref().map_or_else(|| Ok(Unverified::absent()), Unverified::of)
 }
 
+impl Held for ConsentRecord {
+    fn held_against(&mut self, standing: &Standing) -> bool {
+        self.row.held_against(standing)
+    }
+}
+
 impl ConsentRecord {
     /// What was shown, as the row claims; verified with the row.
     #[must_use]
@@ -109,7 +117,26 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn consent(&self, tenant: &TenantId, id: &ConsentId) -> Result<Option<ConsentRecord>, Error> {
-        consent(&mut self.reader().await?, tenant, id).await
+        let mut look = self.look();
+        loop {
+            let mut snapshot = look.begin().await?;
+            let mut found = consent(&mut snapshot, tenant, id).await?;
+            if look.keeps(snapshot, &mut found).await? {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn listed(&self, text: &'static str, of: [String; 2]) -> Result<Vec<ConsentRecord>, Error> {
+        let mut look = self.look();
+        loop {
+            let mut snapshot = look.begin().await?;
+            let listed = of.iter().fold(statement(text), Statement::bind).fetch_all(&mut snapshot).await?;
+            let mut listed = listed.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+            if look.keeps(snapshot, &mut listed).await? {
+                return Ok(listed);
+            }
+        }
     }
 
     /// The consents that name a credential, newest first.
@@ -121,14 +148,9 @@ impl Records {
         tenant: &TenantId,
         credential: &CredentialId,
     ) -> Result<Vec<ConsentRecord>, Error> {
-        let rows = statement(
-            "SELECT * FROM consents WHERE credential_id = $1 AND tenant_id = $2 ORDER BY requested_at DESC, id DESC",
-        )
-        .bind(credential.to_string())
-        .bind(tenant.to_string())
-        .fetch_all(&mut self.reader().await?)
-        .await?;
-        rows.iter().map(record).collect()
+        const OF: &str =
+            "SELECT * FROM consents WHERE credential_id = $1 AND tenant_id = $2 ORDER BY requested_at DESC, id DESC";
+        self.listed(OF, [credential.to_string(), tenant.to_string()]).await
     }
 
     /// The consents a subject gave, newest first.
@@ -140,14 +162,9 @@ impl Records {
         tenant: &TenantId,
         subject: &SubjectId,
     ) -> Result<Vec<ConsentRecord>, Error> {
-        let rows = statement(
-            "SELECT * FROM consents WHERE subject_id = $1 AND tenant_id = $2 ORDER BY requested_at DESC, id DESC",
-        )
-        .bind(subject.to_string())
-        .bind(tenant.to_string())
-        .fetch_all(&mut self.reader().await?)
-        .await?;
-        rows.iter().map(record).collect()
+        const OF: &str =
+            "SELECT * FROM consents WHERE subject_id = $1 AND tenant_id = $2 ORDER BY requested_at DESC, id DESC";
+        self.listed(OF, [subject.to_string(), tenant.to_string()]).await
     }
 
     /// Consents that time has ended while their rows do not say so yet: past their validity, or never decided.

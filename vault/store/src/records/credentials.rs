@@ -9,6 +9,8 @@ use crate::error::Error;
 use crate::records::Records;
 use crate::records::subjects::column_words;
 use crate::row::{Cells, Row};
+use crate::standing::Standing;
+use crate::standing::register::Held;
 use crate::statement::{either, statement};
 use crate::unverified::Unverified;
 
@@ -54,6 +56,12 @@ pub struct Enrolment {
     pub intent: Option<u64>,
     /// The secret version of that intent; 0 where there was none.
     pub version: u32,
+}
+
+impl Held for CredentialRecord {
+    fn held_against(&mut self, standing: &Standing) -> bool {
+        self.row.held_against(standing)
+    }
 }
 
 fn record(row: &Row) -> Result<CredentialRecord, Error> {
@@ -145,7 +153,14 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn credential(&self, tenant: &TenantId, id: &CredentialId) -> Result<Option<CredentialRecord>, Error> {
-        credential(&mut self.reader().await?, tenant, id).await
+        let mut look = self.look();
+        loop {
+            let mut snapshot = look.begin().await?;
+            let mut found = credential(&mut snapshot, tenant, id).await?;
+            if look.keeps(snapshot, &mut found).await? {
+                return Ok(found);
+            }
+        }
     }
 
     /// Every credential a subject of this tenant holds.
@@ -153,7 +168,14 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn credentials_of(&self, tenant: &TenantId, owner: &SubjectId) -> Result<Vec<CredentialRecord>, Error> {
-        of_owner(&mut self.reader().await?, tenant, owner).await
+        let mut look = self.look();
+        loop {
+            let mut snapshot = look.begin().await?;
+            let mut held = of_owner(&mut snapshot, tenant, owner).await?;
+            if look.keeps(snapshot, &mut held).await? {
+                return Ok(held);
+            }
+        }
     }
 
     /// An enrolment session of this tenant.

@@ -6,7 +6,7 @@ use cofre_model::credential::Credential;
 use cofre_model::entry::Epochs;
 use cofre_model::id::{AttendanceId, CredentialId, InstitutionId, RequestId, SigningKeyId, TenantId};
 use cofre_model::job::SigningKey;
-use cofre_model::registry::{Institution, LockdownScope, Template, Tenant, Worker};
+use cofre_model::registry::{Institution, LockdownScope, Template, Tenant, Worker, WorkerState};
 use cofre_model::time::{Span, Timestamp};
 use cofre_policy::facts::{LeaseFacts, Repeat};
 
@@ -14,6 +14,8 @@ use crate::engine::Session;
 use crate::error::Error;
 use crate::records::{Records, consents, credentials, epochs, grants, institutions, ledger, tenants, workers};
 use crate::row::Cells;
+use crate::standing::Standing;
+use crate::standing::register::Held;
 use crate::statement::statement;
 use crate::unverified::Unverified;
 
@@ -111,6 +113,30 @@ pub struct ReleaseRows {
     pub attendance_key: Option<SigningKey>,
 }
 
+/// Rows with what was asked for.
+struct Rows<'a> {
+    query: &'a ReleaseQuery<'a>,
+    rows: ReleaseRows,
+}
+
+impl Held for Rows<'_> {
+    fn held_against(&mut self, standing: &Standing) -> bool {
+        let Self { query, rows } = self;
+        // A stop button or a quarantine that somebody took out of its table is still in the ledger.
+        let institution = rows.institution.as_ref().map(|institution| &institution.id);
+        let pressed = standing.lockdown(&query.tenant, institution, Some(&query.credential));
+        // The order of the scopes is the order from wide to narrow.
+        rows.lockdown = rows.lockdown.into_iter().chain(pressed).min();
+        if let Some(worker) = &mut rows.worker
+            && standing.quarantined(query.worker)
+        {
+            worker.state = WorkerState::Quarantined;
+        }
+        let consent = rows.consent.held_against(standing);
+        rows.credential.held_against(standing) && consent
+    }
+}
+
 impl ReleaseRows {
     /// Whether this request repeats an earlier one.
     #[must_use]
@@ -194,9 +220,13 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn release_rows(&self, query: &ReleaseQuery<'_>) -> Result<ReleaseRows, Error> {
-        let mut snapshot = self.engine().snapshot().await?;
-        let rows = read(&mut snapshot, query).await?;
-        snapshot.roll_back().await?;
-        Ok(rows)
+        let mut look = self.look();
+        loop {
+            let mut snapshot = look.begin().await?;
+            let mut rows = Rows { query, rows: read(&mut snapshot, query).await? };
+            if look.keeps(snapshot, &mut rows).await? {
+                return Ok(rows.rows);
+            }
+        }
     }
 }

@@ -89,17 +89,17 @@ async fn a_full_file_grants_nothing_still_narrows_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_store_that_hangs_answers_within_two_seconds_and_grants_nothing() {
+async fn a_store_that_hangs_is_given_up_and_grants_nothing() {
     let world = World::new().await;
     let (credential, _) = world.releasable(4).await;
     let head = world.records().head().await.expect("head");
     let stuck = Lock::on(&world).await;
     // Reading is not what hangs.
     let decision = world.decide(&world.facts(&world.ask(credential.id)).await);
-    let asked = tokio::time::Instant::now();
-    let (granted, noted) =
-        tokio::join!(world.records().commit(decision), world.apply(EntryKind::AuditRead, Operation::Note));
-    assert!(asked.elapsed() < std::time::Duration::from_secs(2), "took {:?}", asked.elapsed());
+    // Far beyond what it takes: only a commit that is never given up gets there.
+    let both =
+        async { tokio::join!(world.records().commit(decision), world.apply(EntryKind::AuditRead, Operation::Note)) };
+    let (granted, noted) = tokio::time::timeout(std::time::Duration::from_secs(30), both).await.expect("given up");
     assert!(matches!(granted, Err(Error::Unavailable(_) | Error::Unanswered)), "granted without a ledger");
     assert!(matches!(noted, Err(CommitError::Store(Error::Unavailable(_) | Error::Unanswered))));
     stuck.release().await;

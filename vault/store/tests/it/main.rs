@@ -20,6 +20,7 @@ mod model;
 mod nodes;
 mod operations;
 mod outages;
+mod put_back;
 mod races;
 mod reads;
 mod releases;

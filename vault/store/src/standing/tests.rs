@@ -1,0 +1,147 @@
+//! The fold, entry by entry.
+
+use cofre_model::entry::{Entry, EntryKind};
+use cofre_model::id::{ConsentId, CredentialId, InstitutionId, SubjectId, TenantId};
+use cofre_model::registry::LockdownScope;
+use cofre_model::wording::Outcome;
+
+use super::{Standing, stop};
+
+/// A ledger in the making.
+#[derive(Default)]
+struct Ledger(Standing);
+
+impl Ledger {
+    fn append(&mut self, kind: EntryKind, fill: impl FnOnce(&mut Entry)) -> [u8; 16] {
+        let index = self.0.next();
+        let mut entry = Entry::new(kind, [u8::try_from(index + 1).expect("few"); 16]);
+        fill(&mut entry);
+        self.0.fold(index, &entry);
+        entry.id
+    }
+}
+
+fn login() -> (CredentialId, SubjectId) {
+    (CredentialId::from_parts(1, [1; 10]), SubjectId::from_parts(1, [2; 10]))
+}
+
+#[test]
+fn only_the_newest_row_of_a_consent_stands_and_none_once_it_ended() {
+    let (credential, holder) = login();
+    let consent = ConsentId::from_parts(1, [3; 10]);
+    let of_it = |entry: &mut Entry| {
+        entry.consents = vec![consent];
+        entry.credential = Some(credential);
+    };
+    let mut ledger = Ledger::default();
+    assert!(!ledger.0.consent(&consent, &holder, &[1; 16]), "nothing stands that was never written");
+    let requested = ledger.append(EntryKind::ConsentRequested, of_it);
+    assert!(ledger.0.consent(&consent, &holder, &requested));
+    let granted = ledger.append(EntryKind::ConsentGranted, of_it);
+    assert!(ledger.0.consent(&consent, &holder, &granted) && !ledger.0.consent(&consent, &holder, &requested));
+    // Entries that only rely on it, and the end of another, change nothing.
+    ledger.append(EntryKind::Granted, of_it);
+    ledger.append(EntryKind::ConsentRevoked, |entry| entry.consents = vec![ConsentId::from_parts(1, [9; 10])]);
+    assert!(ledger.0.consent(&consent, &holder, &granted));
+    for end in [EntryKind::ConsentRevoked, EntryKind::ConsentExpired] {
+        let granted = ledger.append(EntryKind::ConsentGranted, of_it);
+        ledger.append(end, of_it);
+        assert!(!ledger.0.consent(&consent, &holder, &granted), "{end}");
+    }
+}
+
+#[test]
+fn only_the_newest_row_of_a_login_stands() {
+    let (credential, holder) = login();
+    let of_it = |version: Option<u32>| {
+        move |entry: &mut Entry| {
+            entry.credential = Some(credential);
+            entry.secret_version = version;
+        }
+    };
+    let mut ledger = Ledger::default();
+    let opened = ledger.append(EntryKind::EnrolmentOpened, of_it(None));
+    assert!(ledger.0.login(&credential, &holder, &opened));
+    let first = ledger.append(EntryKind::Deposited, of_it(Some(1)));
+    assert!(ledger.0.login(&credential, &holder, &first) && !ledger.0.login(&credential, &holder, &opened));
+    ledger.append(EntryKind::EnrolmentOpened, of_it(None));
+    assert!(ledger.0.login(&credential, &holder, &first), "an enrolment of a login that is there writes no row");
+    let locked = ledger.append(EntryKind::Reported, |entry| {
+        of_it(Some(1))(entry);
+        (entry.outcome, entry.digest) = (Some(Outcome::Locked), Some([7; 32]));
+    });
+    assert!(ledger.0.login(&credential, &holder, &locked) && !ledger.0.login(&credential, &holder, &first));
+    let rejected = |version| {
+        move |entry: &mut Entry| {
+            of_it(version)(entry);
+            entry.outcome = Some(Outcome::WrongSecret);
+        }
+    };
+    let second = ledger.append(EntryKind::Deposited, of_it(Some(2)));
+    ledger.append(EntryKind::Reported, rejected(Some(1)));
+    assert!(ledger.0.login(&credential, &holder, &second), "a report on the secret before says nothing of this one");
+    ledger.append(EntryKind::Reported, rejected(Some(2)));
+    assert!(!ledger.0.login(&credential, &holder, &second));
+    let third = ledger.append(EntryKind::Deposited, of_it(Some(3)));
+    assert!(ledger.0.login(&credential, &holder, &third));
+    ledger.append(EntryKind::Reported, rejected(None));
+    assert!(!ledger.0.login(&credential, &holder, &third), "a report that names no version is held against it");
+}
+
+#[test]
+fn nothing_of_an_erased_holder_stands() {
+    let (credential, holder) = login();
+    let consent = ConsentId::from_parts(1, [3; 10]);
+    let mut ledger = Ledger::default();
+    let deposited = ledger.append(EntryKind::Deposited, |entry| {
+        (entry.credential, entry.secret_version) = (Some(credential), Some(1));
+    });
+    let granted = ledger.append(EntryKind::ConsentGranted, |entry| entry.consents = vec![consent]);
+    ledger.append(EntryKind::ErasureAccepted, |entry| entry.owner = Some(holder));
+    assert!(!ledger.0.login(&credential, &holder, &deposited) && !ledger.0.consent(&consent, &holder, &granted));
+    let other = SubjectId::from_parts(1, [4; 10]);
+    assert!(ledger.0.login(&credential, &other, &deposited));
+}
+
+#[test]
+fn stop_buttons_and_quarantines_stay() {
+    let tenant = TenantId::from_parts(1, [5; 10]);
+    let (credential, _) = login();
+    let institution = InstitutionId::try_from("ins_banco-abierto").expect("id");
+    let mut ledger = Ledger::default();
+    let asked = |ledger: &Ledger| ledger.0.lockdown(&tenant, Some(&institution), Some(&credential));
+    assert_eq!(asked(&ledger), None);
+    let scopes = [
+        (LockdownScope::Credential, credential.to_string()),
+        (LockdownScope::Institution, institution.to_string()),
+        (LockdownScope::Tenant, tenant.to_string()),
+        (LockdownScope::Platform, String::new()),
+    ];
+    for (scope, id) in scopes {
+        ledger.append(EntryKind::Lockdown, |entry| entry.reference = Some(stop(scope, &id)));
+        assert_eq!(asked(&ledger), Some(scope), "the widest is named");
+    }
+    assert!(!ledger.0.quarantined("spiffe://cofre.test/worker/pool-a/w1"));
+    let worker = "spiffe://cofre.test/worker/pool-a/w1".to_owned();
+    ledger.append(EntryKind::WorkerQuarantined, |entry| entry.reference = Some(worker.clone()));
+    ledger.append(EntryKind::WorkerPut, |entry| entry.reference = Some(worker.clone()));
+    assert!(ledger.0.quarantined(&worker), "registering anew lifts nothing");
+}
+
+#[test]
+fn entries_are_folded_in_their_order_and_once() {
+    let consent = ConsentId::from_parts(1, [3; 10]);
+    let (_, holder) = login();
+    let entry = |kind, id| {
+        let mut entry = Entry::new(kind, [id; 16]);
+        entry.consents = vec![consent];
+        entry
+    };
+    let mut standing = Standing::default();
+    standing.fold(1, &entry(EntryKind::ConsentGranted, 1));
+    assert_eq!((standing.next(), standing.consent(&consent, &holder, &[1; 16])), (0, false), "a gap");
+    standing.fold(0, &entry(EntryKind::ConsentGranted, 1));
+    standing.fold(1, &entry(EntryKind::ConsentRevoked, 2));
+    standing.fold(0, &entry(EntryKind::ConsentGranted, 1));
+    assert_eq!((standing.next(), standing.consent(&consent, &holder, &[1; 16])), (2, false), "a repeat");
+}
