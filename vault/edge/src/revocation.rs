@@ -58,13 +58,9 @@ impl Peer {
         self.not_after
     }
 
-    /// A worker's connection without a socket.
+    /// A connection without a socket.
     #[cfg(test)]
-    pub(crate) fn for_test() -> Self {
-        use cofre_model::caller::SpiffeId;
-        let identity = SpiffeId::parse("spiffe://cofre.test/worker/pool-a/w1", "cofre.test");
-        #[expect(clippy::disallowed_methods, reason = "a test of the counter")]
-        let caller = Caller::from_verified_chain(identity.expect("an identity"), [7; 32]);
+    pub(crate) fn for_test(caller: Caller) -> Self {
         Self {
             caller,
             address: ([127, 0, 0, 1], 1).into(),

@@ -1,6 +1,7 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use cofre_model::caller::{Caller, SpiffeId};
 use cofre_model::permit::{SEND_WITHIN, SendBy};
 use cofre_model::time::{Clock as _, Span};
 use cofre_testkit::clock::TestClock;
@@ -11,6 +12,12 @@ use crate::load::Loads;
 /// A message of one hundred bytes and its announcement.
 fn message() -> Bytes {
     [&[0, 0, 0, 0, 100][..], &[7; 100]].concat().into()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test of the counter")]
+fn caller() -> Caller {
+    let identity = SpiffeId::parse("spiffe://cofre.test/worker/pool-a/w1", "cofre.test").expect("an identity");
+    Caller::from_verified_chain(identity, [7; 32])
 }
 
 struct Scene {
@@ -29,7 +36,7 @@ impl Scene {
         let departure = Departure::new(SendBy::from_submission(clock.monotonic()), clock.clone(), move || {
             count.fetch_add(1, Ordering::SeqCst);
         });
-        let (peer, loads) = (Arc::new(Peer::for_test()), Loads::new(bytes));
+        let (peer, loads) = (Arc::new(Peer::for_test(caller())), Loads::new(bytes));
         let load = loads.call(peer.caller().identity(), peer.places(), 1).expect("a place");
         let mut response = http::Response::new(Body::new(http_body_util::Full::new(message())));
         response.extensions_mut().insert(departure);
@@ -140,7 +147,7 @@ async fn an_answer_beyond_the_bytes_of_its_identity_resets_its_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_does_not_take_an_answer_loses_the_connection() {
-    let (peer, loads) = (Arc::new(Peer::for_test()), Loads::new(1_000));
+    let (peer, loads) = (Arc::new(Peer::for_test(caller())), Loads::new(1_000));
     let load = || loads.call(peer.caller().identity(), peer.places(), 2).expect("a place");
     let response = || http::Response::new(Body::new(http_body_util::Full::new(message())));
     let within = Duration::from_secs(10);
