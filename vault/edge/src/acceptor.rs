@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use cofre_model::permit::TooLate;
 use cofre_model::reason::Reason;
 use futures_util::FutureExt;
 use rustls::NamedGroup;
@@ -25,6 +26,7 @@ use tonic::transport::server::Connected;
 
 use crate::counter::{Refusal, Refusals};
 use crate::gate::Listener;
+use crate::handshakes::{Handshake, Handshakes};
 use crate::limits::DoorLimits;
 use crate::peer::PeerError;
 use crate::revocation::{Admission, Peer, Standing};
@@ -83,6 +85,12 @@ enum NotLetIn {
     Peer(#[from] PeerError),
     #[error("handshake took too long")]
     TooSlow,
+    #[error("its source has too many handshakes")]
+    Crowded,
+    #[error("gave way to newer handshakes")]
+    GaveWay,
+    #[error("every connection is taken")]
+    Full,
 }
 
 async fn welcome(
@@ -92,25 +100,21 @@ async fn welcome(
     stop: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(door.limits.connections));
+    let handshakes = Handshakes::new(door.limits.handshakes, door.limits.handshakes_per_source);
     loop {
-        let next = async {
-            // The place first: beyond the limit peers wait in the kernel's queue and cost nothing here.
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, tcp.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            next = next => next,
+            accepted = tcp.accept() => accepted,
         };
-        // The semaphore is never closed; were it, this door would be shut.
-        let Ok(place) = place else { return };
         match accepted {
             Ok((stream, address)) => {
+                let handshake = handshakes.enter(address.ip());
                 let (door, finished, stop) = (Arc::clone(&door), finished.clone(), stop.clone());
+                let places = Arc::clone(&places);
                 tokio::spawn(async move {
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = greet(&door, stream, address, place, &finished) => {}
+                        () = greet(&door, (stream, address), handshake, places, &finished) => {}
                     }
                 });
             }
@@ -125,14 +129,26 @@ async fn welcome(
 
 async fn greet(
     door: &Door,
-    tcp: TcpStream,
-    address: SocketAddr,
-    place: OwnedSemaphorePermit,
+    (tcp, address): (TcpStream, SocketAddr),
+    handshake: Option<Handshake>,
+    places: Arc<Semaphore>,
     finished: &mpsc::Sender<Result<Connection, Infallible>>,
 ) {
-    let admitted = tokio::time::timeout(door.limits.handshake, door.admit(tcp, address)).await;
-    match admitted.unwrap_or(Err(NotLetIn::TooSlow)) {
-        Ok((stream, admission)) => {
+    let admitted = match &handshake {
+        Some(handshake) => tokio::select! {
+            admitted = tokio::time::timeout(door.limits.handshake, door.admit(tcp, address)) => {
+                admitted.unwrap_or(Err(NotLetIn::TooSlow))
+            }
+            () = handshake.gave_way() => Err(NotLetIn::GaveWay),
+        },
+        None => Err(NotLetIn::Crowded),
+    };
+    // A connection has its own place, taken last: whoever has shown no good certificate takes none.
+    let admitted =
+        admitted.and_then(|admitted| Ok((admitted, places.try_acquire_owned().map_err(|_| NotLetIn::Full)?)));
+    drop(handshake);
+    match admitted {
+        Ok(((stream, admission), place)) => {
             let left = door.standing.time_left(admission.peer.not_after()).min(door.limits.age);
             let connection = Connection {
                 stream,
@@ -167,7 +183,7 @@ impl Stream for Incoming {
 }
 
 /// A connection with a known caller. Reading and writing fail from the moment its peer loses its standing, its
-/// certificate ends or it is too old.
+/// certificate ends or it is too old; writing also once a grant's answer that the transport has is past its time.
 #[derive(Debug)]
 pub struct Connection {
     stream: TlsStream<TcpStream>,
@@ -190,6 +206,18 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// An error also once an answer is overdue: the socket takes no byte after it.
+    fn may_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.ended(cx)?;
+        if self.admission.peer.departures().any_overdue() {
+            self.admission.peer.cut().cancel();
+            return Err(io::Error::new(io::ErrorKind::TimedOut, TooLate));
+        }
+        Ok(())
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = Arc<Peer>;
 
@@ -207,15 +235,18 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.ended(cx)?;
+        self.may_write(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.may_write(cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // It writes what the session still holds.
+        self.may_write(cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
@@ -224,7 +255,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.ended(cx)?;
+        self.may_write(cx)?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

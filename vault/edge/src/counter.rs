@@ -1,5 +1,5 @@
-//! What every call passes before a handler sees it, in this order: caller, rate, standing, recording of refusals,
-//! method gate, encoding. Tracing and the deadline lie outside, in [`crate::limits::server_builder`].
+//! What every call passes before a handler sees it, in this order: caller, rate, standing, places of its connection,
+//! recording of refusals, method gate, form of the request. Tracing and the deadline lie outside, in [`crate::limits::server_builder`].
 //!
 //! Not checked here: whose data a call names (the use case), and what its message says (`proto`).
 
@@ -14,8 +14,10 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use crate::answer;
 use crate::gate::{self, Listener};
-use crate::limits::Rates;
+use crate::limits::{Limits, Rates};
+use crate::load::{Load, Loads, Weighed};
 use crate::revocation::{Peer, Standing};
 use crate::status::{self, Refused};
 use crate::unreadable;
@@ -79,13 +81,29 @@ struct Rules {
     standing: Arc<Standing>,
     rates: Arc<Rates>,
     refusals: Arc<dyn Refusals>,
+    loads: Arc<Loads>,
+    limits: Limits,
 }
 
 impl CounterLayer {
     /// For the services of `listener`. Standing and rates are those of the node, shared by its listeners.
     #[must_use]
     pub fn new(listener: Listener, standing: Arc<Standing>, rates: Arc<Rates>, refusals: Arc<dyn Refusals>) -> Self {
-        Self(Arc::new(Rules { listener, standing, rates, refusals }))
+        Self::limited(Limits::STANDARD, listener, standing, rates, refusals)
+    }
+
+    /// The same with other limits than the standard ones.
+    #[must_use]
+    pub fn limited(
+        limits: Limits,
+        listener: Listener,
+        standing: Arc<Standing>,
+        rates: Arc<Rates>,
+        refusals: Arc<dyn Refusals>,
+    ) -> Self {
+        // An identity comes in by one listener only, so that its load need not be shared between them.
+        let loads = Loads::new(limits.bytes_per_identity);
+        Self(Arc::new(Rules { listener, standing, rates, refusals, loads, limits }))
     }
 }
 
@@ -119,30 +137,45 @@ where
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         // SECURITY: judged here and not in the future, so that a stream reset at once has paid its token.
-        match self.rules.judge(&request) {
-            Ok(caller) => {
-                if let Some(method) = gate::listed(request.uri().path()) {
-                    request.extensions_mut().insert(Method(method));
-                }
-                let rules = Arc::clone(&self.rules);
-                let (asked, method) = (caller.clone(), gate::listed(request.uri().path()));
-                request.extensions_mut().insert(caller);
-                let answer = self.inner.call(request);
-                Box::pin(async move {
-                    let response = answer.await?;
-                    let Some((field, advice)) = unreadable::problem(&response) else { return Ok(response) };
-                    let (listener, reason) = (rules.listener, Reason::BadRequest);
-                    let refusal = Refusal { listener, caller: Some(asked), method, reason };
-                    let no = No { refusal, status: Refused::new(reason).field(field, advice) };
-                    Ok(rules.refuse(Box::new(no)).await.into_http())
-                })
-            }
+        let Admitted { peer, load } = match self.rules.judge(&request) {
+            Ok(admitted) => admitted,
             Err(no) => {
                 let rules = Arc::clone(&self.rules);
-                Box::pin(async move { Ok(rules.refuse(no).await.into_http()) })
+                return Box::pin(async move { Ok(rules.refuse(no).await.into_http()) });
             }
+        };
+        let (caller, method) = (peer.caller().clone(), gate::listed(request.uri().path()));
+        if let Some(method) = method {
+            request.extensions_mut().insert(Method(method));
         }
+        request.extensions_mut().insert(caller.clone());
+        let weighed = request.map(|body| Weighed::body(body, Arc::clone(&load)));
+        let (answer, rules) = (self.inner.call(weighed), Arc::clone(&self.rules));
+        Box::pin(async move {
+            let response = answer.await?;
+            let no = |reason, status| {
+                Box::new(No {
+                    refusal: Refusal { listener: rules.listener, caller: Some(caller), method, reason },
+                    status,
+                })
+            };
+            if load.was_refused() {
+                let no = no(Reason::RateLimited, Refused::new(Reason::RateLimited));
+                return Ok(rules.refuse(no).await.into_http());
+            }
+            if let Some((field, advice)) = unreadable::problem(&response) {
+                let no = no(Reason::BadRequest, Refused::new(Reason::BadRequest).field(field, advice));
+                return Ok(rules.refuse(no).await.into_http());
+            }
+            Ok(answer::watched(response, load, &peer, rules.limits.answer_timeout))
+        })
     }
+}
+
+/// A call that may go on to its handler.
+struct Admitted {
+    peer: Arc<Peer>,
+    load: Arc<Load>,
 }
 
 /// A refusal with the words for its status.
@@ -152,7 +185,7 @@ struct No {
 }
 
 impl Rules {
-    fn judge(&self, request: &http::Request<Body>) -> Result<Caller, Box<No>> {
+    fn judge(&self, request: &http::Request<Body>) -> Result<Admitted, Box<No>> {
         let path = request.uri().path();
         let method = gate::listed(path);
         let no = |caller: Option<&Caller>, reason| {
@@ -168,21 +201,41 @@ impl Rules {
             tracing::info!(%cause, identity = %caller.identity(), "caller has lost its standing");
             return Err(no(Some(caller), Reason::PeerUntrusted));
         }
+        let places = peer.places();
+        let Some(load) = self.loads.call(caller.identity(), places, self.limits.concurrent_calls) else {
+            return Err(no(Some(caller), Reason::RateLimited));
+        };
         if !gate::permits(self.listener, path, caller.identity().role()) {
             return Err(no(Some(caller), Reason::MethodNotAllowed));
         }
-        if encoded(request) {
+        if let Some((field, advice)) = misshapen(request) {
             let mut no = no(Some(caller), Reason::BadRequest);
-            no.status = no.status.field("grpc-encoding", "send messages uncompressed");
+            no.status = no.status.field(field, advice);
             return Err(no);
         }
-        Ok(caller.clone())
+        Ok(Admitted { peer: Arc::clone(peer), load })
     }
 
     async fn refuse(&self, no: Box<No>) -> Status {
         let entry = self.refusals.refused(no.refusal).await;
         no.status.entry(entry).into_status()
     }
+}
+
+/// What of a request's head is not as gRPC over HTTP/2 has it, and the way out.
+fn misshapen(request: &http::Request<Body>) -> Option<(&'static str, &'static str)> {
+    if encoded(request) {
+        return Some(("grpc-encoding", "send messages uncompressed"));
+    }
+    if request.method() != http::Method::POST {
+        return Some((":method", "must be POST"));
+    }
+    let mut types = request.headers().get_all(http::header::CONTENT_TYPE).iter();
+    let proto = |value: &http::HeaderValue| value == "application/grpc" || value == "application/grpc+proto";
+    if types.next().is_some_and(proto) && types.next().is_none() {
+        return None;
+    }
+    Some(("content-type", "must be application/grpc"))
 }
 
 /// Whether the messages of a request are encoded. Compression beside secrets is off, and a bomb is not unpacked to

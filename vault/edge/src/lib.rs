@@ -5,6 +5,7 @@
 
 pub mod acceptor;
 pub mod counter;
+pub mod departure;
 pub mod gate;
 pub mod limits;
 pub mod peer;
@@ -13,4 +14,7 @@ pub mod services;
 pub mod status;
 pub mod tls;
 
+mod answer;
+mod handshakes;
+mod load;
 mod unreadable;

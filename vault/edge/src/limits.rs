@@ -39,11 +39,24 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Age at which a connection is asked to go: bounds how stale a verified identity can be.
 pub const CONNECTION_AGE: Duration = Duration::from_secs(600);
-/// Time from being asked to go until being cut.
+/// Time from being asked to go until being cut by the door.
 pub const CONNECTION_GRACE: Duration = Duration::from_secs(5);
 /// Time a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections of the listener of tenants and workers, handshakes included.
+/// Time the peer has for taking an answer that is not a stream; its connection is cut after it.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes one identity may have here, over all its connections: of requests until they are answered, and of answers
+/// until the socket took them. 64 streams of a relay method on one connection alone could be 40 MiB.
+pub const BYTES_PER_IDENTITY: usize = 16 * 1024 * 1024;
+/// Bytes a stream may send ahead of its reader.
+pub const STREAM_WINDOW: u32 = 64 * 1024;
+/// Bytes a connection may send ahead of its readers, all streams together.
+pub const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Handshakes at once at the listener of tenants and workers. Beyond it the oldest of the busiest source gives way.
+pub const TENANT_AND_WORKER_HANDSHAKES: usize = 128;
+/// Handshakes at once at the people's listener.
+pub const PEOPLE_HANDSHAKES: usize = 32;
+/// Connections of the listener of tenants and workers, handshakes apart.
 pub const TENANT_AND_WORKER_CONNECTIONS: usize = 448;
 /// Connections of the people's listener: their own, so that no flood of workers keeps the security team out.
 /// With the other listener 512 in all.
@@ -69,37 +82,95 @@ pub const STREAM_BUFFER: usize = 8;
 /// Identities the rate limiter remembers before it forgets those whose bucket is full again.
 const REMEMBERED_IDENTITIES: usize = 4_096;
 
-/// The transport's server with every limit of this module applied, tracing outermost, the deadline next.
+/// What bounds a connection and its calls once the caller is known.
 ///
-/// The caller adds the [`CounterLayer`](crate::counter::CounterLayer), the services with their message sizes, and
-/// serves an [`Incoming`](crate::acceptor::Incoming).
+/// There is one set of numbers, [`Limits::STANDARD`], and no key of the configuration changes it. The fields are open
+/// so that a test can take one limit away and show that the attack it stands against then succeeds.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// [`CONCURRENT_STREAMS`]
+    pub concurrent_streams: Option<u32>,
+    /// [`LOCAL_ERROR_RESETS`]
+    pub local_error_resets: Option<usize>,
+    /// [`PENDING_ACCEPT_RESETS`]
+    pub pending_accept_resets: Option<usize>,
+    /// [`HEADER_LIST_BYTES`]
+    pub header_list_bytes: u32,
+    /// [`STREAM_WINDOW`]
+    pub stream_window: u32,
+    /// [`CONNECTION_WINDOW`]
+    pub connection_window: u32,
+    /// [`CALL_TIMEOUT`]
+    pub call_timeout: Duration,
+    /// [`ANSWER_TIMEOUT`]
+    pub answer_timeout: Duration,
+    /// [`CONCURRENT_CALLS`]
+    pub concurrent_calls: usize,
+    /// [`BYTES_PER_IDENTITY`]
+    pub bytes_per_identity: usize,
+    /// [`CONNECTION_AGE`]
+    pub connection_age: Duration,
+}
+
+impl Limits {
+    /// The numbers of this module.
+    pub const STANDARD: Self = Self {
+        concurrent_streams: Some(CONCURRENT_STREAMS),
+        local_error_resets: Some(LOCAL_ERROR_RESETS),
+        pending_accept_resets: Some(PENDING_ACCEPT_RESETS),
+        header_list_bytes: HEADER_LIST_BYTES,
+        stream_window: STREAM_WINDOW,
+        connection_window: CONNECTION_WINDOW,
+        call_timeout: CALL_TIMEOUT,
+        answer_timeout: ANSWER_TIMEOUT,
+        concurrent_calls: CONCURRENT_CALLS,
+        bytes_per_identity: BYTES_PER_IDENTITY,
+        connection_age: CONNECTION_AGE,
+    };
+
+    /// The transport's server with these limits, tracing outermost, the deadline next. [`server_builder`] is the one
+    /// for a node.
+    #[must_use]
+    pub fn builder(&self) -> Server {
+        Server::builder()
+            // SECURITY: a span's name comes from our own table; an unlisted path is the peer's text and is not kept.
+            .trace_fn(|request| {
+                let method = gate::listed(request.uri().path()).unwrap_or("unlisted");
+                tracing::info_span!("call", method)
+            })
+            .max_concurrent_streams(self.concurrent_streams)
+            .http2_max_local_error_reset_streams(self.local_error_resets)
+            .http2_max_pending_accept_reset_streams(self.pending_accept_resets)
+            .http2_max_header_list_size(self.header_list_bytes)
+            .initial_stream_window_size(self.stream_window)
+            .initial_connection_window_size(self.connection_window)
+            .timeout(self.call_timeout)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            // Without the transport's own grace, with which it never asks the peer to go (tonic 0.14.9): the door cuts.
+            .max_connection_age(self.connection_age)
+            .accept_http1(false)
+    }
+}
+
+/// The transport's server with every limit of this module that is the transport's.
+///
+/// The caller adds the [`CounterLayer`](crate::counter::CounterLayer), which holds calls to the others, the services
+/// with their message sizes, and serves an [`Incoming`](crate::acceptor::Incoming).
 #[must_use]
 pub fn server_builder() -> Server {
-    Server::builder()
-        // SECURITY: a span's name comes from our own table; an unlisted path is the peer's text and is not kept.
-        .trace_fn(|request| {
-            let method = gate::listed(request.uri().path()).unwrap_or("unlisted");
-            tracing::info_span!("call", method)
-        })
-        .max_concurrent_streams(CONCURRENT_STREAMS)
-        .http2_max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS))
-        .http2_max_pending_accept_reset_streams(Some(PENDING_ACCEPT_RESETS))
-        .http2_max_header_list_size(HEADER_LIST_BYTES)
-        .timeout(CALL_TIMEOUT)
-        .load_shed(true)
-        .concurrency_limit_per_connection(CONCURRENT_CALLS)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_connection_age(CONNECTION_AGE)
-        .max_connection_age_grace(CONNECTION_GRACE)
-        .accept_http1(false)
+    Limits::STANDARD.builder()
 }
 
 /// What bounds connections before they are a caller's; numbers differ in tests only.
 #[derive(Debug, Clone, Copy)]
 pub struct DoorLimits {
-    /// Connections, handshakes included.
+    /// Connections whose caller is known.
     pub connections: usize,
+    /// Handshakes at once.
+    pub handshakes: usize,
+    /// Handshakes at once from one source address, so that one source cannot take the places of all others.
+    pub handshakes_per_source: usize,
     /// Time for the handshake.
     pub handshake: Duration,
     /// Age at which the door itself cuts a connection, whatever the transport did.
@@ -107,14 +178,21 @@ pub struct DoorLimits {
 }
 
 impl DoorLimits {
-    /// The limits of one listener.
+    /// The limits of one listener. A source may take half the places: workers behind one address come back all at
+    /// once after a restart of theirs.
     #[must_use]
     pub const fn of(listener: gate::Listener) -> Self {
-        let connections = match listener {
-            gate::Listener::TenantsAndWorkers => TENANT_AND_WORKER_CONNECTIONS,
-            gate::Listener::People => PEOPLE_CONNECTIONS,
+        let (connections, handshakes) = match listener {
+            gate::Listener::TenantsAndWorkers => (TENANT_AND_WORKER_CONNECTIONS, TENANT_AND_WORKER_HANDSHAKES),
+            gate::Listener::People => (PEOPLE_CONNECTIONS, PEOPLE_HANDSHAKES),
         };
-        Self { connections, handshake: HANDSHAKE_TIMEOUT, age: CONNECTION_AGE.saturating_add(CONNECTION_GRACE) }
+        Self {
+            connections,
+            handshakes,
+            handshakes_per_source: handshakes / 2,
+            handshake: HANDSHAKE_TIMEOUT,
+            age: CONNECTION_AGE.saturating_add(CONNECTION_GRACE),
+        }
     }
 }
 

@@ -49,6 +49,9 @@ pub enum PeerError {
     /// The leaf's key may sign certificates or revocation lists (X509-SVID, 4.3).
     #[error("leaf key may sign certificates or revocation lists")]
     SigningKey,
+    /// A certificate above the leaf may not sign certificates (RFC 5280, 4.2.1.3; X509-SVID, 4.3).
+    #[error("certificate above the leaf may not sign certificates")]
+    NotAnIssuer,
     /// Extended key usage does not name clientAuth. X509-SVID 4.4 lets it be absent, and anyExtendedKeyUsage stand
     /// for it; this deployment accepts neither.
     #[error("extended key usage must name clientAuth")]
@@ -147,6 +150,18 @@ fn identity_uri<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a str, Pee
         [uri] => Ok(uri),
         [..] => Err(PeerError::SeveralUris),
     }
+}
+
+/// Whether a certificate above the leaf says that its key may sign certificates. The library looks at its basic
+/// constraints and not at its key usage.
+///
+/// # Errors
+/// [`PeerError::NotAnIssuer`], or what is malformed.
+pub(crate) fn check_issuer(der: &[u8]) -> Result<(), PeerError> {
+    let certificate = parse(der)?;
+    let usage = certificate.key_usage().map_err(|_| PeerError::RepeatedExtension)?;
+    let signs = usage.is_some_and(|usage| usage.value.key_cert_sign());
+    if signs { Ok(()) } else { Err(PeerError::NotAnIssuer) }
 }
 
 /// The URI names; DNS and other kinds may stand beside them and mean nothing, malformed ones may not.

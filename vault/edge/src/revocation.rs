@@ -13,7 +13,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::{NamedGroup, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
+use crate::departure::Departures;
 use crate::limits;
+use crate::load::Places;
 use crate::peer::{self, PeerError};
 use crate::tls::{Material, TlsError, Trust};
 
@@ -27,6 +29,8 @@ pub struct Peer {
     /// The earliest end of all certificates of the chain.
     not_after: Timestamp,
     cut: CancellationToken,
+    places: Arc<Places>,
+    departures: Departures,
 }
 
 impl Peer {
@@ -52,6 +56,31 @@ impl Peer {
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
         self.not_after
+    }
+
+    /// A connection without a socket.
+    #[cfg(test)]
+    pub(crate) fn for_test(caller: Caller) -> Self {
+        Self {
+            caller,
+            address: ([127, 0, 0, 1], 1).into(),
+            group: NamedGroup::X25519MLKEM768,
+            chain: Vec::new(),
+            not_after: Timestamp::default(),
+            cut: CancellationToken::new(),
+            places: Arc::default(),
+            departures: Departures::default(),
+        }
+    }
+
+    /// The calls at work on this connection.
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+
+    /// The grants' answers that its transport has.
+    pub(crate) fn departures(&self) -> &Departures {
+        &self.departures
     }
 
     /// Resolves when the connection must be cut.
@@ -156,7 +185,16 @@ impl Standing {
         for each in &chain {
             not_after = not_after.min(peer::not_after(each)?);
         }
-        let peer = Arc::new(Peer { caller, address, group, chain, not_after, cut: CancellationToken::new() });
+        let peer = Arc::new(Peer {
+            caller,
+            address,
+            group,
+            chain,
+            not_after,
+            cut: CancellationToken::new(),
+            places: Arc::default(),
+            departures: Departures::default(),
+        });
         let mut live = self.live();
         self.trust.load().verify(&peer.chain, self.clock.now()).map_err(|_| PeerError::Untrusted)?;
         self.check(&peer)?;

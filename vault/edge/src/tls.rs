@@ -202,6 +202,7 @@ impl ClientCertVerifier for CallerVerifier {
             return Err(refused(PeerError::TooLarge));
         }
         let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
+        intermediates.iter().try_for_each(|each| peer::check_issuer(each)).map_err(refused)?;
         peer::caller_from_certificate(end_entity, &self.trust_domain).map_err(refused)?;
         Ok(verified)
     }

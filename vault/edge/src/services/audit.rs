@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cofre_audit::{EntryView, Register};
-use cofre_proto::convert;
+use cofre_model::caller::SpiffeId;
+use cofre_proto::convert::{self, Malformed};
 use cofre_proto::v1;
 use tonic::Request;
 
@@ -22,6 +23,7 @@ impl From<cofre_audit::Error> for No {
 pub(super) struct Service {
     pub(super) desk: Desk,
     pub(super) register: Arc<Register>,
+    pub(super) trust_domain: Arc<str>,
 }
 
 #[tonic::async_trait]
@@ -67,10 +69,15 @@ impl v1::audit_service_server::AuditService for Service {
     }
 
     async fn search(&self, request: Request<v1::SearchRequest>) -> Answer<v1::SearchResponse> {
-        let register = Arc::clone(&self.register);
+        let (register, trust_domain) = (Arc::clone(&self.register), Arc::clone(&self.trust_domain));
         self.desk
             .answer(request, |caller, wire| async move {
-                let found = register.search(&caller, &convert::search(wire)?).await?;
+                let query = convert::search(wire)?;
+                // Entries hold identities in their one spelling: another one would find nothing and say so of nobody.
+                if let Some(Err(problem)) = query.caller.as_ref().map(|text| SpiffeId::parse(text, &trust_domain)) {
+                    return Err(Malformed::new("caller", problem.to_string()).into());
+                }
+                let found = register.search(&caller, &query).await?;
                 Ok(v1::SearchResponse {
                     entries: found.entries.into_iter().map(entry_to_wire).collect(),
                     next_index: found.next.unwrap_or_default(),

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
+use crate::answer::Streamed;
 use crate::counter::{self, Refusal, Refusals};
 use crate::gate::Listener;
 use crate::limits::{CALLS_AT_WORK, STREAM_BUFFER, STREAMS_PER_IDENTITY};
@@ -211,7 +212,9 @@ impl Call {
         };
         // A raw spawn, because the stream outlives the handler that opened it.
         self.desk.0.work.spawn(work.in_current_span());
-        Ok(Response::new(ReceiverStream::new(outlet)))
+        let mut response = Response::new(ReceiverStream::new(outlet));
+        response.extensions_mut().insert(Streamed);
+        Ok(response)
     }
 }
 

@@ -110,7 +110,7 @@ impl Services {
             release: release::Service { desk: desk(), releases, node: Arc::new(proof), clock },
             relay: relay::Service { desk: desk(), relay },
             privacy: privacy::Service { desk: desk(), erasures },
-            audit: audit::Service { desk: desk(), register },
+            audit: audit::Service { desk: desk(), register, trust_domain: Arc::clone(&trust_domain) },
             admin: admin::Service { desk: desk(), admin: Arc::clone(&admin), trust_domain: Arc::clone(&trust_domain) },
             security: security::Service { desk: desk(), admin: Arc::clone(&admin), trust_domain },
             operator: operator::Service { desk: desk(), admin, deposits },

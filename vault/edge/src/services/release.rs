@@ -15,6 +15,8 @@ use cofre_proto::v1::watch_lease_response::Event;
 use cofre_release::{LeaseEnd, Promise, Releases};
 use tonic::{Request, Response};
 
+use crate::departure::Departure;
+
 use super::desk::{Answer, Call, Desk, No, Outlet};
 
 impl From<cofre_release::Error> for No {
@@ -70,14 +72,16 @@ impl v1::release_service_server::ReleaseService for Service {
         let call = self.desk.call(&request)?;
         let (service, by) = (self.clone(), call.clone());
         let outgoing = call.run(async move { service.decide(by, request.into_inner()).await }).await?;
-        // The last look before the answer is handed to the transport, in the handler itself: a task would be later.
-        if outgoing.granted.send_by.check(self.clock.monotonic()).is_ok() {
-            return Ok(Response::new(outgoing.leave()));
+        let Outgoing { granted, response, departure } = outgoing;
+        // The last look in the handler; the counter looks again at each step of the answer's way to the socket.
+        if departure.in_time() || !departure.disarm() {
+            let mut response = Response::new(response);
+            response.extensions_mut().insert(departure);
+            return Ok(response);
         }
-        let (releases, granted) = (Arc::clone(&self.releases), outgoing.drop_late());
+        drop(response);
+        let releases = Arc::clone(&self.releases);
         call.run(async move {
-            releases.sent(&granted).await?;
-            // A clock that went back: the answer is gone all the same.
             releases.abandoned(&granted).await;
             Err(No::from(Reason::NotDelivered).recorded(Some(granted.at.index)))
         })
@@ -129,7 +133,7 @@ impl Service {
         match self.releases.release(call.caller(), &request).await? {
             cofre_release::Answer::Released { released, entry, promise } => {
                 let response = to_wire(released, &entry, self.node.beside(&promise));
-                Ok(Outgoing { call, releases: Arc::clone(&self.releases), granted: *entry, response: Some(response) })
+                Ok(Outgoing { departure: self.departure(call, &entry), granted: *entry, response })
             }
             cofre_release::Answer::Denied { at, reason, retry_at } => {
                 let retry = retry_at.filter(|_| tells_when(reason)).map(|at| at.since(self.clock.now()));
@@ -138,6 +142,14 @@ impl Service {
                 Err(No::field(reason, field).recorded(at.map(|at| at.index)).retry_after(retry))
             }
         }
+    }
+
+    /// Watches over the answer of a grant until it left, and records that it was not delivered where it does not.
+    fn departure(&self, call: Call, granted: &Evidence<ReleaseWarrant>) -> Arc<Departure> {
+        let (releases, evidence) = (Arc::clone(&self.releases), granted.clone());
+        Departure::new(granted.send_by, Arc::clone(&self.clock), move || {
+            call.finish(async move { releases.abandoned(&evidence).await });
+        })
     }
 }
 
@@ -158,35 +170,11 @@ fn to_wire(released: Released, entry: &Evidence<ReleaseWarrant>, promise: v1::Pr
     }
 }
 
-/// An answer on its way out. Dropped before it left, wherever that happens, it records that it was not delivered.
+/// An answer on its way out. Its departure, dropped before it left, records that it was not delivered.
 struct Outgoing {
-    call: Call,
-    releases: Arc<Releases>,
     granted: Evidence<ReleaseWarrant>,
-    response: Option<v1::ReleaseResponse>,
-}
-
-impl Outgoing {
-    /// Hands it over for sending.
-    fn leave(mut self) -> v1::ReleaseResponse {
-        // INVARIANT: made with a response, which only this and `drop_late` take, each eating it.
-        self.response.take().unwrap_or_default()
-    }
-
-    /// Too late: gives the evidence to record it by, and keeps nothing.
-    fn drop_late(mut self) -> Evidence<ReleaseWarrant> {
-        self.response = None;
-        self.granted.clone()
-    }
-}
-
-impl Drop for Outgoing {
-    fn drop(&mut self) {
-        if self.response.take().is_some() {
-            let (releases, granted) = (Arc::clone(&self.releases), self.granted.clone());
-            self.call.finish(async move { releases.abandoned(&granted).await });
-        }
-    }
+    response: v1::ReleaseResponse,
+    departure: Arc<Departure>,
 }
 
 #[cfg(test)]

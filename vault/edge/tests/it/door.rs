@@ -16,38 +16,47 @@ use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 
-use crate::support::{CHECK, NODE, Plan, TRUST_DOMAIN, WORKER, by_hand, call, identity, knock, shake, within};
+use crate::support::{
+    CHECK, NODE, Plan, TRUST_DOMAIN, WORKER, by_hand, call, identity, knock, not_admitted, shake, within,
+};
 
-fn small(connections: usize, handshake: Duration) -> Plan {
-    let age = Duration::from_secs(60);
-    Plan { limits: Some(DoorLimits { connections, handshake, age }), ..Plan::new() }
+fn small(connections: usize, handshakes: usize, handshake: Duration) -> Plan {
+    let limits = DoorLimits {
+        connections,
+        handshakes,
+        handshakes_per_source: handshakes,
+        handshake,
+        age: Duration::from_secs(60),
+    };
+    Plan { limits: Some(limits), ..Plan::new() }
 }
 
 #[tokio::test]
 async fn half_open_handshakes_do_not_keep_an_honest_client_out() {
-    let house = small(8, Duration::from_secs(3600)).open().await;
+    let house = small(1, 8, Duration::from_secs(3600)).open().await;
     let mut silent = Vec::new();
     for _ in 0..7 {
         silent.push(knock(&house).await);
     }
+    // They take no connection's place: there is one, and it is the honest client's.
     let channel = house.enter(&house.issue(WORKER)).await.expect("let in beside them");
     assert_eq!(call(&channel, CHECK).await.expect("a status").code(), Code::Ok);
+    assert!(not_admitted(&house.enter(&house.issue(WORKER)).await), "the one place is taken");
 }
 
 #[tokio::test]
 async fn a_slow_handshake_loses_its_place() {
-    let house = small(4, Duration::from_millis(100)).open().await;
+    let house = small(4, 4, Duration::from_millis(100)).open().await;
     let mut silent = Vec::new();
     for _ in 0..4 {
         silent.push(knock(&house).await);
     }
-    // Every place is taken; the honest client waits in the queue until the slow ones are thrown out.
-    let channel = house.enter(&house.issue(WORKER)).await.expect("let in after them");
-    assert_eq!(call(&channel, CHECK).await.expect("a status").code(), Code::Ok);
     for mut each in silent {
         assert_eq!(each.read(&mut [0; 1]).await.expect("closed in order"), 0);
     }
     house.register.has(4).await;
+    let channel = house.enter(&house.issue(WORKER)).await.expect("let in after them");
+    assert_eq!(call(&channel, CHECK).await.expect("a status").code(), Code::Ok);
 }
 
 #[tokio::test]
@@ -67,7 +76,7 @@ async fn broken_and_reset_connections_do_not_end_the_loop() {
 
 #[tokio::test]
 async fn an_old_connection_is_cut() {
-    let limits = DoorLimits { connections: 8, handshake: Duration::from_secs(5), age: Duration::from_millis(200) };
+    let limits = DoorLimits { age: Duration::from_millis(200), ..DoorLimits::of(Listener::TenantsAndWorkers) };
     let house = Plan { limits: Some(limits), ..Plan::new() }.open().await;
     let worker = house.issue(WORKER);
     let mut stream = by_hand(&house, &identity(&worker, &house.ca)).await.expect("let in");

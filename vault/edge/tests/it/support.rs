@@ -108,8 +108,14 @@ pub(crate) struct Reached {
     groups: Mutex<Vec<NamedGroup>>,
 }
 
+impl Reached {
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
 #[derive(Debug, Clone)]
-struct ReachedLayer(Arc<Reached>);
+pub(crate) struct ReachedLayer(pub(crate) Arc<Reached>);
 
 impl<S> Layer<S> for ReachedLayer {
     type Service = Inside<S>;
@@ -120,7 +126,7 @@ impl<S> Layer<S> for ReachedLayer {
 }
 
 #[derive(Debug, Clone)]
-struct Inside<S> {
+pub(crate) struct Inside<S> {
     reached: Arc<Reached>,
     inner: S,
 }
@@ -245,7 +251,7 @@ impl House {
 
     /// Calls that got past the counter.
     pub(crate) fn reached(&self) -> usize {
-        self.reached.calls.load(Ordering::SeqCst)
+        self.reached.calls()
     }
 
     pub(crate) fn last_group(&self) -> Option<NamedGroup> {
@@ -349,11 +355,15 @@ pub(crate) async fn by_hand(house: &House, who: &Identity) -> io::Result<TlsStre
 /// Presents `who` as it is, as a peer would that does not check its own certificate first; true where the server
 /// said anything at all.
 pub(crate) async fn is_spoken_to(house: &House, who: &Issued) -> bool {
+    let chain = CertificateDer::pem_slice_iter(who.chain_pem().as_bytes()).map(|each| each.expect("PEM")).collect();
+    presents(house, chain, &PrivateKeyDer::from_pem_slice(who.key_pem().as_bytes()).expect("PEM")).await
+}
+
+/// The same with any chain and key.
+pub(crate) async fn presents(house: &House, chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'static>) -> bool {
     let honest = identity(&house.issue(WORKER), &house.ca);
     let mut config = honest.tls(ServerIdentity::any_node(TRUST_DOMAIN), house.clock.clone()).expect("good material");
-    let chain = CertificateDer::pem_slice_iter(who.chain_pem().as_bytes()).map(|each| each.expect("PEM")).collect();
-    let key = PrivateKeyDer::from_pem_slice(who.key_pem().as_bytes()).expect("PEM");
-    let key = aws_lc_rs::sign::any_supported_type(&key).expect("a key");
+    let key = aws_lc_rs::sign::any_supported_type(key).expect("a key");
     config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)));
     match shake(house, config).await {
         Ok(mut stream) => matches!(stream.read(&mut [0; 1]).await, Ok(1)),

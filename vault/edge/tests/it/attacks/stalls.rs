@@ -1,0 +1,154 @@
+//! Peers that do not take their answers. They lose their connection, and what one of them can make the vault hold is
+//! bounded; a grant's answer that was not taken in its time is never taken.
+
+use cofre_testkit::ca::Issued;
+
+use super::frames::{INITIAL_WINDOW, RST_STREAM, WINDOW_UPDATE, Wire, frame, setting};
+use super::process::{Attacked, Change, GRANT, GRANT_BYTES, LARGE};
+use super::{GROWTH, Scene, times};
+use crate::support::within;
+
+/// Bytes before a message (gRPC over HTTP/2, Length-Prefixed-Message).
+const PREFIX: usize = 5;
+
+fn window(bytes: u32) -> Vec<u8> {
+    setting(INITIAL_WINDOW, bytes)
+}
+
+/// Opens `connections` with a window of nothing, and asks for 32 large answers on each.
+async fn stall(vault: &Attacked, mallory: &Issued, connections: usize) -> Vec<Wire> {
+    let mut wires = Vec::new();
+    for _ in 0..connections {
+        let mut wire = vault.wire(mallory, &window(0)).await;
+        for _ in 0..32 {
+            if wire.ask(LARGE).await.is_none() {
+                break;
+            }
+        }
+        within(wire.until(|seen| seen.heads + seen.resets >= 32 || seen.closed)).await;
+        wires.push(wire);
+    }
+    wires
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_no_answer_is_cut_and_holds_little() {
+    let mut scene = Scene::new(&[Change::ShortAnswers]).await;
+    let cut = scene
+        .withstands(async |vault, mallory| {
+            let mut cut = 0;
+            for _ in 0..times(1) {
+                for wire in stall(vault, mallory, 60).await {
+                    // One whose answers were all refused or dropped holds nothing, and stays.
+                    within(wire.until(|seen| seen.closed || seen.ended() == 32)).await;
+                    assert_eq!(wire.seen().data, 0, "the window was closed");
+                    cut += usize::from(wire.seen().closed);
+                }
+            }
+            cut
+        })
+        .await;
+    assert!(cut > 0);
+    scene.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_answers_one_identity_does_not_take_are_bounded_even_before_it_is_cut() {
+    let mut scene = Scene::new(&[Change::NoAnswerTime]).await;
+    let living = scene
+        .withstands(async |vault, mallory| {
+            let mut living = 0;
+            for wire in &mut stall(vault, mallory, 60).await {
+                living += usize::from(wire.lives().await);
+            }
+            living
+        })
+        .await;
+    // The twin of the test above: without a time for the answer nobody is cut.
+    assert_eq!(living, 60);
+    scene.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_bytes_for_each_identity_untaken_answers_fill_the_memory() {
+    let scene = Scene::new(&[Change::NoAnswerTime, Change::NoBytes]).await;
+    let wires = stall(&scene.vault, &scene.mallory, 60).await;
+    assert!(scene.growth() > GROWTH, "{} MiB", scene.growth() >> 20);
+    drop(wires);
+    scene.end();
+}
+
+/// Gives `stream` and the connection room for `bytes`.
+async fn open_window(wire: &mut Wire, stream: u32, bytes: u32) {
+    wire.send(&frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())).await;
+}
+
+/// Waits until the vault has recorded that an answer was not delivered.
+async fn missed(scene: &mut Scene, count: usize) {
+    while scene.vault.counts().missed < count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grants_answer_leaves_whole_to_whoever_takes_it() {
+    let mut scene = Scene::new(&[]).await;
+    let mut wire = scene.vault.wire(&scene.mallory, &window(65_535)).await;
+    // On a machine that is busy elsewhere an answer may be too late; it is then recorded, and asked for again.
+    let mut whole = 0;
+    for _ in 0..20 {
+        let before = wire.seen().data;
+        wire.ask(GRANT).await.expect("a stream");
+        within(wire.until(|seen| seen.data >= before + PREFIX + GRANT_BYTES || seen.resets > 0 || seen.closed)).await;
+        if wire.seen().resets > 0 || wire.seen().closed {
+            wire = scene.vault.wire(&scene.mallory, &window(65_535)).await;
+            continue;
+        }
+        whole += 1;
+    }
+    assert_eq!(whole + scene.vault.counts().missed, 20);
+    assert!(whole > 0);
+    scene.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grants_answer_behind_a_closed_window_never_leaves() {
+    let mut scene = Scene::new(&[]).await;
+    let mut wire = scene.vault.wire(&scene.mallory, &window(0)).await;
+    let stream = wire.ask(GRANT).await.expect("a stream");
+    within(missed(&mut scene, 1)).await;
+    assert!(wire.lives().await, "its stream alone is lost");
+    open_window(&mut wire, stream, 60_000).await;
+    within(wire.until(|seen| seen.resets == 1 || seen.closed)).await;
+    let seen = wire.seen().clone();
+    assert!(!seen.closed && seen.data <= PREFIX, "{seen:?}");
+    assert!(wire.lives().await);
+    assert_eq!(scene.vault.counts().missed, 1);
+    scene.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grants_answer_that_has_begun_to_leave_is_cut_off() {
+    let mut scene = Scene::new(&[]).await;
+    let mut wire = scene.vault.wire(&scene.mallory, &window(0)).await;
+    let stream = wire.ask(GRANT).await.expect("a stream");
+    open_window(&mut wire, stream, 9).await;
+    within(missed(&mut scene, 1)).await;
+    open_window(&mut wire, stream, 60_000).await;
+    let seen = wire.closed().await;
+    assert!(seen.data <= 9, "{seen:?}");
+    assert_eq!(scene.vault.counts().missed, 1);
+    scene.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grants_answer_whose_stream_is_reset_is_recorded() {
+    let mut scene = Scene::new(&[]).await;
+    let mut wire = scene.vault.wire(&scene.mallory, &window(0)).await;
+    let stream = wire.ask(GRANT).await.expect("a stream");
+    within(wire.until(|seen| seen.heads == 1)).await;
+    assert!(wire.send(&frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])).await);
+    within(missed(&mut scene, 1)).await;
+    assert!(wire.lives().await);
+    scene.end();
+}
