@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod control;
 pub mod needles;
+pub mod play;
 pub mod story;
 pub mod testbank;
 pub mod up;

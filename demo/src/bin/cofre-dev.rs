@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cofre_demo::needles::Needles;
-use cofre_demo::{browser, control, story, up, world};
+use cofre_demo::{browser, control, play, story, up, world};
 
 #[derive(Debug, Parser)]
 #[command(name = "cofre-dev", version, about = "A development deployment of Cofre, and its story")]
@@ -23,6 +23,17 @@ enum Command {
         /// Where to keep it.
         #[arg(long, default_value = ".cofre/dev")]
         folder: PathBuf,
+        /// A folder of policies instead of the shipped ones.
+        #[arg(long)]
+        policies: Option<PathBuf>,
+    },
+    /// Play one part by hand beside a deployment that is up.
+    Play {
+        /// Where that deployment is kept.
+        #[arg(long, default_value = ".cofre/dev", global = true)]
+        folder: PathBuf,
+        #[command(subcommand)]
+        part: play::Part,
     },
     /// Play the main story and end with a table of what was shown. Exit code 1 if a row was not shown.
     Demo {
@@ -75,7 +86,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
-        Command::Up { folder } => runtime.block_on(up::up(&folder))?,
+        Command::Up { folder, policies } => runtime.block_on(up::up(&folder, policies.as_deref()))?,
+        Command::Play { folder, part } => runtime.block_on(play::play(&folder, part))?,
         Command::Demo { folder } => return runtime.block_on(story::demo(folder)),
         Command::Hold => hold()?,
         Command::Scan { pid } => scan(pid)?,
