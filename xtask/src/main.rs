@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod docs;
 mod install;
 mod run;
 mod test;
@@ -28,6 +29,8 @@ enum Command {
     },
     /// Install what tests need, then run every check and every test.
     Test,
+    /// Write the reference chapters of the book from the code.
+    Docs,
     /// Formatting, lints, documentation, the dependency table, the Never list, licences and floor versions.
     Check,
 }
@@ -36,6 +39,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Demo { rest } => demo::demo(&rest),
         Command::Test => test::test(),
+        Command::Docs => docs::docs(),
         Command::Check => check::check(),
     }
 }
