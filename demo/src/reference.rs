@@ -2,6 +2,7 @@
 //! protocol and the gate, refusals from the reason table, commands from the programs' own help. Nothing is told here that
 //! the code does not say; what it does not say is an error naming the place.
 
+mod checks;
 mod cli;
 mod configuration;
 mod errors;
@@ -34,6 +35,7 @@ pub fn chapters() -> Result<Vec<Chapter>> {
     Ok(vec![
         ("configuration.md", configuration::chapter(&root)?),
         ("methods.md", methods::chapter(&root)?),
+        ("checks.md", checks::chapter()),
         ("errors.md", errors::chapter(&root)?),
         ("cli.md", cli::chapter()?),
     ])

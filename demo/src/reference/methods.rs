@@ -193,7 +193,7 @@ pub(super) fn chapter(root: &Path) -> Result<String> {
             }
         }
     }
-    shared(&all, &files, &mut out)?;
+    shared(root, &all, &files, &mut out)?;
     Ok(out)
 }
 
@@ -210,14 +210,18 @@ fn one(all: &Package, service: &str, method: &MethodDescriptorProto, said: &str,
     all.fields(short(method.output_type()), out)
 }
 
-/// Messages that are not the whole of a request or a response, and enumerations.
-fn shared(all: &Package, files: &[FileDescriptorProto], out: &mut String) -> Result<()> {
+/// Messages that others hold, and enumerations.
+fn shared(root: &Path, all: &Package, files: &[FileDescriptorProto], out: &mut String) -> Result<()> {
     let methods = || files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method);
     out.push_str("\n## Messages within messages\n");
+    let held = |name: &str| {
+        let fields = all.messages.values().flat_map(|(message, ..)| &message.field);
+        fields.map(|field| short(field.type_name())).any(|held| held == name)
+    };
     for (name, (_, path, file)) in &all.messages {
         let whole = methods().any(|each| short(each.input_type()) == name || short(each.output_type()) == name);
         let of_the_ledger = files.get(*file).is_some_and(|file| file.name().ends_with("ledger.proto"));
-        if whole || of_the_ledger {
+        if of_the_ledger || (whole && !held(name)) {
             continue;
         }
         let _ = write!(out, "\n### {name}\n\n");
@@ -229,6 +233,7 @@ fn shared(all: &Package, files: &[FileDescriptorProto], out: &mut String) -> Res
         }
         all.fields(name, out)?;
     }
+    let model = Model::read(root)?;
     out.push_str("\n## Enumerations\n\nThe number 0 is never a value.\n");
     for (name, (each, path, file)) in &all.enums {
         if files.get(*file).is_some_and(|file| file.name().ends_with("ledger.proto")) {
@@ -236,7 +241,10 @@ fn shared(all: &Package, files: &[FileDescriptorProto], out: &mut String) -> Res
         }
         let _ = write!(out, "\n### {name}\n\n| number | value | meaning |\n|---|---|---|\n");
         for (value, number) in each.value.iter().zip(0..).filter(|(value, _)| value.number() != 0) {
-            let said = all.said(*file, &[path.as_slice(), &[2, number]].concat());
+            let said = match all.said(*file, &[path.as_slice(), &[2, number]].concat()) {
+                "" => model.meaning(name, value.number(), value.name()),
+                said => said.to_owned(),
+            };
             let _ = writeln!(out, "| {} | `{}` | {said} |", value.number(), value.name());
         }
     }
@@ -247,5 +255,30 @@ fn listed(reasons: &[cofre_model::reason::Reason]) -> String {
     match reasons {
         [] => "none".to_owned(),
         _ => reasons.iter().map(|reason| format!("`{reason}`")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// The closed lists of the model; their doc comments are inside a macro.
+struct Model(Vec<String>);
+
+impl Model {
+    fn read(root: &Path) -> Result<Self> {
+        let files = ["wording.rs", "credential.rs", "consent.rs"].map(|file| format!("vault/model/src/{file}"));
+        let texts = files.iter().map(|file| std::fs::read_to_string(root.join(file)).with_context(|| file.clone()));
+        Ok(Self(texts.collect::<Result<_>>()?))
+    }
+
+    /// The doc comment of the value of this number in the list of this name; empty where the model has no such list.
+    fn meaning(&self, list: &str, number: i32, value: &str) -> String {
+        let start = format!("    {list} {{");
+        let Some(text) = self.0.iter().find_map(|text| text.find(&start).and_then(|at| text.get(at..))) else {
+            return String::new();
+        };
+        let found = text.lines().position(|line| {
+            let word = line.split('"').nth(1).unwrap_or_default();
+            line.contains(&format!("= {number} \"")) && !word.is_empty() && value.ends_with(word)
+        });
+        let above = found.and_then(|at| at.checked_sub(1)).and_then(|at| text.lines().nth(at)).unwrap_or_default();
+        above.trim().strip_prefix("///").unwrap_or_default().trim().to_owned()
     }
 }

@@ -49,10 +49,17 @@ fn sample() -> toml::Table {
     text("docs/reference/cofred.toml").parse().expect("the sample")
 }
 
+/// Keys that stand for one another: a table that has one of them replaces the one it is laid over.
+const CHOICES: [&str; 6] = ["file", "credential", "any_of", "all_of", "sqlite", "postgres"];
+
 fn lay(over: &mut toml::Table, part: toml::Table) {
     for (key, value) in part {
         match (over.get_mut(&key), value) {
-            (Some(toml::Value::Table(below)), toml::Value::Table(part)) => lay(below, part),
+            (Some(toml::Value::Table(below)), toml::Value::Table(part))
+                if !part.keys().any(|key| CHOICES.contains(&key.as_str())) =>
+            {
+                lay(below, part);
+            }
             (_, value) => {
                 over.insert(key, value);
             }

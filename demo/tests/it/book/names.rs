@@ -86,3 +86,42 @@ fn every_link_leads_somewhere() {
     }
     assert!(links >= 60, "{links}");
 }
+
+/// The code of everything that ships, with string literals that go over several lines joined.
+fn shipped() -> String {
+    let mut all = String::new();
+    let mut folders = vec![root().join("vault")];
+    while let Some(folder) = folders.pop() {
+        for item in std::fs::read_dir(folder).expect("folder") {
+            let path = item.expect("item").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                for line in std::fs::read_to_string(&path).expect("text").lines() {
+                    match line.trim_start().strip_suffix('\\') {
+                        Some(open) => all.push_str(open),
+                        None => {
+                            all.push_str(line.trim_start());
+                            all.push('\n');
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn messages_to_look_up_are_those_of_the_code() {
+    let code = shipped();
+    let mut looked = 0;
+    for row in text("docs/operations/troubleshooting.md").lines().filter(|line| line.starts_with("| `")) {
+        let message = row.split('`').nth(1).expect("a message");
+        for part in message.split('…').map(str::trim).filter(|part| !part.is_empty()) {
+            assert!(code.contains(part), "no code says {part:?}");
+        }
+        looked += 1;
+    }
+    assert!(looked >= 20, "{looked}");
+}
