@@ -276,9 +276,11 @@ impl Model {
         };
         let found = text.lines().position(|line| {
             let word = line.split('"').nth(1).unwrap_or_default();
-            line.contains(&format!("= {number} \"")) && !word.is_empty() && value.ends_with(word)
+            line.contains(&format!("= {number} \"")) && !word.is_empty() && value.ends_with(&word.to_uppercase())
         });
-        let above = found.and_then(|at| at.checked_sub(1)).and_then(|at| text.lines().nth(at)).unwrap_or_default();
-        above.trim().strip_prefix("///").unwrap_or_default().trim().to_owned()
+        let lines: Vec<&str> = text.lines().take(found.unwrap_or_default()).collect();
+        let mut said: Vec<&str> = lines.iter().rev().map_while(|line| line.trim().strip_prefix("///")).collect();
+        said.reverse();
+        cell(&said.join(" "))
     }
 }
