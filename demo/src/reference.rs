@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-pub use configuration::{Key, keys};
+pub use configuration::{Key, keys, samples};
 
 /// A chapter: its file below `docs/reference` and its text.
 pub type Chapter = (&'static str, String);

@@ -10,9 +10,9 @@ use syn::{Fields, GenericArgument, Item, PathArguments, Type};
 use super::{cell, head, source};
 
 /// Where the types stand.
-const FILE: &str = "vault/server/src/config/file.rs";
-/// A configuration that uses most keys.
-const SAMPLE: &str = include_str!("../../../docs/reference/cofred.toml");
+const FOLDER: &str = "vault/server/src/config";
+/// Where whole files stand: `cofred.toml`, and others for what one file cannot show at once.
+const SAMPLES: &str = "docs/reference";
 
 /// One key of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +38,9 @@ pub struct Key {
 /// # Errors
 /// A key without a doc comment, or a value without an example.
 pub fn keys(root: &Path) -> Result<Vec<Key>> {
-    let parsed = source::parsed(root, FILE)?;
+    let files = source::below(root, FOLDER)?;
     let mut types = BTreeMap::new();
-    for item in &parsed.items {
+    for item in files.iter().flat_map(|file| &file.items) {
         match item {
             Item::Struct(each) => types.insert(each.ident.to_string(), item),
             Item::Enum(each) => types.insert(each.ident.to_string(), item),
@@ -49,6 +49,23 @@ pub fn keys(root: &Path) -> Result<Vec<Key>> {
     }
     let mut found = Vec::new();
     Walk { types: &types, keys: &mut found }.fields("File", "")?;
+    Ok(found)
+}
+
+/// Whole files, by name, `cofred.toml` first.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn samples(root: &Path) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for item in std::fs::read_dir(root.join(SAMPLES)).context(SAMPLES)? {
+        let path = item?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with("cofred") && name.ends_with(".toml") {
+            found.push((name, std::fs::read_to_string(&path).with_context(|| path.display().to_string())?));
+        }
+    }
+    found.sort_by_key(|(name, _)| (name != "cofred.toml", name.clone()));
     Ok(found)
 }
 
@@ -77,7 +94,7 @@ impl Walk<'_> {
         for field in fields {
             let name = field.ident.as_ref().map(ToString::to_string).context("field")?;
             let name = serde_word(&field.attrs, "rename").unwrap_or(name);
-            let place = format!("{FILE}: {owner}.{name}");
+            let place = format!("{FOLDER}: {owner}.{name}");
             let (optional, inner) = match argument(&field.ty, "Option") {
                 Some(inner) => (true, inner),
                 None => (serde_says(&field.attrs, "default"), &field.ty),
@@ -226,14 +243,16 @@ fn serde_each<T>(
 }
 
 pub(super) fn chapter(root: &Path) -> Result<String> {
-    let mut out = head("Configuration", "the doc comments of `vault/server/src/config/file.rs`");
+    let mut out = head("Configuration", "the doc comments of the types below `vault/server/src/config`");
     out += "\n`cofred` reads one TOML file, named by `--config` or `COFRE_CONFIG`. A key that is not listed here is refused, \
             and so is a value\nthat does not fit; the message names the key and the exit code is 64. No secret stands in \
             the file: it is referred to.\n`cofred check` reads and checks the file and prints what would run.\n\n\
-            ## A whole file\n\n```toml cofred\n";
-    out += SAMPLE;
-    out += "```\n\n## Keys\n\n`<name>` is a name of your own. A key without \"may be left out\" has to be there.\n\n\
-            | key | takes | left out | example | meaning |\n|---|---|---|---|---|\n";
+            ## Whole files\n";
+    for (name, text) in samples(root)? {
+        let _ = write!(out, "\n`{SAMPLES}/{name}`:\n\n```toml cofred\n{}\n```\n", text.trim_end());
+    }
+    out += "\n## Keys\n\n`<name>` is a name of your own. A key without \"may be left out\" or a default has to be there, \
+            where its table is.\n\n| key | takes | left out | example | meaning |\n|---|---|---|---|---|\n";
     for key in keys(root)? {
         let left_out = match (&key.default, key.optional) {
             (Some(default), _) => format!("`{default}`"),

@@ -6,10 +6,23 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use cofre_model::reason::Reason;
 
-/// Parses a file of the repository.
-pub(super) fn parsed(root: &Path, path: &str) -> Result<syn::File> {
-    let text = std::fs::read_to_string(root.join(path)).with_context(|| path.to_owned())?;
-    syn::parse_file(&text).with_context(|| path.to_owned())
+/// Parses the source files below a folder of the repository, tests left out.
+pub(super) fn below(root: &Path, folder: &str) -> Result<Vec<syn::File>> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        for item in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = item?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") && path.file_stem().is_some_and(|n| n != "tests")
+            {
+                let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+                found.push(syn::parse_file(&text).with_context(|| path.display().to_string())?);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The lines of an item's doc comment, trimmed.
