@@ -1,6 +1,8 @@
 //! Plays the pages that a reader types along: each command in order, what it prints held against what the page shows.
 //! In what is shown, `…` stands for anything: alone on a line for any lines, within a line for any characters.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::blocks::blocks;
 use super::shell::{Terminal, Up};
 
@@ -72,8 +74,12 @@ fn compare(at: &str, command: &str, shown: &[String], said: &[String]) {
     assert!(fits(&shown, &said), "{at}: {command}\n--- shown\n{}\n--- said\n{}\n", shown.join("\n"), said.join("\n"));
 }
 
+/// One reader at a time: a machine with few cores has to answer within what a release allows.
+static READING: Mutex<()> = Mutex::new(());
+
 fn play(page: &str) {
     assert!(PLAYED.contains(&page));
+    let _one = READING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder");
     let mut terminal = Terminal::open(folder.path());
     let mut up: Option<Up> = None;
