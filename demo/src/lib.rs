@@ -3,6 +3,8 @@
 pub mod browser;
 pub mod control;
 pub mod needles;
+pub mod play;
+pub mod reference;
 pub mod story;
 pub mod testbank;
 pub mod up;

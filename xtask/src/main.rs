@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod docs;
 mod install;
 mod peers;
 mod postgres;
@@ -35,6 +36,8 @@ enum Command {
     Install,
     /// Install what tests need, then run every check, every test, and those of the stores on PostgreSQL once more.
     Test,
+    /// Write the reference chapters of the book from the code.
+    Docs,
     /// Formatting, lints, documentation, the dependency table, the Never list, licences and floor versions.
     Check,
 }
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo { postgres, rest } => demo::demo(postgres, &rest),
         Command::Install => install::install().and_then(|()| peers::build()),
         Command::Test => test::test(),
+        Command::Docs => docs::docs(),
         Command::Check => check::check(),
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cofre_demo::needles::Needles;
-use cofre_demo::{browser, control, story, up, world};
+use cofre_demo::{browser, control, play, story, up, world};
 use cofre_testkit::postgres::Cluster;
 
 #[derive(Debug, Parser)]
@@ -27,6 +27,17 @@ enum Command {
         /// Keep the stores in a PostgreSQL of its own, below that folder, instead of SQLite files.
         #[arg(long)]
         postgres: bool,
+        /// A folder of policies instead of the shipped ones.
+        #[arg(long)]
+        policies: Option<PathBuf>,
+    },
+    /// Play one part by hand beside a deployment that is up.
+    Play {
+        /// Where that deployment is kept.
+        #[arg(long, default_value = ".cofre/dev", global = true)]
+        folder: PathBuf,
+        #[command(subcommand)]
+        part: play::Part,
     },
     /// Play the main story and end with a table of what was shown. Exit code 1 if a row was not shown.
     Demo {
@@ -82,7 +93,10 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
-        Command::Up { folder, postgres } => runtime.block_on(up::up(&folder, postgres))?,
+        Command::Up { folder, postgres, policies } => {
+            runtime.block_on(up::up(&folder, postgres, policies.as_deref()))?;
+        }
+        Command::Play { folder, part } => runtime.block_on(play::play(&folder, part))?,
         Command::Demo { folder, postgres } => {
             let cluster = postgres.then(Cluster::here).transpose()?;
             return runtime.block_on(story::demo(folder, cluster));

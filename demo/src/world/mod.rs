@@ -35,6 +35,8 @@ pub struct Wishes {
     pub folder: PathBuf,
     /// The PKCS#11 module.
     pub module: PathBuf,
+    /// The policy folder.
+    pub policies: PathBuf,
     /// How long a tenant key stays warm, as the configuration writes it.
     pub warm_for: &'static str,
     /// How secrets are locked: `memfd_secret` or `mlock`.
@@ -56,6 +58,7 @@ impl Wishes {
         Ok(Self {
             folder: folder.to_path_buf(),
             module: token::hsm_sim()?,
+            policies: Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("workspace")?.join("policies"),
             warm_for: "300s",
             memory: "memfd_secret",
             log: "info",

@@ -25,6 +25,11 @@ use serde::{Deserialize, Serialize};
 use super::identities::Identities;
 use super::{NAME, REGION};
 
+/// The file that remembers the tenants.
+const TENANTS: &str = "tenants.json";
+/// The tenants' slugs.
+const SLUGS: [&str; 2] = ["gestora-norte", "gestora-sur"];
+
 /// A tenant of the world: its scheduler's and its front end's keys, and its front end's connection.
 pub struct Tenant {
     /// Its id.
@@ -143,14 +148,13 @@ pub(super) async fn tenants(
     clock: &Arc<dyn Clock>,
     workers: usize,
 ) -> Result<[Tenant; 2]> {
-    let file = folder.join("tenants.json");
-    let slugs = ["gestora-norte", "gestora-sur"];
+    let file = folder.join(TENANTS);
     let remembered: Vec<Remembered> = match std::fs::read(&file) {
         Ok(bytes) => serde_json::from_slice(&bytes)?,
         Err(_) => {
             let institutions = put_institutions(operator).await?;
             let mut tenants = Vec::new();
-            for slug in slugs {
+            for slug in SLUGS {
                 tenants.push(put_tenant(operator, &**clock, slug).await?);
             }
             let ids =
@@ -160,7 +164,20 @@ pub(super) async fn tenants(
             tenants
         }
     };
-    let mut tenants = remembered.iter().zip(slugs).map(|(tenant, slug)| recalled(tenant, slug));
+    both(&remembered)
+}
+
+/// The two tenants of a folder that was seeded before; their front ends are not connected.
+///
+/// # Errors
+/// Where the folder was never seeded.
+pub fn remembered(folder: &Path) -> Result<[Tenant; 2]> {
+    let text = std::fs::read(folder.join(TENANTS)).context("no tenants were seeded here")?;
+    both(&serde_json::from_slice::<Vec<Remembered>>(&text)?)
+}
+
+fn both(remembered: &[Remembered]) -> Result<[Tenant; 2]> {
+    let mut tenants = remembered.iter().zip(SLUGS).map(|(tenant, slug)| recalled(tenant, slug));
     let mut next = || tenants.next().context("tenants.json holds two tenants")?;
     Ok([next()?, next()?])
 }

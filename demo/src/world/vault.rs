@@ -97,7 +97,6 @@ impl Drop for Vault {
 pub fn write_config(folder: &Path, wishes: &Wishes, stores: &str) -> Result<PathBuf> {
     let quoted = |path: &Path| toml::Value::String(path.display().to_string()).to_string();
     let file = |name: &str| quoted(&folder.join("identities").join(name));
-    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("workspace")?.join("policies");
     let text = format!(
         r#"# Written by cofre-dev. Production refuses it.
 mode = "dev"
@@ -125,7 +124,7 @@ pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", si
         memory = wishes.memory,
         log = wishes.log,
         warm_for = wishes.warm_for,
-        policies = quoted(&policies),
+        policies = quoted(&wishes.policies),
         certificate = file("node.pem"),
         key = file("node.key"),
         bundle = file("bundle.pem"),

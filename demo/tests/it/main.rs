@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod at_rest;
 #[cfg(test)]
+mod book;
+#[cfg(test)]
 mod crowd;
 #[cfg(test)]
 mod hostile;

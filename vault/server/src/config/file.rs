@@ -1,4 +1,8 @@
 //! The file as it is written, before it is checked. Every table refuses unknown keys.
+//!
+//! The doc comments are the reference of operators: `cargo xtask docs` writes `docs/reference/configuration.md` from
+//! them. A key says what it means, then `Default:` where it may be left out, then `Example:`; tests hold both against
+//! the parser.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,18 +20,45 @@ use super::{Config, ConfigError, Identity, Listen, Memory, Mode, SecretRef, Toke
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
+    /// Whether the data is for development. Each mode refuses stores that the other made, and production refuses the
+    /// hsm-sim module.
+    ///
+    /// Example: `"production"`
     mode: FileMode,
+    /// The deployment's name, of `[a-z0-9.-]`. The ledger's origin is this name and `/ledger`.
+    ///
+    /// Example: `"cofre.example"`
     deployment: String,
+    /// The operator's legal name, as notices to investors show it.
+    ///
+    /// Example: `"AISP Ejemplo SL"`
     operator: String,
+    /// The region this node decides for, `[a-z0-9][a-z0-9-]{0,62}`. A tenant of another region is refused.
+    ///
+    /// Example: `"eu-nl"`
     region: String,
+    /// Where the node listens.
     listen: FileListen,
+    /// Who the node is, and whose certificates it trusts. The files are looked at every five seconds, and at SIGHUP.
     identity: FileIdentity,
+    /// Which custodians wrap tenant keys and which one signs.
     custody: FileCustody,
+    /// The policy set.
     policies: FilePolicies,
+    /// The three stores.
     stores: FileStores,
+    /// The PKCS#11 tokens, each under a name of its own, `[a-z0-9][a-z0-9-]{0,62}`.
     custodians: BTreeMap<String, FileCustodian>,
+    /// How pages that hold secrets are locked.
+    ///
+    /// Default: `"memfd_secret"`
+    /// Example: `"mlock"`
     #[serde(default)]
     memory: FileMemory,
+    /// What is logged, as a filter of levels and targets.
+    ///
+    /// Default: `"info"`
+    /// Example: `"info,cofre_release=debug"`
     #[serde(default = "default_log")]
     log: String,
 }
@@ -35,15 +66,19 @@ pub(super) struct File {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum FileMode {
+    /// Written by `cofre-dev` only.
     Dev,
+    /// Real logins.
     Production,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 enum FileMemory {
+    /// Pages that the kernel itself does not map; refused where the kernel has none.
     #[default]
     #[serde(rename = "memfd_secret")]
     MemfdSecret,
+    /// Locked pages that no core dump holds.
     #[serde(rename = "mlock")]
     Mlock,
 }
@@ -55,32 +90,65 @@ fn default_log() -> String {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileListen {
+    /// For front ends, tenant administrators, workers and nodes. Port 0 takes a free one; the `ready` line says which.
+    ///
+    /// Example: `"0.0.0.0:7443"`
     tenants_and_workers: SocketAddr,
+    /// For security, auditors, operators, privacy officers and custodians.
+    ///
+    /// Example: `"127.0.0.1:7444"`
     people: SocketAddr,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileIdentity {
+    /// The trust domain of every SPIFFE identity here.
+    ///
+    /// Example: `"cofre.example"`
     trust_domain: String,
+    /// PEM chain of the node's certificate, leaf first. It carries `spiffe://<trust domain>/node/<region>/<name>`.
+    ///
+    /// Example: `"/etc/cofre/node.pem"`
     certificate: PathBuf,
+    /// PEM private key of that certificate.
     key: FileSecret,
+    /// PEM certificates of the authorities.
+    ///
+    /// Example: `"/etc/cofre/bundle.pem"`
     bundle: PathBuf,
+    /// PEM revocation lists, one for each authority. Once one is stale nobody of that authority is let in.
+    ///
+    /// Example: `"/etc/cofre/crl.pem"`
     revocations: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileSecret {
+    /// A file that holds the secret, without more than a newline after it. Exactly one of this and `credential`.
+    ///
+    /// Example: `"/etc/cofre/secret"`
     file: Option<PathBuf>,
+    /// The name of a systemd credential, read below `$CREDENTIALS_DIRECTORY`. Exactly one of this and `file`.
+    ///
+    /// Example: `"secret"`
     credential: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileCustody {
+    /// The custody set of a new tenant's key.
     default: FileSet,
+    /// The custodian that signs checkpoints, receipts, certificates and deposit keys; it needs a `signer_label`.
+    ///
+    /// Example: `"hsm-1"`
     signer: String,
+    /// How long an unwrapped tenant key may stay in locked memory; at least one second.
+    ///
+    /// Default: `"300s"`
+    /// Example: `"60s"`
     #[serde(default = "default_warm", with = "humantime_serde")]
     warm_for: Duration,
 }
@@ -92,31 +160,62 @@ fn default_warm() -> Duration {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileSet {
+    /// Each of these custodians wraps the whole key: one is enough to unwrap it. Exactly one of this and `all_of`.
+    ///
+    /// Example: `["hsm-1"]`
     any_of: Option<Vec<String>>,
+    /// Each of these custodians wraps a share: all are needed to unwrap the key. Exactly one of this and `any_of`.
+    ///
+    /// Example: `["hsm-1"]`
     all_of: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FilePolicies {
+    /// The folder of `*.cedarschema` and `*.cedar` files. A set with any fault keeps the node from starting.
+    ///
+    /// Example: `"/etc/cofre/policies"`
     dir: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileCustodian {
+    /// The token behind a PKCS#11 module.
     pkcs11: FileToken,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileToken {
+    /// The module's shared library.
+    ///
+    /// Example: `"/usr/lib/softhsm/libsofthsm2.so"`
     module: PathBuf,
+    /// The token's label. Slots are never named by number.
+    ///
+    /// Example: `"cofre"`
     token_label: String,
+    /// The label of the AES-256 key that wraps.
+    ///
+    /// Example: `"root-1"`
     key_label: String,
+    /// The label of the key that signs, where this token signs.
+    ///
+    /// Example: `"ledger-1"`
     signer_label: Option<String>,
+    /// The token's user PIN.
     pin: FileSecret,
+    /// The mechanism that wraps. Only AES-GCM is built.
+    ///
+    /// Default: `"aes-gcm"`
+    /// Example: `"aes-gcm"`
     mechanism: Option<String>,
+    /// Sessions to hold, 1 to 64.
+    ///
+    /// Default: `8`
+    /// Example: `4`
     sessions: Option<usize>,
 }
 
