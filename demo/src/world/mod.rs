@@ -41,6 +41,8 @@ pub struct Wishes {
     pub log: &'static str,
     /// Workers to register, named `w01`, `w02`, …
     pub workers: usize,
+    /// Where the vault's telemetry goes, such as `http://127.0.0.1:4317`; nowhere if none.
+    pub collector: Option<String>,
 }
 
 impl Wishes {
@@ -56,6 +58,7 @@ impl Wishes {
             memory: "memfd_secret",
             log: "info",
             workers: 25,
+            collector: None,
         })
     }
 }

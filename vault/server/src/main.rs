@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use cofre_server::clock::SystemClock;
 use cofre_server::config::Config;
-use cofre_server::{node, telemetry};
+use cofre_server::node;
+use cofre_server::telemetry::Telemetry;
 
 #[derive(Debug, Parser)]
 #[command(name = "cofred", version, about = "The Cofre vault")]
@@ -50,7 +54,7 @@ fn main() -> ExitCode {
             println!("{config:#?}");
             Ok(())
         }
-        Command::Init(_) => node::protect(&config).and_then(|()| node::init(&config)),
+        Command::Init(_) => node::protect(&config).and_then(|_| node::init(&config)),
         Command::Run(_) => run(config),
     };
     match done {
@@ -63,8 +67,20 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> Result<()> {
-    telemetry::start(&config.log)?;
-    node::protect(&config)?;
+    // Before the first thread, so that every thread inherits it.
+    let borne = node::protect(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(node::run(config))
+    let started = {
+        let _within = runtime.enter();
+        Telemetry::start(&config, &node::name(&config)?, Arc::new(SystemClock::new()))
+    };
+    let telemetry = Arc::new(started?);
+    if let Some(refused) = borne {
+        tracing::warn!(refused, "process protection is partial; production would refuse to start");
+    }
+    let done = runtime.block_on(node::run(config, Arc::clone(&telemetry)));
+    // The runtime still turns: it carries the last deliveries.
+    telemetry.finish();
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
 }

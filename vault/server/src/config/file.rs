@@ -12,6 +12,9 @@ use serde::Deserialize;
 
 use super::{Config, ConfigError, Files, Identity, Listen, Memory, Mode, SecretRef, Token};
 
+mod telemetry;
+use telemetry::FileTelemetry;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
@@ -29,6 +32,7 @@ pub(super) struct File {
     memory: FileMemory,
     #[serde(default = "default_log")]
     log: String,
+    telemetry: Option<FileTelemetry>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -56,6 +60,7 @@ fn default_log() -> String {
 struct FileListen {
     tenants_and_workers: SocketAddr,
     people: SocketAddr,
+    metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -216,7 +221,11 @@ impl File {
             deployment: self.deployment,
             operator: self.operator,
             region,
-            listen: Listen { tenants_and_workers: self.listen.tenants_and_workers, people: self.listen.people },
+            listen: Listen {
+                tenants_and_workers: self.listen.tenants_and_workers,
+                people: self.listen.people,
+                metrics: self.listen.metrics,
+            },
             identity: Identity {
                 trust_domain: self.identity.trust_domain,
                 certificate: self.identity.certificate,
@@ -239,6 +248,7 @@ impl File {
                 FileMemory::Mlock => Memory::Mlock,
             },
             log: self.log,
+            telemetry: self.telemetry.map(FileTelemetry::check).transpose()?,
         })
     }
 }
