@@ -14,3 +14,5 @@ mod sandbox;
 mod story;
 #[cfg(test)]
 mod testbank;
+#[cfg(test)]
+mod unit;
