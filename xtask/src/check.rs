@@ -5,7 +5,7 @@ mod dependencies;
 mod licences;
 mod never;
 mod release_path;
-mod sources;
+pub(crate) mod sources;
 
 use anyhow::{Result, bail};
 

@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod install;
+mod postgres;
 mod run;
 mod test;
 
@@ -22,11 +23,14 @@ struct Arguments {
 enum Command {
     /// Build everything and play the main story on SQLite, hsm-sim, a dev CA and TestBank.
     Demo {
+        /// Play it on a throw-away PostgreSQL instead of SQLite, installed where it is missing.
+        #[arg(long)]
+        postgres: bool,
         /// Handed on to `cofre-dev demo`.
         #[arg(last = true)]
         rest: Vec<String>,
     },
-    /// Install what tests need, then run every check and every test.
+    /// Install what tests need, then run every check, every test, and those of the stores on PostgreSQL once more.
     Test,
     /// Formatting, lints, documentation, the dependency table, the Never list, licences and floor versions.
     Check,
@@ -34,7 +38,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Demo { rest } => demo::demo(&rest),
+        Command::Demo { postgres, rest } => demo::demo(postgres, &rest),
         Command::Test => test::test(),
         Command::Check => check::check(),
     }

@@ -1,21 +1,39 @@
-//! Everything that can fail, in one command, ending with the test runner's own totals.
+//! Everything that can fail, in one command, ending with the test runner's own totals: every test with the stores on
+//! SQLite, and then every crate whose tests open stores once more on PostgreSQL.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::check::sources::{self, Source};
+use crate::postgres::Postgres;
 use crate::run::{cargo, step};
 use crate::{check, install};
 
+/// Tells tests on which engine their stores are to be.
+const STORES: &str = "COFRE_TEST_STORES";
+/// What every test says that opens stores.
+const OPENS: &str = "cofre_testkit::stores";
+
 /// What the test runner counted.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Totals {
     passed: u64,
     failed: u64,
+    /// Whether the runner itself was content: what does not build is not counted.
+    green: bool,
 }
 
 impl Totals {
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            green: self.green && other.green,
+        }
+    }
+
     /// Adds one line of the runner's output, such as `test result: ok. 3 passed; 0 failed; …`.
     fn add(&mut self, line: &str) {
         let Some(rest) = line.trim_start().strip_prefix("test result:") else { return };
@@ -38,28 +56,63 @@ impl Totals {
 pub(crate) fn test() -> Result<()> {
     install::install()?;
     check::check()?;
+    let again = crates_with_stores(&sources::tracked()?);
     // The PKCS#11 module and the binaries that tests start are built once, here.
     step("build", &mut cargo(&["build", "--workspace"]))?;
-    let mut totals = Totals::default();
-    let targets = counted(&["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"], &mut totals)?;
-    let documentation = counted(&["test", "--workspace", "--doc", "--no-fail-fast"], &mut totals)?;
-    println!("cofre: {} passed, {} failed", totals.passed, totals.failed);
-    if !(targets && documentation) || totals.failed > 0 || totals.passed == 0 {
+    let postgres = Postgres::start()?;
+    let on = |engine: &str, arguments: &[&str]| {
+        let mut run = cargo(arguments);
+        run.env(STORES, engine).envs([postgres.variable()]);
+        println!("==> {STORES}={engine} cargo {}", arguments.join(" "));
+        counted(&mut run)
+    };
+    let kinds = ["--lib", "--bins", "--tests", "--no-fail-fast"];
+    let targets = on("sqlite", &[&["test", "--workspace"], &kinds[..]].concat())?;
+    let documentation = on("sqlite", &["test", "--workspace", "--doc", "--no-fail-fast"])?;
+    let packages: Vec<&str> = again.iter().flat_map(|package| ["-p", package.as_str()]).collect();
+    let stores = on("postgres", &[&["test"], &packages[..], &kinds[..]].concat())?;
+    drop(postgres);
+    report(&targets.plus(documentation), &stores)
+}
+
+/// The names of the crates whose tests open stores, by what their tests say.
+fn crates_with_stores(files: &[Source]) -> Vec<String> {
+    let folder =
+        |path: &str| path.split_once("/tests/").or_else(|| path.split_once("/src/")).map(|(it, _)| it.to_owned());
+    let name = |folder: String| format!("cofre-{}", folder.rsplit('/').next().unwrap_or(&folder));
+    let mut names: Vec<String> = files
+        .iter()
+        .filter(|file| file.path.ends_with(".rs") && !file.path.starts_with("xtask/") && file.text.contains(OPENS))
+        .filter_map(|file| folder(&file.path).map(name))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The last lines of a run: what was counted on each engine, and all of it.
+fn report(sqlite: &Totals, postgres: &Totals) -> Result<()> {
+    let both = sqlite.plus(*postgres);
+    println!("SQLite: {} passed, {} failed", sqlite.passed, sqlite.failed);
+    println!("PostgreSQL: {} passed, {} failed", postgres.passed, postgres.failed);
+    println!("cofre: {} passed, {} failed", both.passed, both.failed);
+    if !both.green || both.failed > 0 || sqlite.passed == 0 || postgres.passed == 0 {
         bail!("tests failed");
     }
     Ok(())
 }
 
-fn counted(arguments: &[&str], totals: &mut Totals) -> Result<bool> {
-    println!("==> cargo {}", arguments.join(" "));
-    let mut child = cargo(arguments).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+fn counted(run: &mut Command) -> Result<Totals> {
+    let mut totals = Totals::default();
+    let mut child = run.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let output = child.stdout.take().context("no output")?;
     for line in BufReader::new(output).lines() {
         let line = line?;
         totals.add(&line);
         println!("{line}");
     }
-    Ok(child.wait()?.success())
+    totals.green = child.wait()?.success();
+    Ok(totals)
 }
 
 #[cfg(test)]
@@ -76,6 +129,29 @@ mod tests {
         ] {
             totals.add(line);
         }
-        assert_eq!(totals, Totals { passed: 15, failed: 2 });
+        assert_eq!(totals, Totals { passed: 15, failed: 2, green: false });
+    }
+
+    #[test]
+    fn a_run_is_good_only_with_tests_on_both_engines_and_none_failed() {
+        let good = Totals { passed: 3, failed: 0, green: true };
+        assert!(report(&good, &good).is_ok());
+        for bad in [Totals { failed: 1, ..good }, Totals { passed: 0, ..good }, Totals { green: false, ..good }] {
+            assert!(report(&good, &bad).is_err() && report(&bad, &good).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn crates_are_run_again_because_of_what_their_tests_say() {
+        let says = format!("use {OPENS};");
+        let file = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+        let files = [
+            file("vault/audit/tests/it/support.rs", &says),
+            file("vault/audit/tests/it/read.rs", &says),
+            file("demo/src/control/mod.rs", &says),
+            file("vault/relay/tests/it/bench.rs", "no stores"),
+            file("docs/notes.md", &says),
+        ];
+        assert_eq!(crates_with_stores(&files), ["cofre-audit", "cofre-demo"]);
     }
 }

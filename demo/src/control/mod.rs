@@ -19,7 +19,7 @@ use cofre_model::permit::{EntryRef, Mint, Permit, SendBy, Warm, WarmWarrant};
 use cofre_model::time::{Monotonic, Timestamp};
 use cofre_model::wording::Class;
 use cofre_server::clock::SystemClock;
-use cofre_store::{CommitConfig, Mode, StoreConfig, Stores, TenantRecord};
+use cofre_store::{CommitConfig, Mode, Place, StoreConfig, Stores, TenantRecord};
 use zeroize::Zeroizing;
 
 use crate::needles::{Needles, Seen};
@@ -148,9 +148,9 @@ async fn open_copy(folder: &Path, slab: &Arc<Slab>) -> Result<Stores> {
     #[expect(clippy::disallowed_methods, reason = "a control outside the vault; never shipped")]
     let mint = Mint::assemble();
     let config = StoreConfig {
-        records: folder.join("records.db"),
-        ciphertexts: folder.join("ciphertexts.db"),
-        keyring: folder.join("keyring.db"),
+        records: Place::Sqlite(folder.join("records.db")),
+        ciphertexts: Place::Sqlite(folder.join("ciphertexts.db")),
+        keyring: Place::Sqlite(folder.join("keyring.db")),
         mode: Mode::Dev,
         ceiling: None,
     };

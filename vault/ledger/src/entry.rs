@@ -3,6 +3,7 @@
 //! entry and the decoder accepts no other, so an entry and its hash say the same thing.
 
 mod decode;
+mod fields;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use crate::text::Bytes;
 use crate::{tree, wire};
 
 pub use decode::decode;
+pub use fields::{fields, number};
 pub(crate) use decode::scopes as scopes_from_numbers;
 
 /// The most bytes a leaf may have: entry bundles carry its length as u16 (C2SP tlog-tiles).

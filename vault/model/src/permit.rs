@@ -67,6 +67,12 @@ impl SendBy {
     pub fn check(self, now: Monotonic) -> Result<(), TooLate> {
         if now <= self.0 { Ok(()) } else { Err(TooLate) }
     }
+
+    /// How long after `now` the answer may still leave; nothing once the instant has passed.
+    #[must_use]
+    pub fn left(self, now: Monotonic) -> Option<Span> {
+        self.check(now).ok().map(|()| Span::micros(self.0.micros().saturating_sub(now.micros())))
+    }
 }
 
 /// Where an entry stands in the ledger. Evidence, no authority.
@@ -241,5 +247,8 @@ mod tests {
         let by = SendBy::from_submission(Monotonic::from_micros(1_000));
         assert!(by.check(Monotonic::from_micros(81_000)).is_ok());
         assert_eq!(by.check(Monotonic::from_micros(81_001)), Err(TooLate));
+        assert_eq!(by.left(Monotonic::from_micros(1_000)), Some(SEND_WITHIN));
+        assert_eq!(by.left(Monotonic::from_micros(81_000)), Some(Span::default()));
+        assert_eq!(by.left(Monotonic::from_micros(81_001)), None);
     }
 }

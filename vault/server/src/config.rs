@@ -2,6 +2,7 @@
 //! [`Config`] before anything starts.
 
 mod file;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +11,10 @@ use std::path::{Path, PathBuf};
 use cofre_custody::{CustodianId, CustodySet};
 use cofre_model::id::Slug;
 use cofre_model::time::Span;
+use cofre_store::AddressError;
 use secrecy::SecretString;
+
+pub use stores::{StoreKey, StorePlace, StorePlaces};
 
 /// Whether data is for development. Each mode refuses the other's data, and production refuses hsm-sim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,15 @@ impl Mode {
         match self {
             Self::Dev => "dev",
             Self::Production => "production",
+        }
+    }
+}
+
+impl From<Mode> for cofre_store::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Dev => Self::Dev,
+            Mode::Production => Self::Production,
         }
     }
 }
@@ -99,6 +112,14 @@ pub enum ConfigError {
         key: &'static str,
         /// What it has to be.
         advice: &'static str,
+    },
+    /// A store's connection cannot be used.
+    #[error("configuration: {key}: {cause}")]
+    Store {
+        /// Which key.
+        key: &'static str,
+        /// Why.
+        cause: AddressError,
     },
     /// A secret cannot be read.
     #[error("configuration: {key} {advice}")]
@@ -181,17 +202,6 @@ pub struct Token {
     pub sessions: usize,
 }
 
-/// The three SQLite files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
-    /// Records.
-    pub records: PathBuf,
-    /// Ciphertexts.
-    pub ciphertexts: PathBuf,
-    /// Keyring.
-    pub keyring: PathBuf,
-}
-
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -216,7 +226,7 @@ pub struct Config {
     /// Where the policies stand.
     pub policies: PathBuf,
     /// The stores.
-    pub stores: Files,
+    pub stores: StorePlaces,
     /// The tokens by name.
     pub custodians: BTreeMap<CustodianId, Token>,
     /// How secrets are locked into memory.

@@ -9,8 +9,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cofre_server::clock::SystemClock;
 use cofre_server::config::Config;
-use cofre_server::node;
+use cofre_server::migrate::Owners;
 use cofre_server::telemetry::Telemetry;
+use cofre_server::{migrate, node};
 
 #[derive(Debug, Parser)]
 #[command(name = "cofred", version, about = "The Cofre vault")]
@@ -27,6 +28,17 @@ enum Command {
     Check(Configured),
     /// Make the custodians' keys that are missing. Nothing is overwritten or deleted.
     Init(Configured),
+    /// Bring the configured PostgreSQL databases to this release and give the configured roles their rights. Connects
+    /// as the databases' owner; stop every cofred of an older release before.
+    Migrate(Migrate),
+}
+
+#[derive(Debug, clap::Args)]
+struct Migrate {
+    #[command(flatten)]
+    configured: Configured,
+    #[command(flatten)]
+    owners: Owners,
 }
 
 #[derive(Debug, clap::Args)]
@@ -41,7 +53,10 @@ const BAD_CONFIGURATION: u8 = 64;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let (Command::Run(path) | Command::Check(path) | Command::Init(path)) = &arguments.command;
+    let (Command::Run(path)
+    | Command::Check(path)
+    | Command::Init(path)
+    | Command::Migrate(Migrate { configured: path, .. })) = &arguments.command;
     let config = match Config::load(&path.config) {
         Ok(config) => config,
         Err(error) => {
@@ -55,6 +70,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Init(_) => node::protect(&config).and_then(|_| node::init(&config)),
+        Command::Migrate(what) => node::protect(&config).and_then(|_| migrate::migrate(&config, &what.owners)),
         Command::Run(_) => run(config),
     };
     match done {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use cofre_custody::Custodian;
 use cofre_custody::pkcs11::Token;
 use cofre_edge::services::Readiness;
+use cofre_model::id::CredentialId;
 use cofre_model::time::{Clock, Span};
-use cofre_store::{Keyring, Records};
+use cofre_model::wording::Class;
+use cofre_store::{Ciphertexts, Keyring, Records};
 use futures_util::future::BoxFuture;
 
 /// No part may take longer to answer.
@@ -19,6 +21,7 @@ const BEHIND: Span = Span::secs(2);
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) records: Records,
+    pub(crate) ciphertexts: Ciphertexts,
     pub(crate) keyring: Keyring,
     pub(crate) tokens: Vec<Arc<Token>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -34,7 +37,7 @@ async fn answers(name: &str, part: impl Future<Output = bool>) -> bool {
 
 impl Readiness for Ready {
     fn ready(&self) -> BoxFuture<'static, bool> {
-        let (store, keys) = (self.records.clone(), self.keyring.clone());
+        let (store, sealed, keys) = (self.records.clone(), self.ciphertexts.clone(), self.keyring.clone());
         let (tokens, clock) = (self.tokens.clone(), Arc::clone(&self.clock));
         Box::pin(async move {
             let records = answers("records", async {
@@ -43,14 +46,17 @@ impl Readiness for Ready {
                     Err(_) => false,
                 }
             });
+            // A login that never was: that there is nothing under it is the answer of a store that works.
+            let nobody = CredentialId::from_parts(0, [0; 10]);
+            let ciphertexts = answers("ciphertexts", async { sealed.of(&nobody, Class::Login, 1).await.is_ok() });
             let keyring = answers("keyring", async { keys.integrator().await.is_ok() });
             let policy = answers("policy", async { matches!(store.policy().await, Ok(Some(_))) });
-            let (records, keyring, policy) = tokio::join!(records, keyring, policy);
+            let (records, ciphertexts, keyring, policy) = tokio::join!(records, ciphertexts, keyring, policy);
             let mut custodians = true;
             for token in &tokens {
                 custodians &= answers(token.id().as_str(), async { token.check().await.is_ok() }).await;
             }
-            records && keyring && policy && custodians
+            records && ciphertexts && keyring && policy && custodians
         })
     }
 }

@@ -6,9 +6,10 @@ use cofre_model::id::CredentialId;
 use cofre_model::sealed::SealedSecret;
 use cofre_model::wording::Class;
 
+use crate::engine::Engine;
 use crate::error::Error;
-use crate::open::Engine;
 use crate::row::Cells;
+use crate::statement::statement;
 
 /// The ciphertexts store. Clones share it.
 #[derive(Debug, Clone)]
@@ -36,26 +37,25 @@ impl Ciphertexts {
         version: u32,
         fields: &[(FieldKey, SealedSecret)],
     ) -> Result<(), Error> {
-        let Engine::Sqlite(database) = &self.engine;
-        let mut transaction = database.begin().await?;
-        let there = sqlx::query("SELECT 1 FROM sealed_fields WHERE credential_id = ? AND class = ? AND version = ?")
+        let mut transaction = self.engine.begin(&credential.to_string()).await?;
+        let there = statement("SELECT 1 FROM sealed_fields WHERE credential_id = $1 AND class = $2 AND version = $3")
             .bind(credential.to_string())
             .bind(class.as_str())
             .bind(i64::from(version))
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut transaction)
             .await?;
         if there.is_some() {
             return Err(Error::Exists);
         }
         for (place, (key, sealed)) in (0_i64..).zip(fields) {
-            sqlx::query("INSERT INTO sealed_fields VALUES (?, ?, ?, ?, ?, ?)")
+            statement("INSERT INTO sealed_fields VALUES ($1, $2, $3, $4, $5, $6)")
                 .bind(credential.to_string())
                 .bind(class.as_str())
                 .bind(i64::from(version))
                 .bind(key.as_str())
                 .bind(place)
                 .bind(sealed.as_bytes())
-                .execute(&mut *transaction)
+                .execute(&mut transaction)
                 .await?;
         }
         Ok(transaction.commit().await?)
@@ -71,14 +71,13 @@ impl Ciphertexts {
         class: Class,
         version: u32,
     ) -> Result<Vec<(FieldKey, SealedSecret)>, Error> {
-        let Engine::Sqlite(database) = &self.engine;
-        let rows = sqlx::query(
-            "SELECT field_key, sealed FROM sealed_fields WHERE credential_id = ? AND class = ? AND version = ? ORDER BY place",
+        let rows = statement(
+            "SELECT field_key, sealed FROM sealed_fields WHERE credential_id = $1 AND class = $2 AND version = $3 ORDER BY place",
         )
         .bind(credential.to_string())
         .bind(class.as_str())
         .bind(i64::from(version))
-        .fetch_all(&database.read)
+        .fetch_all(&mut self.engine.read().await?)
         .await?;
         rows.iter()
             .map(|row| {
@@ -93,15 +92,14 @@ impl Ciphertexts {
     /// # Errors
     /// The store's.
     pub async fn delete(&self, credential: &CredentialId) -> Result<u64, Error> {
-        let Engine::Sqlite(database) = &self.engine;
-        let mut transaction = database.begin().await?;
-        let gone = sqlx::query("DELETE FROM sealed_fields WHERE credential_id = ?")
+        let mut transaction = self.engine.begin(&credential.to_string()).await?;
+        let gone = statement("DELETE FROM sealed_fields WHERE credential_id = $1")
             .bind(credential.to_string())
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         transaction.commit().await?;
-        database.forget_deleted().await?;
-        Ok(gone.rows_affected())
+        self.engine.forget_deleted().await?;
+        Ok(gone)
     }
 
     /// Removes the versions of a class older than `keep`; gives the number of fields removed.
@@ -109,16 +107,15 @@ impl Ciphertexts {
     /// # Errors
     /// The store's.
     pub async fn prune(&self, credential: &CredentialId, class: Class, keep: u32) -> Result<u64, Error> {
-        let Engine::Sqlite(database) = &self.engine;
-        let mut transaction = database.begin().await?;
-        let gone = sqlx::query("DELETE FROM sealed_fields WHERE credential_id = ? AND class = ? AND version < ?")
+        let mut transaction = self.engine.begin(&credential.to_string()).await?;
+        let gone = statement("DELETE FROM sealed_fields WHERE credential_id = $1 AND class = $2 AND version < $3")
             .bind(credential.to_string())
             .bind(class.as_str())
             .bind(i64::from(keep))
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         transaction.commit().await?;
-        database.forget_deleted().await?;
-        Ok(gone.rows_affected())
+        self.engine.forget_deleted().await?;
+        Ok(gone)
     }
 }

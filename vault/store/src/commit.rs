@@ -5,6 +5,7 @@
 
 mod append;
 mod apply;
+pub(crate) mod carrier;
 pub(crate) mod change;
 mod consents;
 mod ending;
@@ -12,8 +13,10 @@ mod enrolment;
 mod group;
 pub(crate) mod operation;
 mod permits;
+pub(crate) mod postgres;
 mod registry;
 mod release;
+pub(crate) mod sqlite;
 pub(crate) mod submit;
 mod undelivered;
 pub(crate) mod writer;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use cofre_model::entry::EntryKind;
 use cofre_model::reason::Reason;
 
+use crate::postgres::address::AddressError;
+
 /// A store could not do what it was asked. Nothing was granted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,12 +41,15 @@ pub enum Error {
         /// What was asked.
         asked: &'static str,
     },
-    /// The three files do not belong together.
-    #[error("the {file} file belongs to another set of stores: check the paths under `stores`")]
+    /// The three stores do not belong together.
+    #[error("the {store} store belongs to another set of stores: check the places under `stores`")]
     Apart {
-        /// The file that differs.
-        file: &'static str,
+        /// The store that differs.
+        store: &'static str,
     },
+    /// Some stores are files and some are databases.
+    #[error("some stores are SQLite files and some PostgreSQL databases: put all three on one kind under `stores`")]
+    Mixed,
     /// A file or folder cannot be used.
     #[error("store file {}: {cause}", path.display())]
     Path {
@@ -56,6 +61,80 @@ pub enum Error {
     /// The tables could not be brought to this program's version.
     #[error("store migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// The text of a connection to PostgreSQL cannot be used.
+    #[error("PostgreSQL connection: {0}")]
+    Address(#[from] AddressError),
+    /// The connection could be read or changed on its way.
+    #[error("the {store} database is reached without TLS over a network: use `sslmode=verify-full` or a socket folder")]
+    Exposed {
+        /// The store.
+        store: &'static str,
+    },
+    /// The database is of another release, or of none.
+    #[error(
+        "the {store} database has {found} migrations and this release needs {wanted}: run `cofred migrate` of this \
+         release as the owner of the database"
+    )]
+    Unmigrated {
+        /// The store.
+        store: &'static str,
+        /// Migrations that were applied.
+        found: i64,
+        /// Migrations of this release.
+        wanted: i64,
+    },
+    /// The database has tables and no name yet.
+    #[error("the {store} database was not named: run `cofred migrate` as the owner of the database")]
+    Unnamed {
+        /// The store.
+        store: &'static str,
+    },
+    /// There is no such role to serve from the database.
+    #[error("the {store} database has no role {role:?}: create it (`CREATE ROLE ... LOGIN`) and migrate again")]
+    NoRole {
+        /// The store.
+        store: &'static str,
+        /// The role.
+        role: String,
+    },
+    /// Somebody else owns the schema.
+    #[error("the schema cofre of the {store} database belongs to another role: migrate as its owner")]
+    NotOwner {
+        /// The store.
+        store: &'static str,
+    },
+    /// The role that serves may do more than it should.
+    #[error(
+        "the role {role} of the {store} database may do more than serve ({power}): take that from it, and run \
+         `cofred migrate` as the owner of the database"
+    )]
+    Overpowered {
+        /// The store.
+        store: &'static str,
+        /// The role.
+        role: String,
+        /// What it may do and must not.
+        power: String,
+    },
+    /// The role that serves may do less than it must.
+    #[error(
+        "the role {role} of the {store} database lacks a right ({power}): run `cofred migrate` as the owner of the \
+         database"
+    )]
+    Powerless {
+        /// The store.
+        store: &'static str,
+        /// The role.
+        role: String,
+        /// What it has to do and may not.
+        power: String,
+    },
+    /// There is nothing to migrate.
+    #[error("SQLite files are brought to date when cofred opens them: there is nothing to migrate")]
+    NothingToMigrate,
+    /// The operating system gave no random bytes.
+    #[error("random bytes of the operating system: {0}")]
+    Randomness(getrandom::Error),
     /// An immutable row is there already.
     #[error("this version is stored already and never changes")]
     Exists,

@@ -6,7 +6,7 @@ pub(crate) mod integrator;
 pub(crate) mod subject_keys;
 pub(crate) mod tenant_keys;
 
-use crate::open::Engine;
+use crate::engine::Engine;
 
 /// The keyring store. Clones share it.
 #[derive(Debug, Clone)]

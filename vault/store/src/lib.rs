@@ -1,4 +1,4 @@
-//! The cellar: records, ciphertexts and keyring on SQLite, and the one commit that orders everything.
+//! The cellar: records, ciphertexts and keyring on SQLite or PostgreSQL, and the one commit that orders everything.
 //!
 //! Only sealed secrets and wrapped keys come down here; this room knows no cipher and no secret type. Whatever
 //! changes records is a typed operation of the one commit, and each brings its ledger entry in the same
@@ -7,12 +7,17 @@
 mod ciphertexts;
 pub mod columns;
 mod commit;
+mod engine;
 mod error;
 mod keyring;
+mod migrations;
 mod open;
+mod postgres;
+mod random;
 mod records;
 mod row;
 mod sqlite;
+mod statement;
 mod unverified;
 
 pub use ciphertexts::Ciphertexts;
@@ -25,7 +30,8 @@ pub use keyring::deposit_keys::StoredDepositKey;
 pub use keyring::integrator::IntegratorState;
 pub use keyring::subject_keys::{Destroyed, StoredDataKey, StoredSubjectKey, Tombstone};
 pub use keyring::tenant_keys::TenantKeyShare;
-pub use open::{Mode, StoreConfig, Stores};
+pub use open::{Mode, Place, ServingRoles, StoreConfig, Stores};
+pub use postgres::address::{AddressError, Postgres};
 pub use records::Records;
 pub use records::consents::{ConsentRecord, ReceiptRecord};
 pub use records::credentials::{CredentialRecord, Enrolment, EnrolmentState};

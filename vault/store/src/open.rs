@@ -1,4 +1,5 @@
-//! Opening the three stores as one set: locked for this process, migrated, of the mode asked for, and of one id.
+//! Opening the three stores as one set: of one engine, migrated, of the mode asked for, and of one id. SQLite files
+//! are locked for this process and brought to date here; PostgreSQL databases are only looked at.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,25 +7,27 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use crate::ciphertexts::Ciphertexts;
-use crate::commit::CommitConfig;
+use crate::commit::carrier::Carrier;
+use crate::commit::postgres::Listener;
 use crate::commit::submit::Submissions;
 use crate::commit::writer::{self, Writer};
+use crate::commit::{self, CommitConfig};
+use crate::engine::{Engine, Session};
 use crate::error::Error;
 use crate::keyring::Keyring;
+use crate::migrations::{self, Store};
+use crate::postgres;
+use crate::postgres::address::Postgres;
+use crate::random;
 use crate::records::{Records, ledger};
 use crate::row::Cells;
-use crate::sqlite::{Database, Hold};
+use crate::sqlite::{self, Hold};
+use crate::statement::statement;
 
 /// How many changes a slow listener may lag behind before it has to re-read the rows.
 const CHANGES: usize = 1_024;
 /// A store whose last holder is just ending is waited for this many times, and this long each time.
 const PATIENCE: (u32, Duration) = (25, Duration::from_millis(20));
-
-/// A connected back end. PostgreSQL will be the other one.
-#[derive(Debug, Clone)]
-pub(crate) enum Engine {
-    Sqlite(Database),
-}
 
 /// Whether real logins may rest in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,20 +47,47 @@ impl Mode {
     }
 }
 
-/// Where the three stores are.
+/// Where one store is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// In a file of this machine, for one process alone.
+    Sqlite(PathBuf),
+    /// In a database of a PostgreSQL server, for any number of processes.
+    Postgres(Postgres),
+}
+
+/// Where the three stores are: three files or three databases, never some of each.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// The records file.
-    pub records: PathBuf,
-    /// The ciphertexts file.
-    pub ciphertexts: PathBuf,
-    /// The keyring file.
-    pub keyring: PathBuf,
+    /// The records.
+    pub records: Place,
+    /// The ciphertexts.
+    pub ciphertexts: Place,
+    /// The keyring.
+    pub keyring: Place,
     /// The mode of this deployment.
     pub mode: Mode,
     /// Pages of 4 KiB the records file may grow to; nothing for no limit but the disk's. Beyond it nothing is
-    /// granted, while narrowing actions still find some room.
+    /// granted, while narrowing actions still find some room. A PostgreSQL server has limits of its own.
     pub ceiling: Option<u32>,
+}
+
+impl StoreConfig {
+    fn is_mixed(&self) -> bool {
+        let files = [&self.records, &self.ciphertexts, &self.keyring].map(|place| matches!(place, Place::Sqlite(_)));
+        files.contains(&true) && files.contains(&false)
+    }
+}
+
+/// The roles that serve from the three databases, by their names in PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct ServingRoles {
+    /// May call the commit and read.
+    pub records: String,
+    /// May put, get and delete sealed fields.
+    pub ciphertexts: String,
+    /// May put, get and destroy wrapped keys, and swap the integrator's row.
+    pub keyring: String,
 }
 
 /// The three stores. Each part may be handed to the use case that needs it, and to no other.
@@ -72,41 +102,153 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Opens the three files as one set, making them where they are missing, and starts the writer.
+    /// Opens the three stores as one set and starts the writer. Files are made where they are missing; databases have
+    /// to be migrated before.
     ///
     /// # Errors
-    /// [`Error::Held`] while another process holds them; [`Error::Mode`] and [`Error::Apart`] where the files are
-    /// not what was asked for; [`Error::Path`], [`Error::Migration`] and [`Error::Unavailable`] where they cannot
-    /// be used.
-    pub async fn open(config: StoreConfig, commit: CommitConfig) -> Result<Self, Error> {
-        let hold = hold(&config.records).await?;
-        let records = Database::open(&config.records, include_str!("../migrations/records_0001.sql")).await?;
-        let ciphertexts =
-            Database::open(&config.ciphertexts, include_str!("../migrations/ciphertexts_0001.sql")).await?;
-        let keyring = Database::open(&config.keyring, include_str!("../migrations/keyring_0001.sql")).await?;
-        let store_id =
-            one_set(config.mode, &[("records", &records), ("ciphertexts", &ciphertexts), ("keyring", &keyring)])
-                .await?;
-
+    /// [`Error::Held`] while another process holds the files; [`Error::Mode`], [`Error::Apart`] and [`Error::Mixed`]
+    /// where the stores are not what was asked for; [`Error::Path`], [`Error::Migration`] and [`Error::Unavailable`]
+    /// where they cannot be used.
+    pub async fn open(config: StoreConfig, settings: CommitConfig) -> Result<Self, Error> {
+        let (set, hold) = Set::open(&config).await?;
+        let store_id = one_set(config.mode, &set.stores(), Naming::of(&set.records)).await?;
         let (changes, _) = broadcast::channel(CHANGES);
-        let (submissions, queues) = Submissions::new(commit.clock.clone());
-        let writer = Writer::new(records.clone(), commit, config.ceiling, changes.clone(), hold);
-        writer::start(writer, queues);
+        let (submissions, queues) = Submissions::new(settings.clock.clone());
+        let carrier = match (&set.records, hold) {
+            (Engine::Sqlite(records), Some(hold)) => {
+                Carrier::Sqlite(commit::sqlite::Carrier::new(records.clone(), config.ceiling, hold))
+            }
+            // INVARIANT: files are never opened without being held.
+            (Engine::Sqlite(_), None) => return Err(Error::Mixed),
+            (Engine::Postgres(records), _) => {
+                let listener = Listener::start(records.clone(), settings.incarnation, changes.clone()).await?;
+                Carrier::Postgres(commit::postgres::Carrier::new(records.clone(), listener))
+            }
+        };
+        writer::start(Writer::new(carrier, settings, changes.clone()), queues);
         Ok(Self {
-            records: Records::new(Engine::Sqlite(records), store_id, submissions, changes),
-            ciphertexts: Ciphertexts::new(Engine::Sqlite(ciphertexts)),
-            keyring: Keyring::new(Engine::Sqlite(keyring)),
+            records: Records::new(set.records, store_id, submissions, changes),
+            ciphertexts: Ciphertexts::new(set.ciphertexts),
+            keyring: Keyring::new(set.keyring),
         })
+    }
+
+    /// Brings three databases to this release's tables, names them as one set, and gives the roles that will serve
+    /// from them exactly the rights they need. `owner` connects as the roles that own, or will own, the tables. Doing
+    /// it again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NothingToMigrate`] for SQLite files; [`Error::NoRole`] and [`Error::NotOwner`] where the database was
+    /// not prepared; [`Error::Overpowered`] where a serving role holds rights the owner cannot take from it;
+    /// [`Error::Mode`] and [`Error::Apart`] where the databases are not what was asked for; else the store's.
+    pub async fn migrate(owner: StoreConfig, serving: &ServingRoles) -> Result<(), Error> {
+        let (Place::Postgres(records), Place::Postgres(ciphertexts), Place::Postgres(keyring)) =
+            (&owner.records, &owner.ciphertexts, &owner.keyring)
+        else {
+            return Err(if owner.is_mixed() { Error::Mixed } else { Error::NothingToMigrate });
+        };
+        let places = [
+            (Store::Records, records, &serving.records),
+            (Store::Ciphertexts, ciphertexts, &serving.ciphertexts),
+            (Store::Keyring, keyring, &serving.keyring),
+        ];
+        for (store, place, role) in places {
+            exposed(owner.mode, store, place)?;
+            postgres::schema::migrate(place, store, role).await?;
+        }
+        let set = Set::databases(records, ciphertexts, keyring).await?;
+        // Held while they are named, so that two who migrate at once give one name.
+        let alone = set.records.begin("one set").await?;
+        let named = one_set(owner.mode, &set.stores(), Naming::Allowed).await;
+        drop(alone);
+        for (_, engine) in set.stores() {
+            engine.close().await;
+        }
+        named.map(drop)
     }
 
     /// Ends the writer, flushes the files and lets go of them. Clones of the parts answer "unavailable" from then on.
     pub async fn close(self) {
         self.records.submissions().stop().await;
         for engine in [self.records.engine(), self.ciphertexts.engine(), self.keyring.engine()] {
-            let Engine::Sqlite(database) = engine;
-            database.close().await;
+            engine.close().await;
         }
     }
+}
+
+/// Three engines of one kind.
+struct Set {
+    records: Engine,
+    ciphertexts: Engine,
+    keyring: Engine,
+}
+
+impl Set {
+    async fn open(config: &StoreConfig) -> Result<(Self, Option<Hold>), Error> {
+        match (&config.records, &config.ciphertexts, &config.keyring) {
+            (Place::Sqlite(records), Place::Sqlite(ciphertexts), Place::Sqlite(keyring)) => {
+                let hold = hold(records).await?;
+                let file = async |path, store| {
+                    sqlite::Database::open(path, &migrations::sqlite(store)).await.map(Engine::Sqlite)
+                };
+                let records = file(records, Store::Records).await?;
+                let ciphertexts = file(ciphertexts, Store::Ciphertexts).await?;
+                let keyring = file(keyring, Store::Keyring).await?;
+                Ok((Self { records, ciphertexts, keyring }, Some(hold)))
+            }
+            (Place::Postgres(records), Place::Postgres(ciphertexts), Place::Postgres(keyring)) => {
+                for (store, place) in
+                    [(Store::Records, records), (Store::Ciphertexts, ciphertexts), (Store::Keyring, keyring)]
+                {
+                    exposed(config.mode, store, place)?;
+                }
+                let set = Self::databases(records, ciphertexts, keyring).await?;
+                for (store, engine) in set.stores() {
+                    if let Engine::Postgres(database) = engine {
+                        database.ready(store).await?;
+                    }
+                }
+                Ok((set, None))
+            }
+            _ => Err(Error::Mixed),
+        }
+    }
+
+    async fn databases(records: &Postgres, ciphertexts: &Postgres, keyring: &Postgres) -> Result<Self, Error> {
+        let database = async |place| postgres::Database::open(place).await.map(Engine::Postgres);
+        let (records, ciphertexts, keyring) =
+            tokio::try_join!(database(records), database(ciphertexts), database(keyring))?;
+        Ok(Self { records, ciphertexts, keyring })
+    }
+
+    fn stores(&self) -> [(Store, &Engine); 3] {
+        [(Store::Records, &self.records), (Store::Ciphertexts, &self.ciphertexts), (Store::Keyring, &self.keyring)]
+    }
+}
+
+/// Whether a new store is given its name here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    Allowed,
+    Refused,
+}
+
+impl Naming {
+    /// Who opens a file owns it; who serves from a database does not.
+    const fn of(engine: &Engine) -> Self {
+        match engine {
+            Engine::Sqlite(_) => Self::Allowed,
+            Engine::Postgres(_) => Self::Refused,
+        }
+    }
+}
+
+/// SECURITY: what production asks and is answered is not shown to the network.
+fn exposed(mode: Mode, store: Store, place: &Postgres) -> Result<(), Error> {
+    if mode == Mode::Production && place.is_exposed() {
+        return Err(Error::Exposed { store: store.name() });
+    }
+    Ok(())
 }
 
 async fn hold(records: &Path) -> Result<Hold, Error> {
@@ -120,70 +262,68 @@ async fn hold(records: &Path) -> Result<Hold, Error> {
     Hold::on(records)
 }
 
-/// What a file says of itself.
-async fn meta(database: &Database) -> Result<Option<(String, [u8; 16])>, Error> {
-    let row = sqlx::query(
-        "SELECT CAST(mode.value AS TEXT) AS mode, id.value AS store_id FROM meta mode JOIN meta id
+/// What a store says of itself.
+async fn meta(session: &mut Session<'_>) -> Result<Option<(String, [u8; 16])>, Error> {
+    let row = statement(
+        "SELECT mode.value AS mode, id.value AS store_id FROM meta mode JOIN meta id
          ON mode.key = 'mode' AND id.key = 'store_id'",
     )
-    .fetch_optional(&database.read)
+    .fetch_optional(session)
     .await?;
     row.as_ref()
         .map(|row| {
             let cells = Cells::of("meta", row);
-            Ok((cells.string("mode")?, cells.bytes("store_id")?))
+            let mode = String::from_utf8(cells.blob("mode")?.to_vec()).map_err(|_| Error::corrupt("meta", "mode"))?;
+            Ok((mode, cells.bytes("store_id")?))
         })
         .transpose()
 }
 
-async fn name(database: &Database, mode: Mode, store_id: [u8; 16]) -> Result<(), Error> {
-    let mut transaction = database.begin().await?;
-    sqlx::query("INSERT INTO meta VALUES ('mode', CAST(? AS BLOB)), ('store_id', ?)")
-        .bind(mode.as_str())
+async fn name(engine: &Engine, mode: Mode, store_id: [u8; 16]) -> Result<(), Error> {
+    let mut transaction = engine.begin("meta").await?;
+    statement("INSERT INTO meta VALUES ('mode', $1), ('store_id', $2)")
+        .bind(mode.as_str().as_bytes())
         .bind(store_id.to_vec())
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
-/// Names new files and checks that named ones belong together. The first file of a set gives the id; a set that
+/// Names new stores and checks that named ones belong together. The first store of a set gives the id; a set that
 /// was cut short while it was made is completed.
-async fn one_set(mode: Mode, files: &[(&'static str, &Database)]) -> Result<[u8; 16], Error> {
+async fn one_set(mode: Mode, stores: &[(Store, &Engine)], naming: Naming) -> Result<[u8; 16], Error> {
     let mut set: Option<[u8; 16]> = None;
     let mut unnamed = Vec::new();
-    for (file, database) in files {
-        match meta(database).await? {
+    for (store, engine) in stores {
+        match meta(&mut engine.read().await?).await? {
             Some((found, _)) if found != mode.as_str() => return Err(Error::Mode { found, asked: mode.as_str() }),
-            Some((_, id)) if set.is_some_and(|set| set != id) => return Err(Error::Apart { file }),
+            Some((_, id)) if set.is_some_and(|set| set != id) => return Err(Error::Apart { store: store.name() }),
             Some((_, id)) => set = Some(id),
-            None => unnamed.push((*file, *database)),
+            None => unnamed.push((*store, *engine)),
         }
     }
-    // SECURITY: a file that was emptied or exchanged must not pass for a new one beside a used ledger, nor new
+    // SECURITY: a store that was emptied or exchanged must not pass for a new one beside a used ledger, nor new
     // records for old ones beside a used keyring. Records are named first, so only a ledger never used can be
-    // beside a file not named yet.
-    if let (Some(_), Some((file, _))) = (set, unnamed.first())
-        && (*file == "records" || used(files).await?)
+    // beside a store not named yet.
+    if let (Some(_), Some((store, _))) = (set, unnamed.first())
+        && (*store == Store::Records || used(stores).await?)
     {
-        return Err(Error::Apart { file });
+        return Err(Error::Apart { store: store.name() });
     }
-    let id = match (set, unnamed.first()) {
-        (Some(id), _) => id,
-        (None, Some((_, database))) => fresh_id(database).await?,
-        (None, None) => return Err(Error::corrupt("meta", "store_id")),
+    if let (Naming::Refused, Some((store, _))) = (naming, unnamed.first()) {
+        return Err(Error::Unnamed { store: store.name() });
+    }
+    let id = match set {
+        Some(id) => id,
+        None => random::bytes()?,
     };
-    for (_, database) in unnamed {
-        name(database, mode, id).await?;
+    for (_, engine) in unnamed {
+        name(engine, mode, id).await?;
     }
     Ok(id)
 }
 
-async fn used(files: &[(&'static str, &Database)]) -> Result<bool, Error> {
-    let Some((_, records)) = files.first() else { return Ok(false) };
-    Ok(ledger::head(&mut *records.read.acquire().await?).await?.size > 0)
-}
-
-async fn fresh_id(database: &Database) -> Result<[u8; 16], Error> {
-    let row = sqlx::query("SELECT randomblob(16) AS store_id").fetch_one(&database.read).await?;
-    Cells::of("meta", &row).bytes("store_id")
+async fn used(stores: &[(Store, &Engine)]) -> Result<bool, Error> {
+    let Some((_, records)) = stores.first() else { return Ok(false) };
+    Ok(ledger::head(&mut records.read().await?).await?.size > 0)
 }

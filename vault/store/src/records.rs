@@ -16,14 +16,12 @@ pub(crate) mod workers;
 
 use std::sync::Arc;
 
-use sqlx::Sqlite;
-use sqlx::pool::PoolConnection;
 use tokio::sync::broadcast;
 
 use crate::commit::change::Change;
 use crate::commit::submit::Submissions;
+use crate::engine::{Engine, Session};
 use crate::error::Error;
-use crate::open::Engine;
 
 /// The records store. Clones share it.
 #[derive(Debug, Clone)]
@@ -69,8 +67,7 @@ impl Records {
         &self.shared.engine
     }
 
-    async fn reader(&self) -> Result<PoolConnection<Sqlite>, Error> {
-        let Engine::Sqlite(database) = &self.shared.engine;
-        Ok(database.read.acquire().await?)
+    async fn reader(&self) -> Result<Session<'static>, Error> {
+        self.shared.engine.read().await
     }
 }

@@ -3,20 +3,69 @@
 
 use cofre_model::caller::SpiffeId;
 use cofre_model::time::Timestamp;
-use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, ValueRef as _};
 
 use crate::error::Error;
+
+/// A row as either engine gives it.
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl std::fmt::Debug for Row {
+    // What stands in a row is nobody's business but its reader's.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite(_) => "Row::Sqlite",
+            Self::Postgres(_) => "Row::Postgres",
+        })
+    }
+}
+
+/// Nothing where the column is missing, null, or of another type: the caller says what that means.
+impl Row {
+    pub(crate) fn text(&self, column: &str) -> Option<&str> {
+        match self {
+            Self::Sqlite(row) => row.try_get(column).ok(),
+            Self::Postgres(row) => row.try_get(column).ok(),
+        }
+    }
+
+    pub(crate) fn blob(&self, column: &str) -> Option<&[u8]> {
+        match self {
+            Self::Sqlite(row) => row.try_get(column).ok(),
+            Self::Postgres(row) => row.try_get(column).ok(),
+        }
+    }
+
+    pub(crate) fn int(&self, column: &str) -> Option<i64> {
+        match self {
+            Self::Sqlite(row) => row.try_get(column).ok(),
+            Self::Postgres(row) => row.try_get(column).ok(),
+        }
+    }
+
+    /// Whether the column is null; nothing where there is no such column.
+    pub(crate) fn is_null(&self, column: &str) -> Option<bool> {
+        match self {
+            Self::Sqlite(row) => row.try_get_raw(column).ok().map(|value| value.is_null()),
+            Self::Postgres(row) => row.try_get_raw(column).ok().map(|value| value.is_null()),
+        }
+    }
+}
 
 /// One row of one table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cells<'r> {
-    row: &'r SqliteRow,
+    row: &'r Row,
     table: &'static str,
 }
 
 impl<'r> Cells<'r> {
-    pub(crate) const fn of(table: &'static str, row: &'r SqliteRow) -> Self {
+    pub(crate) const fn of(table: &'static str, row: &'r Row) -> Self {
         Self { row, table }
     }
 
@@ -25,12 +74,11 @@ impl<'r> Cells<'r> {
     }
 
     pub(crate) fn is_null(&self, column: &'static str) -> Result<bool, Error> {
-        use sqlx::ValueRef as _;
-        self.row.try_get_raw(column).map(|value| value.is_null()).map_err(|_| self.corrupt(column))
+        self.row.is_null(column).ok_or_else(|| self.corrupt(column))
     }
 
     pub(crate) fn text(&self, column: &'static str) -> Result<&'r str, Error> {
-        self.row.try_get(column).map_err(|_| self.corrupt(column))
+        self.row.text(column).ok_or_else(|| self.corrupt(column))
     }
 
     pub(crate) fn string(&self, column: &'static str) -> Result<String, Error> {
@@ -38,7 +86,7 @@ impl<'r> Cells<'r> {
     }
 
     pub(crate) fn blob(&self, column: &'static str) -> Result<&'r [u8], Error> {
-        self.row.try_get(column).map_err(|_| self.corrupt(column))
+        self.row.blob(column).ok_or_else(|| self.corrupt(column))
     }
 
     pub(crate) fn bytes<const N: usize>(&self, column: &'static str) -> Result<[u8; N], Error> {
@@ -46,7 +94,7 @@ impl<'r> Cells<'r> {
     }
 
     pub(crate) fn int<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T, Error> {
-        let value: i64 = self.row.try_get(column).map_err(|_| self.corrupt(column))?;
+        let value = self.row.int(column).ok_or_else(|| self.corrupt(column))?;
         T::try_from(value).map_err(|_| self.corrupt(column))
     }
 

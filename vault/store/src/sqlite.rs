@@ -6,9 +6,10 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqlSafeStr as _, SqliteConnection, SqliteTransaction};
+use sqlx::{ConnectOptions as _, Sqlite, SqliteConnection, SqliteTransaction};
 
 use crate::error::Error;
 
@@ -26,12 +27,11 @@ pub(crate) struct Database {
 
 impl Database {
     /// Opens the file, making it (mode 0600) where it is missing, and migrates it.
-    pub(crate) async fn open(path: &Path, schema: &'static str) -> Result<Self, Error> {
+    pub(crate) async fn open(path: &Path, schema: &Migrator) -> Result<Self, Error> {
         private_file(path)?;
         let options = options(path);
         let write = pool(1).connect_with(options.clone()).await?;
-        let first = Migration::new(1, "first".into(), MigrationType::Simple, schema.into_sql_str(), false);
-        Migrator::with_migrations(vec![first]).run(&write).await?;
+        schema.run(&write).await?;
         let read = pool(READERS).connect_with(options.read_only(true)).await?;
         Ok(Self { read, write })
     }
@@ -61,6 +61,36 @@ impl Database {
     pub(crate) async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
+    }
+}
+
+/// A connection of one file, in a transaction or not.
+#[derive(Debug)]
+pub(crate) enum Session<'c> {
+    Reader(PoolConnection<Sqlite>),
+    Transaction(SqliteTransaction<'c>),
+}
+
+impl Session<'_> {
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        match self {
+            Self::Reader(connection) => connection,
+            Self::Transaction(transaction) => transaction,
+        }
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), Error> {
+        match self {
+            Self::Reader(_) => Ok(()),
+            Self::Transaction(transaction) => Ok(transaction.commit().await?),
+        }
+    }
+
+    pub(crate) async fn roll_back(self) -> Result<(), Error> {
+        match self {
+            Self::Reader(_) => Ok(()),
+            Self::Transaction(transaction) => Ok(transaction.rollback().await?),
+        }
     }
 }
 

@@ -11,11 +11,10 @@ use cofre_model::credential::{Credential, CredentialState};
 use cofre_model::entry::EntryId;
 use cofre_policy::facts::Evidence;
 use sha2::{Digest as _, Sha256};
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
 use crate::columns::{self, Kind};
 use crate::error::Error;
+use crate::row::Row;
 
 /// A kind of row under a MAC. Closed.
 #[expect(unnameable_types, reason = "sealed: no other row is under a MAC")]
@@ -77,7 +76,7 @@ fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
 }
 
 #[derive(Debug, Clone)]
-struct Row {
+struct Content {
     columns: Vec<Vec<u8>>,
     entry: EntryId,
     tag: [u8; 32],
@@ -87,18 +86,18 @@ struct Row {
 }
 
 /// A column of fixed length. One of another length cannot be true: all-zero bytes are as false.
-fn fixed<const N: usize>(row: &SqliteRow, column: &str) -> [u8; N]
+fn fixed<const N: usize>(row: &Row, column: &str) -> [u8; N]
 where
     [u8; N]: Default,
 {
-    row.try_get::<Vec<u8>, _>(column).ok().and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
+    row.blob(column).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
 }
 
 /// A row as the database gave it, or its absence.
 #[derive(Debug, Clone)]
 #[must_use = "a row not verified says nothing"]
 pub struct Unverified<T> {
-    row: Option<Row>,
+    row: Option<Content>,
     kind: PhantomData<T>,
 }
 
@@ -107,19 +106,19 @@ impl<T: Deciding> Unverified<T> {
         Self { row: None, kind: PhantomData }
     }
 
-    pub(crate) fn of(row: &SqliteRow) -> Result<Self, Error> {
+    pub(crate) fn of(row: &Row) -> Result<Self, Error> {
         let mut columns = Vec::with_capacity(T::spec().0.len());
         for (name, kind) in T::spec().0 {
             let bytes = match kind {
-                Kind::Text => row.try_get::<String, _>(*name).map(String::into_bytes),
-                Kind::Number => row.try_get::<i64, _>(*name).map(|value| value.to_be_bytes().to_vec()),
-                Kind::Bytes => row.try_get::<Vec<u8>, _>(*name),
+                Kind::Text => row.text(name).map(|text| text.as_bytes().to_vec()),
+                Kind::Number => row.int(name).map(|value| value.to_be_bytes().to_vec()),
+                Kind::Bytes => row.blob(name).map(<[u8]>::to_vec),
             };
-            columns.push(bytes.map_err(|_| Error::corrupt(T::TABLE, name))?);
+            columns.push(bytes.ok_or_else(|| Error::corrupt(T::TABLE, name))?);
         }
         let (entry, tag, last_tag) = (fixed(row, "entry_id"), fixed(row, "tag"), fixed(row, "last_tag"));
-        let tagged_state = row.try_get::<String, _>("tagged_state").map(String::into_bytes).unwrap_or_default();
-        Ok(Self { row: Some(Row { columns, entry, tag, tagged_state, last_tag }), kind: PhantomData })
+        let tagged_state = row.text("tagged_state").map(|text| text.as_bytes().to_vec()).unwrap_or_default();
+        Ok(Self { row: Some(Content { columns, entry, tag, tagged_state, last_tag }), kind: PhantomData })
     }
 
     /// Whether there is a row at all.
@@ -153,7 +152,7 @@ impl<T: Deciding> Unverified<T> {
     ///
     /// An erased login is [`Evidence::Forged`] here: what found its like was taken out of it.
     pub fn verify_as_tagged(self, mac: impl FnOnce(&str, &[&[u8]], &EntryId) -> [u8; 32]) -> Evidence<T> {
-        let Some(Row { columns, entry, tag, tagged_state, last_tag }) = self.row else { return Evidence::Absent };
+        let Some(Content { columns, entry, tag, tagged_state, last_tag }) = self.row else { return Evidence::Absent };
         let Some(content) = T::read(&columns) else { return Evidence::Forged };
         if content.permits() {
             let columns: Vec<&[u8]> = columns.iter().map(Vec::as_slice).collect();

@@ -16,7 +16,7 @@ use cofre_model::permit::{Evidence, GroupSigner, Mint, Permit, Warm, WarmWarrant
 use cofre_model::request::PutTenant;
 use cofre_model::sealed::WrappedKey;
 use cofre_model::time::{Clock, Span};
-use cofre_store::{CommitConfig, Mode, StoreConfig, Stores};
+use cofre_store::{CommitConfig, Stores};
 use cofre_testkit::clock::TestClock;
 use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
@@ -118,14 +118,7 @@ pub(crate) fn put(name: &str, legal_name: &str, region: &str) -> PutTenant {
 
 #[expect(clippy::disallowed_methods, reason = "a test is its own server")]
 async fn stores(folder: &TempDir, clock: Arc<dyn Clock>) -> Stores {
-    let at = |name: &str| folder.path().join(name);
-    let config = StoreConfig {
-        records: at("records.db"),
-        ciphertexts: at("ciphertexts.db"),
-        keyring: at("keyring.db"),
-        mode: Mode::Dev,
-        ceiling: None,
-    };
+    let config = cofre_testkit::stores::config(folder.path()).await.expect("stores can be had");
     let commit = CommitConfig {
         origin: "cofre.test/ledger".into(),
         node: "spiffe://cofre.test/node/eu-nl/n1".into(),

@@ -1,7 +1,5 @@
 //! Committing to a root, signing it, and refusing to sign what contradicts it.
 
-use std::path::Path;
-
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,6 +7,7 @@ use cofre_audit::{Error, Halt};
 use cofre_ledger::checkpoint::Checkpoint;
 use cofre_ledger::tree::Frontier;
 use cofre_store::IntegratorState;
+use cofre_testkit::stores::{Store, back_up, restore};
 
 use crate::support::node;
 
@@ -48,7 +47,7 @@ async fn a_crash_between_commitment_and_signature_is_mended_by_the_same_root() {
     assert_eq!(before.size, 5);
     assert_eq!(node.stores.records.checkpoint().await.expect("records").map(|newest| newest.size), Some(3));
 
-    let node = node.restart(|_| {}).await;
+    let node = node.restart(async |_| {}).await;
     node.token.bring_back();
     let published = node.integrator().integrate().await.expect("mended").expect("a checkpoint");
     let signed = Checkpoint::open(&published.note, &node.key()).expect("signed");
@@ -82,38 +81,15 @@ async fn another_root_than_the_one_committed_to_is_a_fork_and_never_signed() {
     assert_eq!(node.stores.records.checkpoint().await.expect("records").map(|newest| newest.size), Some(3));
 }
 
-/// Keeps a store as it is: the file, and the log that SQLite may still hold beside it.
-fn back_up(folder: &Path, store: &str) {
-    std::fs::copy(folder.join(store), folder.join("old.db")).expect("backed up");
-    let log = folder.join(format!("{store}-wal"));
-    if log.exists() {
-        std::fs::copy(log, folder.join("old.db-wal")).expect("backed up");
-    }
-}
-
-/// Puts a kept store back. Nothing newer stays beside it, or SQLite would replay it.
-fn restore(folder: &Path, store: &str) {
-    for suffix in ["-wal", "-shm"] {
-        let left = folder.join(format!("{store}{suffix}"));
-        if left.exists() {
-            std::fs::remove_file(left).expect("cleared");
-        }
-    }
-    std::fs::copy(folder.join("old.db"), folder.join(store)).expect("restored");
-    if folder.join("old.db-wal").exists() {
-        std::fs::copy(folder.join("old.db-wal"), folder.join(format!("{store}-wal"))).expect("restored");
-    }
-}
-
 #[tokio::test]
 async fn restored_records_are_refused_first_as_behind_then_as_a_fork() {
     let node = node().await;
     node.add(3, 1).await;
     node.integrator().integrate().await.expect("integrated").expect("a checkpoint");
-    let node = node.restart(|folder| back_up(folder, "records.db")).await;
+    let node = node.restart(async |folder| back_up(folder, Store::Records).await.expect("backed up")).await;
     node.add(4, 2).await;
     node.integrator().integrate().await.expect("integrated").expect("a checkpoint");
-    let node = node.restart(|folder| restore(folder, "records.db")).await;
+    let node = node.restart(async |folder| restore(folder, Store::Records).await.expect("restored")).await;
     let error = node.integrator().integrate().await.expect_err("behind");
     assert!(matches!(error, Error::Halted(Halt::RecordsBehind { records: 3, committed: 7 })), "{error}");
     node.add(9, 3).await;
@@ -126,10 +102,10 @@ async fn a_restored_keyring_is_refused() {
     let node = node().await;
     node.add(3, 1).await;
     node.integrator().integrate().await.expect("integrated").expect("a checkpoint");
-    let node = node.restart(|folder| back_up(folder, "keyring.db")).await;
+    let node = node.restart(async |folder| back_up(folder, Store::Keyring).await.expect("backed up")).await;
     node.add(4, 2).await;
     node.integrator().integrate().await.expect("integrated").expect("a checkpoint");
-    let node = node.restart(|folder| restore(folder, "keyring.db")).await;
+    let node = node.restart(async |folder| restore(folder, Store::Keyring).await.expect("restored")).await;
     let error = node.integrator().integrate().await.expect_err("behind");
     assert!(matches!(error, Error::Halted(Halt::KeyringBehind { committed: 3, published: 7 })), "{error}");
 }

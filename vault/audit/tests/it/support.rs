@@ -12,7 +12,7 @@ use cofre_model::entry::{Entry, EntryKind, Verdict};
 use cofre_model::permit::{GroupSigner, Mint};
 use cofre_model::reason::Reason;
 use cofre_model::time::{Clock, Monotonic, Timestamp};
-use cofre_store::{CommitConfig, Mode, Operation, StoreConfig, Stores};
+use cofre_store::{CommitConfig, Operation, Stores};
 use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
 
@@ -105,13 +105,7 @@ pub(crate) async fn node() -> Node {
 
 #[expect(clippy::disallowed_methods, reason = "a test is its own server")]
 async fn open(folder: &Path) -> Stores {
-    let config = StoreConfig {
-        records: folder.join("records.db"),
-        ciphertexts: folder.join("ciphertexts.db"),
-        keyring: folder.join("keyring.db"),
-        mode: Mode::Dev,
-        ceiling: None,
-    };
+    let config = cofre_testkit::stores::config(folder).await.expect("stores can be had");
     let commit = CommitConfig {
         origin: ORIGIN.to_owned(),
         node: "spiffe://cofre.test/node/eu-nl/n1".to_owned(),
@@ -153,11 +147,11 @@ impl Node {
         }
     }
 
-    /// Ends the process and starts it anew; `between` may do to the files what a person could.
-    pub(crate) async fn restart(self, between: impl FnOnce(&Path)) -> Self {
+    /// Ends the process and starts it anew; `between` may do to the stores what a person could.
+    pub(crate) async fn restart(self, between: impl AsyncFnOnce(&Path)) -> Self {
         let Self { folder, stores, token } = self;
         stores.close().await;
-        between(folder.path());
+        between(folder.path()).await;
         let stores = open(folder.path()).await;
         Self { folder, stores, token }
     }

@@ -1,4 +1,5 @@
-//! The life of a consent over real stores, through the use case's public interface alone.
+//! The life of a consent over real stores, through the use case's public interface alone. The house
+//! of the deposits opens them, as `cofre_testkit::stores` says.
 
 #![expect(
     clippy::expect_used,

@@ -106,7 +106,7 @@ const EDITS: &[&str] = &[
     "unattended_per_day = 4",
     "scopes = 'ACCOUNTS,POSITIONS'",
     "valid_until = valid_until + 1",
-    "notice_digest = zeroblob(32)",
+    "notice_digest = x'0000000000000000000000000000000000000000000000000000000000000000'",
     "locale = 'en'",
 ];
 
@@ -198,6 +198,8 @@ async fn no_consent_is_offered_or_granted_on_an_edited_row() {
     house.edit(&format!("UPDATE credentials SET owner_id = '{}' WHERE id = '{}'", other.owner, mine.id)).await;
     assert_eq!(reason(offer(&house, &mine).await), Some(Reason::IntegrityFailure));
     let open = offer(&house, &other).await.expect("offered");
-    house.edit("UPDATE consents SET notice_digest = zeroblob(32)").await;
+    house
+        .edit("UPDATE consents SET notice_digest = x'0000000000000000000000000000000000000000000000000000000000000000'")
+        .await;
     assert_eq!(reason(grant(&house, open.consent, [0; 32]).await), Some(Reason::ConsentEvidenceInvalid));
 }

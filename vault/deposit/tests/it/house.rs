@@ -20,6 +20,7 @@ use cofre_model::time::{Clock as _, Span};
 use cofre_model::wording::Form;
 use cofre_store::*;
 use cofre_testkit::clock::TestClock;
+use cofre_testkit::stores::Store;
 use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
 
@@ -156,14 +157,7 @@ pub(crate) struct House {
 
 #[expect(clippy::disallowed_methods, reason = "a test stands for the server's wiring")]
 async fn stores(folder: &TempDir, clock: &Arc<TestClock>) -> Stores {
-    let file = |name: &str| folder.path().join(name);
-    let config = StoreConfig {
-        records: file("records.db"),
-        ciphertexts: file("ciphertexts.db"),
-        keyring: file("keyring.db"),
-        mode: Mode::Dev,
-        ceiling: None,
-    };
+    let config = cofre_testkit::stores::config(folder.path()).await.expect("stores can be had");
     let commit = CommitConfig {
         origin: "cofre.test/ledger".into(),
         node: "spiffe://cofre.test/node/eu-nl/n1".into(),
@@ -261,9 +255,8 @@ impl House {
         Caller::from_verified_chain(identity, [3; 32])
     }
 
-    /// What an administrator of the records file can do.
+    /// What an administrator of the records can do.
     pub(crate) async fn edit(&self, statement: &str) -> u64 {
-        let file = self.folder.path().join("records.db");
-        cofre_testkit::stores::edit(&file, &["PRAGMA foreign_keys = OFF", statement]).await.expect("edited")
+        cofre_testkit::stores::edit(self.folder.path(), Store::Records, &[statement]).await.expect("edited")
     }
 }

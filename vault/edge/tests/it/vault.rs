@@ -26,7 +26,7 @@ use cofre_policy::Rules;
 use cofre_privacy::Erasures;
 use cofre_relay::Relay;
 use cofre_release::Releases;
-use cofre_store::{CommitConfig, Mode, Operation, Records, StoreConfig, Stores, Subject, SubjectKind, SubjectState};
+use cofre_store::{CommitConfig, Operation, Records, Stores, Subject, SubjectKind, SubjectState};
 use ed25519_dalek::{Signer as _, SigningKey};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -247,13 +247,7 @@ impl Vault {
 
 #[expect(clippy::disallowed_methods, reason = "a test is its own server")]
 async fn stores(folder: &Path, clock: Arc<dyn Clock>) -> Stores {
-    let config = StoreConfig {
-        records: folder.join("records.db"),
-        ciphertexts: folder.join("ciphertexts.db"),
-        keyring: folder.join("keyring.db"),
-        mode: Mode::Dev,
-        ceiling: None,
-    };
+    let config = cofre_testkit::stores::config(folder).await.expect("stores can be had");
     let commit = CommitConfig {
         origin: ORIGIN.to_owned(),
         node: NODE.to_owned(),

@@ -1,10 +1,11 @@
-//! Crashes between any two steps, and restored files: what was begun is ended, and nothing comes back.
+//! Crashes between any two steps, and restored stores: what was begun is ended, and nothing comes back.
 
 use cofre_ledger::jws;
 use cofre_model::entry::EntryKind;
 use cofre_model::id::ErasureId;
 use cofre_model::wording::Class;
 use cofre_store::Operation;
+use cofre_testkit::stores::{Store, back_up, restore};
 use serde_json::Value;
 
 use crate::support::{Investor, NOW, Node, front_end, node};
@@ -42,7 +43,7 @@ async fn whatever_step_was_the_last_a_restart_ends_the_erasure() {
         let node = node().await;
         let (gone, stays) = (node.investor("inv-1").await, node.investor("inv-2").await);
         let id = die_after(&node, &gone, steps).await;
-        let node = node.restart(|_| {}).await;
+        let node = node.restart(async |_| {}).await;
         let erasures = node.erasures();
         assert_eq!(erasures.resume().await.expect("the list"), 0, "after step {steps}");
         assert_eq!(node.opens(&gone).await, None);
@@ -75,33 +76,10 @@ async fn a_repeated_call_goes_on_where_the_first_stopped() {
 async fn a_keyring_restored_from_before_the_erasure_loses_the_keys_again() {
     let node = node().await;
     let gone = node.investor("inv-1").await;
-    // The file, and the log that SQLite may still hold beside it.
-    let node = node
-        .restart(|folder| {
-            for (file, kept) in [("keyring.db", "old.db"), ("keyring.db-wal", "old.db-wal")] {
-                if folder.join(file).exists() {
-                    std::fs::copy(folder.join(file), folder.join(kept)).expect("kept");
-                }
-            }
-        })
-        .await;
+    let node = node.restart(async |folder| back_up(folder, Store::Keyring).await.expect("backed up")).await;
     node.erasures().erase(&front_end(), Person::Id(gone.subject)).await.expect("erased");
     node.stores.ciphertexts.put(&gone.credential, Class::Login, 1, &gone.sealed).await.expect("put back");
-    let node = node
-        .restart(|folder| {
-            // Nothing newer stays beside it, or SQLite would replay it.
-            for left in ["keyring.db-wal", "keyring.db-shm"].map(|name| folder.join(name)) {
-                if left.exists() {
-                    std::fs::remove_file(left).expect("cleared");
-                }
-            }
-            for (kept, file) in [("old.db", "keyring.db"), ("old.db-wal", "keyring.db-wal")] {
-                if folder.join(kept).exists() {
-                    std::fs::copy(folder.join(kept), folder.join(file)).expect("restored");
-                }
-            }
-        })
-        .await;
+    let node = node.restart(async |folder| restore(folder, Store::Keyring).await.expect("restored")).await;
     assert_eq!(node.opens(&gone).await.as_deref(), Some("inv-1"), "the danger is real");
     assert_eq!(node.erasures().resume().await.expect("the list"), 0);
     assert_eq!(node.opens(&gone).await, None);

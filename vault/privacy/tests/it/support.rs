@@ -22,8 +22,7 @@ use cofre_model::time::{Clock, Monotonic, Span, Timestamp};
 use cofre_model::wording::{Class, Form, Locale, Purpose, Scope};
 use cofre_privacy::Erasures;
 use cofre_store::{
-    CommitConfig, DepositIntent, Mode, Operation, StoreConfig, StoredDataKey, StoredSubjectKey, Stores, Subject,
-    SubjectKind, SubjectState,
+    CommitConfig, DepositIntent, Operation, StoredDataKey, StoredSubjectKey, Stores, Subject, SubjectKind, SubjectState,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
@@ -141,13 +140,7 @@ pub(crate) async fn node() -> Node {
 
 #[expect(clippy::disallowed_methods, reason = "a test is its own server")]
 async fn open(folder: &Path) -> Stores {
-    let config = StoreConfig {
-        records: folder.join("records.db"),
-        ciphertexts: folder.join("ciphertexts.db"),
-        keyring: folder.join("keyring.db"),
-        mode: Mode::Dev,
-        ceiling: None,
-    };
+    let config = cofre_testkit::stores::config(folder).await.expect("stores can be had");
     let commit = CommitConfig {
         origin: "test-vault/ledger".to_owned(),
         node: "spiffe://cofre.test/node/eu-nl/n1".to_owned(),
@@ -184,11 +177,11 @@ impl Node {
         self.tenant
     }
 
-    /// Ends the process and starts it anew; `between` may do to the files what a person could.
-    pub(crate) async fn restart(self, between: impl FnOnce(&Path)) -> Self {
+    /// Ends the process and starts it anew; `between` may do to the stores what a person could.
+    pub(crate) async fn restart(self, between: impl AsyncFnOnce(&Path)) -> Self {
         let Self { folder, stores, token, slab, tenant_key, tenant, serial } = self;
         stores.close().await;
-        between(folder.path());
+        between(folder.path()).await;
         let stores = open(folder.path()).await;
         Self { folder, stores, token, slab, tenant_key, tenant, serial }
     }

@@ -10,7 +10,8 @@ use cofre_model::id::Slug;
 use cofre_model::time::Span;
 use serde::Deserialize;
 
-use super::{Config, ConfigError, Files, Identity, Listen, Memory, Mode, SecretRef, Token};
+use super::stores::FileStores;
+use super::{Config, ConfigError, Identity, Listen, Memory, Mode, SecretRef, Token};
 
 mod telemetry;
 use telemetry::FileTelemetry;
@@ -75,7 +76,7 @@ struct FileIdentity {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileSecret {
+pub(super) struct FileSecret {
     file: Option<PathBuf>,
     credential: Option<String>,
 }
@@ -108,20 +109,6 @@ struct FilePolicies {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileStores {
-    records: FileStore,
-    ciphertexts: FileStore,
-    keyring: FileStore,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileStore {
-    sqlite: PathBuf,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct FileCustodian {
     pkcs11: FileToken,
 }
@@ -143,7 +130,7 @@ const fn value(key: &'static str, advice: &'static str) -> ConfigError {
 }
 
 impl FileSecret {
-    fn check(self, key: &'static str) -> Result<SecretRef, ConfigError> {
+    pub(super) fn check(self, key: &'static str) -> Result<SecretRef, ConfigError> {
         match (self.file, self.credential) {
             (Some(path), None) => Ok(SecretRef::File(path)),
             (None, Some(name)) if !name.contains('/') => Ok(SecretRef::Credential(name)),
@@ -237,11 +224,7 @@ impl File {
             signer,
             warm_for: Span::micros(u64::try_from(self.custody.warm_for.as_micros()).unwrap_or(u64::MAX)),
             policies: self.policies.dir,
-            stores: Files {
-                records: self.stores.records.sqlite,
-                ciphertexts: self.stores.ciphertexts.sqlite,
-                keyring: self.stores.keyring.sqlite,
-            },
+            stores: self.stores.check()?,
             custodians,
             memory: match self.memory {
                 FileMemory::MemfdSecret => Memory::MemfdSecret,

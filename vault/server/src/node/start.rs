@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Node, tokens};
 use crate::clock::SystemClock;
-use crate::config::{Config, Memory, Mode};
+use crate::config::{Config, Memory, Mode, StoreKey};
 use crate::duties::Duties;
 use crate::identity::{Identity, Watch};
 use crate::journal::StoreJournal;
@@ -80,13 +80,10 @@ impl Node {
         let mint = Mint::assemble();
         let stores = Stores::open(
             StoreConfig {
-                records: config.stores.records.clone(),
-                ciphertexts: config.stores.ciphertexts.clone(),
-                keyring: config.stores.keyring.clone(),
-                mode: match config.mode {
-                    Mode::Dev => cofre_store::Mode::Dev,
-                    Mode::Production => cofre_store::Mode::Production,
-                },
+                records: config.stores.records.open(StoreKey::Records)?,
+                ciphertexts: config.stores.ciphertexts.open(StoreKey::Ciphertexts)?,
+                keyring: config.stores.keyring.open(StoreKey::Keyring)?,
+                mode: config.mode.into(),
                 ceiling: None,
             },
             CommitConfig {
@@ -191,6 +188,7 @@ async fn serve(
     let rates = Arc::new(Rates::standard(Arc::clone(&parts.clock)));
     let readiness = Arc::new(Ready {
         records: parts.stores.records.clone(),
+        ciphertexts: parts.stores.ciphertexts.clone(),
         keyring: parts.stores.keyring.clone(),
         tokens: tokens.clone(),
         clock: Arc::clone(&parts.clock),

@@ -8,6 +8,7 @@ use crate::commit::change::Change;
 use crate::commit::group::Group;
 use crate::error::Error;
 use crate::row::{column, instant};
+use crate::statement::statement;
 
 impl Group<'_> {
     /// Appends `entry` at the next index with the group's time, as this node.
@@ -26,7 +27,7 @@ impl Group<'_> {
 
     async fn write_entry(&mut self, at: &EntryRef, bytes: &[u8]) -> Result<(), Error> {
         let (group, incarnation) = (self.id.to_vec(), self.node.incarnation.to_vec());
-        sqlx::query("INSERT INTO ledger_entries VALUES (?, ?, ?, ?, ?)")
+        statement("INSERT INTO ledger_entries VALUES (?, ?, ?, ?, ?)")
             .bind(column(at.index))
             .bind(bytes)
             .bind(at.leaf_hash.to_vec())
@@ -34,7 +35,7 @@ impl Group<'_> {
             .bind(incarnation)
             .execute(self.rows())
             .await?;
-        sqlx::query("UPDATE ledger_head SET size = ?, last_time = ?")
+        statement("UPDATE ledger_head SET size = ?, last_time = ?")
             .bind(column(at.index.saturating_add(1)))
             .bind(instant(at.time))
             .execute(self.rows())
@@ -43,7 +44,7 @@ impl Group<'_> {
     }
 
     async fn write_facets(&mut self, at: &EntryRef, entry: &Entry) -> Result<(), Error> {
-        sqlx::query("INSERT INTO ledger_facets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        statement("INSERT INTO ledger_facets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
             .bind(column(at.index))
             .bind(instant(at.time))
             .bind(entry.kind.as_str())

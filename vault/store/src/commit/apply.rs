@@ -4,9 +4,9 @@
 use cofre_model::entry::{Entry, EntryKind, Verdict};
 use cofre_model::reason::Reason;
 
+use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
 use crate::commit::operation::Operation as Op;
-use crate::commit::writer::Outcome;
 use crate::commit::{consents, ending, enrolment, registry, undelivered};
 use crate::error::CommitError;
 

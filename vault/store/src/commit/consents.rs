@@ -17,6 +17,7 @@ use crate::commit::registry::Follows;
 use crate::error::CommitError;
 use crate::records::{consents, credentials, tenants};
 use crate::row::{Cells, column, instant};
+use crate::statement::statement;
 
 /// The id of the entry that writes a row, and the row's MAC.
 type Sealing<'a> = (&'a EntryId, &'a [u8; 32]);
@@ -41,7 +42,7 @@ pub(crate) async fn request(
     if consent.state != ConsentState::AwaitingAuthorisation || lapses_at <= group.at() {
         return Err(WRONG_STATE);
     }
-    let stored = sqlx::query(
+    let stored = statement(
         "INSERT INTO consents VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, x'', ?18, ?12, x'') ON CONFLICT DO NOTHING",
     )
     .bind(consent.id.to_string())
@@ -64,7 +65,7 @@ pub(crate) async fn request(
     .bind(instant(group.at()))
     .execute(group.rows())
     .await?;
-    if stored.rows_affected() == 0 {
+    if stored == 0 {
         return Err(WRONG_STATE);
     }
     ending::move_credential(group, &consent.credential).await?;
@@ -99,7 +100,7 @@ pub(crate) async fn grant(
     }
     let login =
         credentials::credential(group.rows(), &consent.tenant, &consent.credential).await?.ok_or(ABSENT)?.claimed;
-    let other = sqlx::query(
+    let other = statement(
         "SELECT 1 FROM consents WHERE credential_id = ? AND state = 'ACTIVE' AND valid_until > ? AND id <> ?",
     )
     .bind(consent.credential.to_string())
@@ -112,7 +113,7 @@ pub(crate) async fn grant(
     if ended || other.is_some() {
         return Err(WRONG_STATE);
     }
-    sqlx::query(
+    statement(
         "UPDATE consents SET state = 'ACTIVE', valid_from = ?, valid_until = ?, entry_id = ?, tag = ?, evidence = ?,
            tagged_state = 'ACTIVE', last_tag = x'' WHERE id = ?",
     )
@@ -132,7 +133,7 @@ pub(crate) async fn grant(
 
 /// The place of the newest receipt of a consent, 0 where there is none; nothing where there is no such consent.
 async fn newest_receipt(group: &mut Group<'_>, consent: &ConsentId) -> Result<Option<u32>, CommitError> {
-    let row = sqlx::query(
+    let row = statement(
         "SELECT (SELECT COUNT(*) FROM consents WHERE id = ?1) AS there,
            (SELECT COALESCE(MAX(seq), 0) FROM consent_events WHERE consent_id = ?1) AS newest",
     )
@@ -154,7 +155,7 @@ pub(crate) async fn end(group: &mut Group<'_>, tenant: &TenantId, consent: &Cons
     if to == ConsentState::Expired && !due {
         return Err(WRONG_STATE);
     }
-    sqlx::query("UPDATE consents SET state = ? WHERE id = ?")
+    statement("UPDATE consents SET state = ? WHERE id = ?")
         .bind(to.as_str())
         .bind(consent.to_string())
         .execute(group.rows())
@@ -178,7 +179,7 @@ pub(crate) async fn receipt(
     if newest_receipt(group, consent).await?.ok_or(ABSENT)?.checked_add(1) != Some(seq) {
         return Err(WRONG_STATE);
     }
-    let stored = sqlx::query("INSERT INTO consent_events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
+    let stored = statement("INSERT INTO consent_events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
         .bind(consent.to_string())
         .bind(i64::from(seq))
         .bind(receipt.to_string())
@@ -188,5 +189,5 @@ pub(crate) async fn receipt(
         .bind(column(group.head.size))
         .execute(group.rows())
         .await?;
-    if stored.rows_affected() == 1 { Ok(None) } else { Err(WRONG_STATE) }
+    if stored == 1 { Ok(None) } else { Err(WRONG_STATE) }
 }

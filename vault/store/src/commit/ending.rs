@@ -20,18 +20,19 @@ use crate::records::grants::OpenGrant;
 use crate::records::subjects::{self, SubjectState};
 use crate::records::{credentials, grants};
 use crate::row::{Cells, column, instant};
+use crate::statement::statement;
 use crate::unverified::set_aside;
 
 /// A report is taken this long after the end of its lease.
-const REPORT_GRACE: Span = Span::minutes(10);
+pub(crate) const REPORT_GRACE: Span = Span::minutes(10);
 /// No grant opens a lease longer than this.
-const LONGEST_LEASE: Span = Span::secs(120);
+pub(crate) const LONGEST_LEASE: Span = Span::secs(120);
 /// No report locks a login for longer than this, and a clock's difference more.
-const LONGEST_LOCK: Span = Span::hours(7 * 24 + 1);
+pub(crate) const LONGEST_LOCK: Span = Span::hours(7 * 24 + 1);
 
 /// Any change to a login, its consents or its parties: decisions made before it are void.
 pub(crate) async fn move_credential(group: &mut Group<'_>, credential: &CredentialId) -> Result<(), CommitError> {
-    sqlx::query("UPDATE credentials SET epoch = epoch + 1 WHERE id = ?")
+    statement("UPDATE credentials SET epoch = epoch + 1 WHERE id = ?")
         .bind(credential.to_string())
         .execute(group.rows())
         .await?;
@@ -63,9 +64,9 @@ pub(crate) async fn set_tag_aside(group: &mut Group<'_>, row: Tagged<'_>) -> Res
         ),
     };
     // One that was ended before has none any more, and keeps the digest it has.
-    if let Some(held) = sqlx::query(read).bind(&id).fetch_optional(group.rows()).await? {
+    if let Some(held) = statement(read).bind(&id).fetch_optional(group.rows()).await? {
         let aside = set_aside(Cells::of(table, &held).blob("tag")?);
-        sqlx::query(write).bind(aside.to_vec()).bind(&id).execute(group.rows()).await?;
+        statement(write).bind(aside.to_vec()).bind(&id).execute(group.rows()).await?;
     }
     Ok(())
 }
@@ -82,7 +83,7 @@ pub(crate) enum Leases<'a> {
 
 /// Ends leases, and tells of those that were live.
 pub(crate) async fn end_leases(group: &mut Group<'_>, which: Leases<'_>) -> Result<(), CommitError> {
-    let (statement, of) = match which {
+    let (text, of) = match which {
         Leases::All => ("DELETE FROM leases WHERE ?1 = '' RETURNING *", String::new()),
         Leases::Tenant(id) => (
             "DELETE FROM leases WHERE credential_id IN (SELECT id FROM credentials WHERE tenant_id = ?1) RETURNING *",
@@ -95,7 +96,7 @@ pub(crate) async fn end_leases(group: &mut Group<'_>, which: Leases<'_>) -> Resu
         Leases::Credential(id) => ("DELETE FROM leases WHERE credential_id = ?1 RETURNING *", id.to_string()),
         Leases::Worker(id) => ("DELETE FROM leases WHERE worker_id = ?1 RETURNING *", id.to_owned()),
     };
-    let ended = sqlx::query(statement).bind(of).fetch_all(group.rows()).await?;
+    let ended = statement(text).bind(of).fetch_all(group.rows()).await?;
     for row in &ended {
         let cells = Cells::of("leases", row);
         if cells.time("until")? > group.at() {
@@ -125,7 +126,7 @@ pub(crate) async fn report(
     if grant.outcome.is_some() || group.at() > reportable_until(&grant) {
         return Err(WRONG_STATE);
     }
-    sqlx::query(
+    statement(
         "UPDATE releases SET outcome = ? WHERE credential_id = ? AND job_id = ? AND worker_id = ? AND outcome IS NULL",
     )
     .bind(outcome.as_str())
@@ -134,7 +135,7 @@ pub(crate) async fn report(
     .bind(worker)
     .execute(group.rows())
     .await?;
-    sqlx::query("DELETE FROM leases WHERE credential_id = ? AND job_id = ? AND worker_id = ?")
+    statement("DELETE FROM leases WHERE credential_id = ? AND job_id = ? AND worker_id = ?")
         .bind(credential.to_string())
         .bind(job.to_string())
         .bind(worker)
@@ -142,14 +143,14 @@ pub(crate) async fn report(
         .await?;
     if outcome == Outcome::WrongSecret {
         // A secret entered anew since then was not tried yet.
-        let rejected = sqlx::query(
+        let rejected = statement(
             "UPDATE credentials SET state = 'SECRET_REJECTED', epoch = epoch + 1 WHERE id = ? AND state = 'ACTIVE' AND secret_version = ?",
         )
         .bind(credential.to_string())
         .bind(i64::from(grant.secret_version))
         .execute(group.rows())
         .await?;
-        if rejected.rows_affected() > 0 {
+        if rejected > 0 {
             set_tag_aside(group, Tagged::Credential(credential)).await?;
         }
     }
@@ -186,12 +187,12 @@ async fn lock_login(
 }
 
 pub(crate) async fn lockdown(group: &mut Group<'_>, lockdown: &Lockdown) -> Follows {
-    sqlx::query("INSERT INTO lockdowns VALUES (?, ?) ON CONFLICT DO NOTHING")
+    statement("INSERT INTO lockdowns VALUES (?, ?) ON CONFLICT DO NOTHING")
         .bind(lockdown.scope().as_str())
         .bind(lockdown.id())
         .execute(group.rows())
         .await?;
-    sqlx::query("UPDATE cell SET epoch = epoch + 1").execute(group.rows()).await?;
+    statement("UPDATE cell SET epoch = epoch + 1").execute(group.rows()).await?;
     group.changes.push(Change::Lockdown(lockdown.clone()));
     let which = match lockdown {
         Lockdown::Platform => Leases::All,
@@ -204,11 +205,11 @@ pub(crate) async fn lockdown(group: &mut Group<'_>, lockdown: &Lockdown) -> Foll
 }
 
 pub(crate) async fn quarantine(group: &mut Group<'_>, worker: &str) -> Follows {
-    let found = sqlx::query("UPDATE workers SET state = 'QUARANTINED', epoch = epoch + 1 WHERE spiffe_id = ?")
+    let found = statement("UPDATE workers SET state = 'QUARANTINED', epoch = epoch + 1 WHERE spiffe_id = ?")
         .bind(worker)
         .execute(group.rows())
         .await?;
-    if found.rows_affected() == 0 {
+    if found == 0 {
         return Err(ABSENT);
     }
     group.changes.push(Change::WorkerQuarantined { worker: worker.to_owned() });
@@ -235,11 +236,11 @@ pub(crate) async fn accept_erasure(
         }
         enrolment::end_sessions(group, &id).await?;
     }
-    sqlx::query("UPDATE subjects SET state = 'ERASING' WHERE id = ?")
+    statement("UPDATE subjects SET state = 'ERASING' WHERE id = ?")
         .bind(subject.to_string())
         .execute(group.rows())
         .await?;
-    sqlx::query("INSERT INTO erasures VALUES (?, ?, ?, 'ACCEPTED', ?, NULL, NULL)")
+    statement("INSERT INTO erasures VALUES (?, ?, ?, 'ACCEPTED', ?, NULL, NULL)")
         .bind(erasure.to_string())
         .bind(tenant.to_string())
         .bind(subject.to_string())
@@ -252,12 +253,12 @@ pub(crate) async fn accept_erasure(
 
 /// A login that is being erased: its consents end, its lease ends, and its dedupe tag no longer speaks of it.
 async fn end_login(group: &mut Group<'_>, credential: &CredentialId) -> Result<(), CommitError> {
-    sqlx::query("UPDATE credentials SET state = 'ERASING', dedupe_tag = x'', epoch = epoch + 1 WHERE id = ?")
+    statement("UPDATE credentials SET state = 'ERASING', dedupe_tag = x'', epoch = epoch + 1 WHERE id = ?")
         .bind(credential.to_string())
         .execute(group.rows())
         .await?;
     set_tag_aside(group, Tagged::Credential(credential)).await?;
-    let consents = sqlx::query(
+    let consents = statement(
         "UPDATE consents SET state = 'REVOKED' WHERE credential_id = ? AND state IN ('ACTIVE', 'AWAITING_AUTHORISATION')
          RETURNING id",
     )
@@ -277,7 +278,7 @@ pub(crate) async fn keys_destroyed(group: &mut Group<'_>, erasure: &ErasureId) -
     if known.state != ErasureState::Accepted {
         return Err(WRONG_STATE);
     }
-    sqlx::query("UPDATE erasures SET state = 'KEYS_DESTROYED' WHERE id = ?")
+    statement("UPDATE erasures SET state = 'KEYS_DESTROYED' WHERE id = ?")
         .bind(erasure.to_string())
         .execute(group.rows())
         .await?;
@@ -294,18 +295,18 @@ pub(crate) async fn certify(
     if known.state != ErasureState::KeysDestroyed {
         return Err(WRONG_STATE);
     }
-    sqlx::query("UPDATE erasures SET state = 'CERTIFIED', certificate = ?, horizon = ? WHERE id = ?")
+    statement("UPDATE erasures SET state = 'CERTIFIED', certificate = ?, horizon = ? WHERE id = ?")
         .bind(certificate.to_vec())
         .bind(instant(horizon))
         .bind(erasure.to_string())
         .execute(group.rows())
         .await?;
-    sqlx::query("UPDATE credentials SET state = 'ERASED', epoch = epoch + 1 WHERE owner_id = ? AND state = 'ERASING'")
+    statement("UPDATE credentials SET state = 'ERASED', epoch = epoch + 1 WHERE owner_id = ? AND state = 'ERASING'")
         .bind(known.subject.to_string())
         .execute(group.rows())
         .await?;
     // What tied the id to a person goes with the erasure.
-    sqlx::query("UPDATE subjects SET state = 'ERASED', external_ref = NULL WHERE id = ?")
+    statement("UPDATE subjects SET state = 'ERASED', external_ref = NULL WHERE id = ?")
         .bind(known.subject.to_string())
         .execute(group.rows())
         .await?;

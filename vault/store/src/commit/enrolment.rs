@@ -15,6 +15,7 @@ use crate::records::credentials::{self, EnrolmentState};
 use crate::records::subjects::{self, Subject, SubjectState};
 use crate::records::{institutions, tenants};
 use crate::row::instant;
+use crate::statement::statement;
 
 pub(crate) async fn open(
     group: &mut Group<'_>,
@@ -46,7 +47,7 @@ pub(crate) async fn open(
         return Err(WRONG_STATE);
     }
     end_sessions(group, &credential.id).await?;
-    let stored = sqlx::query("INSERT INTO enrolments VALUES (?, ?, ?, ?, NULL, 0, ?, 'OPEN') ON CONFLICT DO NOTHING")
+    let stored = statement("INSERT INTO enrolments VALUES (?, ?, ?, ?, NULL, 0, ?, 'OPEN') ON CONFLICT DO NOTHING")
         .bind(enrolment.to_string())
         .bind(tenant.to_string())
         .bind(credential.id.to_string())
@@ -54,14 +55,14 @@ pub(crate) async fn open(
         .bind(instant(expires_at))
         .execute(group.rows())
         .await?;
-    if stored.rows_affected() == 1 { Ok(None) } else { Err(WRONG_STATE) }
+    if stored == 1 { Ok(None) } else { Err(WRONG_STATE) }
 }
 
 async fn add_subject(group: &mut Group<'_>, subject: &Subject, credential: &Credential) -> Result<(), CommitError> {
     if subject.id != credential.owner || subject.tenant != credential.tenant || subject.state != SubjectState::Active {
         return Err(WRONG_STATE);
     }
-    let stored = sqlx::query("INSERT INTO subjects VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
+    let stored = statement("INSERT INTO subjects VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
         .bind(subject.id.to_string())
         .bind(subject.tenant.to_string())
         .bind(subject.kind.as_str())
@@ -70,7 +71,7 @@ async fn add_subject(group: &mut Group<'_>, subject: &Subject, credential: &Cred
         .execute(group.rows())
         .await?;
     // The id or the reference is taken: the caller reads again and names the subject that exists.
-    if stored.rows_affected() == 1 { Ok(()) } else { Err(WRONG_STATE) }
+    if stored == 1 { Ok(()) } else { Err(WRONG_STATE) }
 }
 
 async fn add_credential(
@@ -86,7 +87,7 @@ async fn add_credential(
     if !blank {
         return Err(WRONG_STATE);
     }
-    let stored = sqlx::query(
+    let stored = statement(
         "INSERT INTO credentials VALUES (?, ?, ?, ?, ?, 'ENROLLING', 0, 0, x'', ?, ?, 1, 0, 'ENROLLING', x'')
          ON CONFLICT DO NOTHING",
     )
@@ -99,7 +100,7 @@ async fn add_credential(
     .bind(tag.to_vec())
     .execute(group.rows())
     .await?;
-    if stored.rows_affected() == 1 { Ok(()) } else { Err(WRONG_STATE) }
+    if stored == 1 { Ok(()) } else { Err(WRONG_STATE) }
 }
 
 /// Whose login it is and where it works never change; and nothing is entered anew into one that ended.
@@ -112,7 +113,7 @@ fn same_login(known: &Credential, asked: &Credential) -> Result<(), CommitError>
 
 /// Ends the open sessions of a login.
 pub(crate) async fn end_sessions(group: &mut Group<'_>, credential: &CredentialId) -> Result<(), CommitError> {
-    sqlx::query("UPDATE enrolments SET state = 'ENDED' WHERE credential_id = ? AND state = 'OPEN'")
+    statement("UPDATE enrolments SET state = 'ENDED' WHERE credential_id = ? AND state = 'OPEN'")
         .bind(credential.to_string())
         .execute(group.rows())
         .await?;
@@ -125,13 +126,13 @@ pub(crate) async fn end(group: &mut Group<'_>, tenant: &TenantId, enrolment: &En
         return Err(WRONG_STATE);
     }
     end_sessions(group, &session.credential).await?;
-    let discarded = sqlx::query(
+    let discarded = statement(
         "UPDATE credentials SET state = 'DISCARDED', epoch = epoch + 1 WHERE id = ? AND state = 'ENROLLING' AND secret_version = 0",
     )
     .bind(session.credential.to_string())
     .execute(group.rows())
     .await?;
-    if discarded.rows_affected() > 0 {
+    if discarded > 0 {
         ending::set_tag_aside(group, Tagged::Credential(&session.credential)).await?;
     }
     Ok(session.intent)
@@ -165,7 +166,7 @@ pub(crate) async fn complete(
         return Err(CommitError::Refused(Reason::DuplicateLogin));
     }
     rewrite(group, credential, entry, tag).await?;
-    sqlx::query("UPDATE enrolments SET state = 'COMPLETED' WHERE id = ?")
+    statement("UPDATE enrolments SET state = 'COMPLETED' WHERE id = ?")
         .bind(enrolment.to_string())
         .execute(group.rows())
         .await?;
@@ -179,7 +180,7 @@ pub(crate) async fn rewrite(
     entry: &EntryId,
     tag: &[u8; 32],
 ) -> Result<(), CommitError> {
-    sqlx::query(
+    statement(
         "UPDATE credentials SET template_version = ?1, state = ?2, secret_version = ?3, not_before = ?4, dedupe_tag = ?5,
            entry_id = ?6, tag = ?7, epoch = epoch + 1, tagged_state = ?2, last_tag = x'' WHERE id = ?8",
     )

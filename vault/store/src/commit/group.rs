@@ -3,16 +3,16 @@
 use cofre_model::entry::NodeRef;
 use cofre_model::permit::EntryRef;
 use cofre_model::time::{Span, Timestamp};
-use sqlx::{SqliteConnection, SqliteTransaction};
 
 use crate::commit::change::Change;
+use crate::engine::Session;
 use crate::error::Error;
 use crate::records::deciding::CLOCK_SLACK;
 use crate::records::ledger::{self, Head};
 
 /// A group. Dropped before its transaction was committed it never happened.
 pub(crate) struct Group<'c> {
-    transaction: SqliteTransaction<'c>,
+    transaction: Session<'c>,
     pub(crate) node: &'c NodeRef,
     pub(crate) id: [u8; 24],
     pub(crate) head: Head,
@@ -25,7 +25,7 @@ pub(crate) struct Group<'c> {
 impl<'c> Group<'c> {
     /// Starts a group in a transaction that holds the write lock; `now` was read after the lock was had.
     pub(crate) async fn start(
-        mut transaction: SqliteTransaction<'c>,
+        mut transaction: Session<'c>,
         node: &'c NodeRef,
         id: [u8; 24],
         now: Timestamp,
@@ -46,7 +46,7 @@ impl<'c> Group<'c> {
         self.clock_trusted
     }
 
-    pub(crate) fn rows(&mut self) -> &mut SqliteConnection {
+    pub(crate) fn rows(&mut self) -> &mut Session<'c> {
         &mut self.transaction
     }
 
@@ -59,11 +59,11 @@ impl<'c> Group<'c> {
 
     /// Leaves nothing of it.
     pub(crate) async fn roll_back(self) -> Result<(), Error> {
-        Ok(self.transaction.rollback().await?)
+        self.transaction.roll_back().await
     }
 
     /// What is left is to make it durable. Entries are told before what else they changed.
-    pub(crate) fn finish(mut self) -> (SqliteTransaction<'c>, Vec<EntryRef>, Vec<Change>) {
+    pub(crate) fn finish(mut self) -> (Session<'c>, Vec<EntryRef>, Vec<Change>) {
         self.changes.sort_by_key(|change| !matches!(change, Change::Entry { .. }));
         (self.transaction, self.appended, self.changes)
     }

@@ -6,14 +6,15 @@ use cofre_model::id::TenantId;
 use cofre_model::permit::{DepositWarrant, WarmWarrant};
 use cofre_model::reason::Reason;
 
+use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
 use crate::commit::operation::{DepositIntent, WarmRequest};
-use crate::commit::writer::Outcome;
 use crate::error::{CommitError, Error};
 use crate::records::credentials::EnrolmentState;
 use crate::records::tenants::TenantRecord;
 use crate::records::{credentials, tenants, workers};
 use crate::row::column;
+use crate::statement::statement;
 
 /// The tenant, where nothing keeps its keys from being opened.
 async fn served(group: &mut Group<'_>, id: &TenantId) -> Result<TenantRecord, CommitError> {
@@ -72,7 +73,7 @@ pub(crate) async fn intend(group: &mut Group<'_>, intent: DepositIntent) -> Resu
     let mut entry = intent.entry;
     entry.secret_version = Some(version);
     let at = group.append(entry).await?;
-    sqlx::query("UPDATE enrolments SET intent_entry = ?, version = ? WHERE id = ?")
+    statement("UPDATE enrolments SET intent_entry = ?, version = ? WHERE id = ?")
         .bind(column(at.index))
         .bind(i64::from(version))
         .bind(intent.enrolment.to_string())
@@ -93,7 +94,7 @@ pub(crate) async fn intend(group: &mut Group<'_>, intent: DepositIntent) -> Resu
 
 /// A version no intent was given before: keys and ciphertexts of an intent that failed stay in nobody's way.
 async fn next_version(group: &mut Group<'_>, credential: &str) -> Result<u32, Error> {
-    let row = sqlx::query(
+    let row = statement(
         "UPDATE credentials SET intended_version = MAX(intended_version, secret_version) + 1 WHERE id = ?
          RETURNING intended_version",
     )

@@ -7,12 +7,13 @@ use cofre_model::registry::{Institution, Recipient, Template, Tenant, Worker};
 use cofre_model::time::Span;
 
 use crate::commit::apply::{ABSENT, WRONG_STATE};
+use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
-use crate::commit::writer::Outcome;
 use crate::error::CommitError;
 use crate::records::ledger::{Checkpoint, Tile};
 use crate::records::{institutions, tenants, workers};
 use crate::row::{column, instant};
+use crate::statement::statement;
 
 /// What an operation follows up, if anything.
 pub(crate) type Follows = Result<Option<u64>, CommitError>;
@@ -20,7 +21,7 @@ pub(crate) type Follows = Result<Option<u64>, CommitError>;
 pub(crate) async fn activate_policy(group: &mut Group<'_>, digest: [u8; 32]) -> Follows {
     // The same set activated again, as at each start, moves nothing.
     if workers::policy(group.rows()).await? != Some(digest) {
-        sqlx::query(
+        statement(
             "INSERT INTO policy_active VALUES ('platform', ?1, 1) ON CONFLICT (scope) DO UPDATE SET digest = ?1, epoch = epoch + 1",
         )
         .bind(digest.to_vec())
@@ -31,7 +32,7 @@ pub(crate) async fn activate_policy(group: &mut Group<'_>, digest: [u8; 32]) -> 
 }
 
 pub(crate) async fn put_tenant(group: &mut Group<'_>, tenant: &Tenant, key_version: u32, warm_for: Span) -> Follows {
-    let taken = sqlx::query("SELECT 1 FROM tenants WHERE (slug = ?1) <> (id = ?2)")
+    let taken = statement("SELECT 1 FROM tenants WHERE (slug = ?1) <> (id = ?2)")
         .bind(tenant.slug.as_str())
         .bind(tenant.id.to_string())
         .fetch_optional(group.rows())
@@ -39,7 +40,7 @@ pub(crate) async fn put_tenant(group: &mut Group<'_>, tenant: &Tenant, key_versi
     if taken.is_some() {
         return Err(WRONG_STATE);
     }
-    sqlx::query(
+    statement(
         "INSERT INTO tenants VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1) ON CONFLICT (id) DO UPDATE SET legal_name = ?3,
            state = ?4, home_region = ?5, tenant_key_id = ?6, tenant_key_version = ?7, warm_for_us = ?8, epoch = epoch + 1",
     )
@@ -59,8 +60,8 @@ pub(crate) async fn put_tenant(group: &mut Group<'_>, tenant: &Tenant, key_versi
 /// The tenant must exist; what belongs to it moves its epoch.
 async fn belongs(group: &mut Group<'_>, tenant: &str) -> Result<(), CommitError> {
     let moved =
-        sqlx::query("UPDATE tenants SET epoch = epoch + 1 WHERE id = ?").bind(tenant).execute(group.rows()).await?;
-    if moved.rows_affected() == 1 { Ok(()) } else { Err(ABSENT) }
+        statement("UPDATE tenants SET epoch = epoch + 1 WHERE id = ?").bind(tenant).execute(group.rows()).await?;
+    if moved == 1 { Ok(()) } else { Err(ABSENT) }
 }
 
 pub(crate) async fn put_signing_key(group: &mut Group<'_>, key: &SigningKey) -> Follows {
@@ -70,7 +71,7 @@ pub(crate) async fn put_signing_key(group: &mut Group<'_>, key: &SigningKey) -> 
     {
         return Err(WRONG_STATE);
     }
-    sqlx::query("INSERT INTO signing_keys VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET not_after = ?5")
+    statement("INSERT INTO signing_keys VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET not_after = ?5")
         .bind(key.id.to_string())
         .bind(key.tenant.to_string())
         .bind(key.kind.as_str())
@@ -86,7 +87,7 @@ pub(crate) async fn put_recipient(group: &mut Group<'_>, recipient: &Recipient) 
     if tenants::recipient(group.rows(), &recipient.id).await?.is_some_and(|known| known.tenant != recipient.tenant) {
         return Err(WRONG_STATE);
     }
-    sqlx::query("INSERT INTO recipients VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET name = ?3")
+    statement("INSERT INTO recipients VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET name = ?3")
         .bind(recipient.id.to_string())
         .bind(recipient.tenant.to_string())
         .bind(&recipient.name)
@@ -96,7 +97,7 @@ pub(crate) async fn put_recipient(group: &mut Group<'_>, recipient: &Recipient) 
 }
 
 pub(crate) async fn put_institution(group: &mut Group<'_>, institution: &Institution) -> Follows {
-    sqlx::query(
+    statement(
         "INSERT INTO institutions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1) ON CONFLICT (id) DO UPDATE SET name = ?2, country = ?3,
            state = ?4, lockout_threshold = ?5, unattended_from = ?6, unattended_to = ?7, epoch = epoch + 1",
     )
@@ -123,13 +124,13 @@ pub(crate) async fn put_template(group: &mut Group<'_>, template: &Template) -> 
     if institutions::newest(group.rows(), id).await?.checked_add(1) != Some(template.version) {
         return Err(WRONG_STATE);
     }
-    sqlx::query("INSERT INTO login_templates VALUES (?, ?)")
+    statement("INSERT INTO login_templates VALUES (?, ?)")
         .bind(id.to_string())
         .bind(i64::from(template.version))
         .execute(group.rows())
         .await?;
     for (place, field) in (0_i64..).zip(&template.fields) {
-        sqlx::query("INSERT INTO template_fields VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        statement("INSERT INTO template_fields VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
             .bind(id.to_string())
             .bind(i64::from(template.version))
             .bind(place)
@@ -143,7 +144,7 @@ pub(crate) async fn put_template(group: &mut Group<'_>, template: &Template) -> 
             .execute(group.rows())
             .await?;
     }
-    sqlx::query("UPDATE institutions SET epoch = epoch + 1 WHERE id = ?")
+    statement("UPDATE institutions SET epoch = epoch + 1 WHERE id = ?")
         .bind(id.to_string())
         .execute(group.rows())
         .await?;
@@ -153,7 +154,7 @@ pub(crate) async fn put_template(group: &mut Group<'_>, template: &Template) -> 
 pub(crate) async fn put_worker(group: &mut Group<'_>, worker: &Worker) -> Follows {
     let id = worker.id.to_string();
     // SECURITY: registering anew never lifts a quarantine, whatever was read before it was committed.
-    sqlx::query(
+    statement(
         "INSERT INTO workers VALUES (?1, ?2, 1) ON CONFLICT (spiffe_id) DO UPDATE SET
            state = CASE state WHEN 'QUARANTINED' THEN state ELSE ?2 END, epoch = epoch + 1",
     )
@@ -161,9 +162,9 @@ pub(crate) async fn put_worker(group: &mut Group<'_>, worker: &Worker) -> Follow
     .bind(worker.state.as_str())
     .execute(group.rows())
     .await?;
-    sqlx::query("DELETE FROM worker_scopes WHERE worker = ?").bind(&id).execute(group.rows()).await?;
+    statement("DELETE FROM worker_scopes WHERE worker = ?").bind(&id).execute(group.rows()).await?;
     for (tenant, institution) in &worker.scopes {
-        sqlx::query("INSERT INTO worker_scopes VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+        statement("INSERT INTO worker_scopes VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
             .bind(&id)
             .bind(tenant.to_string())
             .bind(institution.to_string())
@@ -183,7 +184,7 @@ pub(crate) async fn integrate(
         return Err(WRONG_STATE);
     }
     for tile in tiles {
-        sqlx::query(
+        statement(
             "INSERT INTO ledger_tiles VALUES (?1, ?2, ?3, ?4) ON CONFLICT (level, n) DO UPDATE SET width = ?3, hashes = ?4
                WHERE width < ?3",
         )
@@ -194,7 +195,7 @@ pub(crate) async fn integrate(
         .execute(group.rows())
         .await?;
     }
-    sqlx::query("INSERT INTO ledger_checkpoints VALUES (?, ?) ON CONFLICT (size) DO NOTHING")
+    statement("INSERT INTO ledger_checkpoints VALUES (?, ?) ON CONFLICT (size) DO NOTHING")
         .bind(column(checkpoint.size))
         .bind(checkpoint.note)
         .execute(group.rows())

@@ -10,11 +10,12 @@ use cofre_policy::checks::SPACING;
 use cofre_policy::decision::{Denial, GrantTerms};
 use cofre_policy::facts::{LeaseFacts, Repeat};
 
+use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
-use crate::commit::writer::Outcome;
 use crate::error::{CommitError, Error};
 use crate::records::{consents, deciding, epochs, grants};
 use crate::row::{column, instant};
+use crate::statement::statement;
 
 /// Why a grant is not committed as one, and when trying again makes sense.
 type Refusal = (Reason, Option<Timestamp>);
@@ -68,23 +69,26 @@ pub(crate) async fn deny(group: &mut Group<'_>, denial: Denial) -> Result<Outcom
     Ok(Outcome::Denied(denial.reason, denial.retry_at))
 }
 
-/// A denial names what it relied on as far as that was known; what its entry does not name is not compared.
 async fn moved(group: &mut Group<'_>, denial: &Denial) -> Result<bool, Error> {
     let entry = &denial.entry;
     let worker = entry.caller.as_ref().map(|caller| caller.identity.as_str());
     let now = epochs::current(group.rows(), worker, entry.tenant.as_ref(), entry.credential.as_ref()).await?;
-    let then = denial.epochs;
+    Ok(now != relied_on(denial))
+}
+
+/// A denial names what it relied on as far as that was known; what its entry does not name is not compared.
+pub(crate) fn relied_on(denial: &Denial) -> Epochs {
+    let (entry, then) = (&denial.entry, denial.epochs);
     let named = |named: bool, value: u64| if named { value } else { 0 };
     let login = entry.tenant.is_some() && entry.credential.is_some();
-    let relied_on = Epochs {
+    Epochs {
         cell: then.cell,
         policy: then.policy,
         tenant: named(entry.tenant.is_some(), then.tenant),
         institution: named(login, then.institution),
-        worker: named(worker.is_some(), then.worker),
+        worker: named(entry.caller.is_some(), then.worker),
         credential: named(login, then.credential),
-    };
-    Ok(now != relied_on)
+    }
 }
 
 /// The same entry, saying no.
@@ -210,7 +214,7 @@ async fn write(group: &mut Group<'_>, terms: GrantTerms, place: Place) -> Result
 }
 
 async fn remember(group: &mut Group<'_>, terms: &GrantTerms, place: &Place, at: &EntryRef) -> Result<(), Error> {
-    sqlx::query(
+    statement(
         "INSERT INTO releases (tenant_id, worker_id, request_id, credential_id, owner_id, job_id, digest, seal_key_digest,
            secret_version, attendance, counted, at, entry_index, session_since, answers)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
@@ -236,7 +240,7 @@ async fn remember(group: &mut Group<'_>, terms: &GrantTerms, place: &Place, at: 
 
 /// A repeat: one more answer of the same request may leave.
 async fn again(group: &mut Group<'_>, terms: &GrantTerms, place: &Place) -> Result<(), Error> {
-    sqlx::query("UPDATE releases SET answers = answers + 1, session_since = ? WHERE worker_id = ? AND request_id = ?")
+    statement("UPDATE releases SET answers = answers + 1, session_since = ? WHERE worker_id = ? AND request_id = ?")
         .bind(instant(place.since))
         .bind(&terms.worker)
         .bind(terms.request.to_string())
@@ -247,7 +251,7 @@ async fn again(group: &mut Group<'_>, terms: &GrantTerms, place: &Place) -> Resu
 
 /// A lease that is over is replaced, a live one of the same session only ever extended.
 async fn hold(group: &mut Group<'_>, terms: &GrantTerms, place: &Place) -> Result<(), Error> {
-    sqlx::query(
+    statement(
         "INSERT INTO leases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (credential_id) DO UPDATE SET job_id = ?2,
            worker_id = ?3, seal_key_digest = ?4, until = ?5, since = ?6, attendance = ?7",
     )
@@ -265,13 +269,13 @@ async fn hold(group: &mut Group<'_>, terms: &GrantTerms, place: &Place) -> Resul
 
 async fn use_token(group: &mut Group<'_>, terms: &GrantTerms, at: Timestamp) -> Result<(), Error> {
     let Some((token, until)) = &terms.attendance_token else { return Ok(()) };
-    sqlx::query("INSERT INTO tokens_used VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+    statement("INSERT INTO tokens_used VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
         .bind(token.to_string())
         .bind(&terms.worker)
         .bind(terms.request.to_string())
         .bind(instant(*until))
         .execute(group.rows())
         .await?;
-    sqlx::query("DELETE FROM tokens_used WHERE until < ?").bind(instant(at)).execute(group.rows()).await?;
+    statement("DELETE FROM tokens_used WHERE until < ?").bind(instant(at)).execute(group.rows()).await?;
     Ok(())
 }

@@ -4,20 +4,21 @@
 use cofre_model::entry::{Entry, EntryId, EntryKind, Verdict};
 use cofre_model::reason::Reason;
 use cofre_model::time::Span;
-use sqlx::sqlite::SqliteRow;
 
 use crate::commit::change::Change;
 use crate::commit::group::Group;
 use crate::error::Error;
-use crate::row::{Cells, column, instant};
+use crate::random;
+use crate::row::{Cells, Row, column, instant};
+use crate::statement::statement;
 
 /// The method whose grants these are.
-const METHOD: &str = "cofre.v1.ReleaseService/Release";
+pub(crate) const METHOD: &str = "cofre.v1.ReleaseService/Release";
 /// What an OUTCOME entry refers to where the node that granted has ended: the answer may have left.
-const UNKNOWN: &str = "DELIVERY_UNKNOWN";
+pub(crate) const UNKNOWN: &str = "DELIVERY_UNKNOWN";
 /// How far back a starting node looks, and for how many grants, so that its start stays one short transaction.
-const LOOK_BACK: Span = Span::days(1);
-const AT_ONCE: i64 = 1_000;
+pub(crate) const LOOK_BACK: Span = Span::days(1);
+pub(crate) const AT_ONCE: i64 = 1_000;
 
 /// Takes the answer of the grant at `index` for one that never leaves, once. Where no answer of its session is left
 /// that may have, the lease ends. An index that is no grant's changes nothing.
@@ -36,7 +37,7 @@ pub(crate) async fn record(group: &mut Group<'_>, index: u64) -> Result<(), Erro
         return Ok(());
     }
     let Some(row) = granted(group, index).await? else { return Ok(()) };
-    let mut entry = outcome(group, &row, index).await?;
+    let mut entry = outcome(&row, index)?;
     entry.verdict = Some(Verdict::Denied);
     entry.reason = Some(Reason::NotDelivered);
     group.append(entry).await?;
@@ -46,7 +47,7 @@ pub(crate) async fn record(group: &mut Group<'_>, index: u64) -> Result<(), Erro
 /// Grants of earlier lives of this node without report or outcome: nobody knows whether their answers left.
 pub(crate) async fn earlier_lives(group: &mut Group<'_>) -> Result<(), Error> {
     let (since, life) = (instant(group.at().minus(LOOK_BACK)), group.node.incarnation.to_vec());
-    let open = sqlx::query(
+    let open = statement(
         r#"SELECT g."index" AS grant_index, r.* FROM releases r JOIN ledger_facets g
              ON g."index" = r.entry_index OR (g.follows = r.entry_index AND g.kind = 'REDELIVERED')
            JOIN ledger_entries e ON e."index" = g."index"
@@ -61,7 +62,7 @@ pub(crate) async fn earlier_lives(group: &mut Group<'_>) -> Result<(), Error> {
     .await?;
     for row in &open {
         let index = Cells::of("ledger_facets", row).int("grant_index")?;
-        let mut entry = outcome(group, row, index).await?;
+        let mut entry = outcome(row, index)?;
         entry.reference = Some(UNKNOWN.into());
         group.append(entry).await?;
         take_back(group, row).await?;
@@ -71,7 +72,7 @@ pub(crate) async fn earlier_lives(group: &mut Group<'_>) -> Result<(), Error> {
 
 /// Whether the grant at `index` has its outcome.
 async fn closed(group: &mut Group<'_>, index: u64) -> Result<bool, Error> {
-    let row = sqlx::query("SELECT 1 FROM ledger_facets WHERE follows = ? AND kind = 'OUTCOME' LIMIT 1")
+    let row = statement("SELECT 1 FROM ledger_facets WHERE follows = ? AND kind = 'OUTCOME' LIMIT 1")
         .bind(column(index))
         .fetch_optional(group.rows())
         .await?;
@@ -79,8 +80,8 @@ async fn closed(group: &mut Group<'_>, index: u64) -> Result<bool, Error> {
 }
 
 /// The release that was granted at `index`, be it for the first time or again.
-async fn granted(group: &mut Group<'_>, index: u64) -> Result<Option<SqliteRow>, Error> {
-    let row = sqlx::query(
+async fn granted(group: &mut Group<'_>, index: u64) -> Result<Option<Row>, Error> {
+    let row = statement(
         r#"SELECT * FROM releases WHERE entry_index =
              COALESCE((SELECT follows FROM ledger_facets WHERE "index" = ?1 AND kind = 'REDELIVERED'), ?1)"#,
     )
@@ -90,9 +91,8 @@ async fn granted(group: &mut Group<'_>, index: u64) -> Result<Option<SqliteRow>,
     Ok(row)
 }
 
-async fn outcome(group: &mut Group<'_>, release: &SqliteRow, grant: u64) -> Result<Entry, Error> {
-    let drawn = sqlx::query("SELECT randomblob(16) AS id").fetch_one(group.rows()).await?;
-    let id: EntryId = Cells::of("ledger_entries", &drawn).bytes("id")?;
+fn outcome(release: &Row, grant: u64) -> Result<Entry, Error> {
+    let id: EntryId = random::bytes()?;
     let cells = Cells::of("releases", release);
     let mut entry = Entry::new(EntryKind::Outcome, id);
     entry.method = Some(METHOD.into());
@@ -105,13 +105,13 @@ async fn outcome(group: &mut Group<'_>, release: &SqliteRow, grant: u64) -> Resu
 }
 
 /// One answer less of this release; without any left in its session, the lease ends.
-async fn take_back(group: &mut Group<'_>, release: &SqliteRow) -> Result<(), Error> {
+async fn take_back(group: &mut Group<'_>, release: &Row) -> Result<(), Error> {
     let cells = Cells::of("releases", release);
-    sqlx::query("UPDATE releases SET answers = MAX(answers - 1, 0) WHERE id = ?")
+    statement("UPDATE releases SET answers = MAX(answers - 1, 0) WHERE id = ?")
         .bind(cells.int::<i64>("id")?)
         .execute(group.rows())
         .await?;
-    let ended = sqlx::query(
+    let ended = statement(
         "DELETE FROM leases WHERE credential_id = ?1 AND job_id = ?2 AND worker_id = ?3 AND since = ?4 AND NOT EXISTS
            (SELECT 1 FROM releases r WHERE r.credential_id = ?1 AND r.job_id = ?2 AND r.worker_id = ?3
               AND r.session_since = ?4 AND r.answers > 0)

@@ -1,6 +1,6 @@
-//! The writer: the only task that changes records. It takes one request after the other (groups of one today),
-//! carries it out in one immediate transaction, makes that durable, and only then mints what was permitted. What
-//! became of a commit that was not answered, and grants that nobody waits for any more, it settles before it goes on.
+//! The writer: the only task of a node that changes records. It takes one request after the other (groups of one
+//! today), has it carried out and made durable, and only then mints what was permitted. What became of a commit that
+//! was not answered, and grants that nobody waits for any more, it settles before it goes on.
 
 mod settle;
 #[cfg(test)]
@@ -10,60 +10,31 @@ use std::time::Duration;
 
 use cofre_ledger::promise::promise_group;
 use cofre_model::entry::NodeRef;
-use cofre_model::permit::{DepositWarrant, EntryRef, ReleaseWarrant, SendBy, WarmWarrant};
-use cofre_model::reason::Reason;
-use cofre_model::time::Timestamp;
-use cofre_policy::decision::Decision;
-use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
+use cofre_model::permit::{EntryRef, SendBy};
 use tokio::sync::broadcast;
 
+use crate::commit::carrier::{Carried, Carrier, Doubts, Errand, GroupId, Outcome};
 use crate::commit::change::Change;
-use crate::commit::group::Group;
 use crate::commit::submit::{Answer, Queues, Request, Work};
-use crate::commit::writer::settle::Doubt;
-use crate::commit::{
-    CommitConfig, Committed, INTEGRATE_WITHIN, Promise, apply, permits, registry, release, undelivered,
-};
+use crate::commit::{CommitConfig, Committed, INTEGRATE_WITHIN, Promise};
 use crate::error::{CommitError, Error};
-use crate::sqlite::{Database, Hold};
 
-/// Pages that only narrowing actions may use once the file has reached its ceiling: 1 MiB.
-const RESERVE: u32 = 256;
-/// A transaction that hangs is given up after this long, before its asker loses patience.
+/// A group that hangs is given up after this long, before its asker loses patience.
 const HANGS: Duration = Duration::from_millis(1_800);
 /// What could not be settled is tried again after this long, be there requests or not.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// What a request came to, before it is durable.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    Granted(ReleaseWarrant),
-    Denied(Reason, Option<Timestamp>),
-    Moved,
-    Warm(WarmWarrant),
-    Intended(DepositWarrant),
-    Written,
-    Done,
-}
-
 /// The writer and what it holds.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    database: Database,
-    connection: Option<SqliteConnection>,
+    carrier: Carrier,
     config: CommitConfig,
     node: NodeRef,
-    ceiling: Option<u32>,
     changes: broadcast::Sender<Change>,
     groups: u64,
-    /// Groups whose commit was begun and not answered.
-    doubts: Vec<Doubt>,
+    pub(super) doubts: Doubts,
     /// Grants that stand, by index, and that nobody waited for.
     unheard: Vec<u64>,
-    /// Commits from here on that go through without an answer.
-    #[cfg(test)]
-    lost_answers: u32,
-    _hold: Hold,
 }
 
 /// Runs the writer, and ends the process if it panics: a writer that died half-way must not leave a node that looks
@@ -79,28 +50,9 @@ pub(crate) fn start(writer: Writer, queues: Queues) {
 }
 
 impl Writer {
-    pub(crate) fn new(
-        database: Database,
-        config: CommitConfig,
-        ceiling: Option<u32>,
-        changes: broadcast::Sender<Change>,
-        hold: Hold,
-    ) -> Self {
+    pub(crate) fn new(carrier: Carrier, config: CommitConfig, changes: broadcast::Sender<Change>) -> Self {
         let node = NodeRef { identity: config.node.clone(), incarnation: config.incarnation };
-        Self {
-            database,
-            connection: None,
-            config,
-            node,
-            ceiling,
-            changes,
-            groups: 0,
-            doubts: Vec::new(),
-            unheard: Vec::new(),
-            #[cfg(test)]
-            lost_answers: 0,
-            _hold: hold,
-        }
+        Self { carrier, config, node, changes, groups: 0, doubts: Doubts::default(), unheard: Vec::new() }
     }
 
     /// Serves until nobody can ask any more, or until told to stop.
@@ -142,20 +94,11 @@ impl Writer {
         queues.next().await
     }
 
-    async fn serve(&mut self, work: Work, send_by: SendBy) -> Result<Answer, CommitError> {
-        let narrows = work.narrows();
+    pub(super) async fn serve(&mut self, work: Work, send_by: SendBy) -> Result<Answer, CommitError> {
         let id = self.group_id();
-        // Taken out, so that a connection on which anything failed or hung is closed, and the next group has a new one.
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.database.connect().await?,
-        };
-        self.limit(&mut connection, narrows).await?;
-        let done = self.transact(&mut connection, id, work, send_by).await;
-        if matches!(done, Ok(_) | Err(CommitError::Refused(_))) {
-            self.connection = Some(connection);
-        }
-        let (outcome, appended, changes) = done?;
+        let clock = self.config.clock.clone();
+        let errand = Errand { id, node: &self.node, clock: clock.as_ref(), work, send_by };
+        let Carried { outcome, appended, changes } = self.carrier.carry(errand, &mut self.doubts).await?;
         self.tell(changes);
         self.answer(outcome, &appended, send_by)
     }
@@ -165,63 +108,6 @@ impl Writer {
             // Without a listener there is nobody to tell.
             let _ = self.changes.send(change);
         }
-    }
-
-    /// One group: all of it, or nothing.
-    async fn transact(
-        &mut self,
-        connection: &mut SqliteConnection,
-        id: [u8; 24],
-        work: Work,
-        send_by: SendBy,
-    ) -> Result<(Outcome, Vec<EntryRef>, Vec<Change>), CommitError> {
-        let transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut group = Group::start(transaction, &self.node, id, self.config.clock.now()).await?;
-        // Judged under the write lock, so that time spent waiting for it is time spent.
-        let late = send_by.check(self.config.clock.monotonic()).is_err();
-        let outcome = match perform(&mut group, work, late).await {
-            Ok(outcome) => outcome,
-            Err(refused) => {
-                group.roll_back().await?;
-                return Err(refused);
-            }
-        };
-        let (transaction, appended, changes) = group.finish();
-        // Noted before the commit: whoever loses patience during it leaves this behind.
-        let grant = if let Outcome::Granted(_) = &outcome { appended.first().map(|at| at.index) } else { None };
-        self.doubts.push(Doubt { id, grant, changes: changes.clone() });
-        let committed = transaction.commit().await;
-        #[cfg(test)]
-        self.lose_answer().await;
-        if let Err(cause) = committed {
-            // The answer to the commit may be lost while the group stands: what the ledger says is what holds.
-            let stands = !appended.is_empty() && self.stands(&id).await?;
-            if !stands {
-                self.doubts.pop();
-                return Err(cause.into());
-            }
-        }
-        self.doubts.pop();
-        Ok((outcome, appended, changes))
-    }
-
-    /// Whether a group is in the ledger.
-    async fn stands(&self, id: &[u8; 24]) -> Result<bool, Error> {
-        let row = sqlx::query("SELECT 1 FROM ledger_entries WHERE group_id = ? LIMIT 1")
-            .bind(id.to_vec())
-            .fetch_optional(&self.database.read)
-            .await?;
-        Ok(row.is_some())
-    }
-
-    /// Keeps the file below its ceiling; narrowing actions may use the reserve above it.
-    async fn limit(&self, connection: &mut SqliteConnection, narrows: bool) -> Result<(), Error> {
-        if let Some(ceiling) = self.ceiling {
-            let pages = if narrows { ceiling.saturating_add(RESERVE) } else { ceiling };
-            // A pragma takes no bound parameter; this one is a number of ours.
-            sqlx::query(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).execute(connection).await?;
-        }
-        Ok(())
     }
 
     /// The group is durable: only now is anything minted.
@@ -260,32 +146,12 @@ impl Writer {
             .ok_or(Error::Unanswered)
     }
 
-    fn group_id(&mut self) -> [u8; 24] {
+    fn group_id(&mut self) -> GroupId {
         self.groups = self.groups.saturating_add(1);
         let mut id = [0; 24];
         let (life, count) = id.split_at_mut(16);
         life.copy_from_slice(&self.node.incarnation);
         count.copy_from_slice(&self.groups.to_be_bytes());
         id
-    }
-}
-
-async fn perform(group: &mut Group<'_>, work: Work, late: bool) -> Result<Outcome, CommitError> {
-    match work {
-        Work::Decide(decision) => match *decision {
-            Decision::Permit(grant) => release::grant(group, grant.into_terms(), late).await,
-            Decision::Deny(denial) => release::deny(group, denial).await,
-        },
-        Work::Warm(request) => permits::warm(group, request).await,
-        Work::Intend(intent) => permits::intend(group, intent).await,
-        Work::Apply(entry, operation) => apply::apply(group, entry, operation).await,
-        Work::Integrate(tiles, checkpoint) => registry::integrate(group, tiles, checkpoint).await,
-        Work::Undelivered(grants) => {
-            for grant in grants {
-                undelivered::record(group, grant).await?;
-            }
-            Ok(Outcome::Done)
-        }
-        Work::Stop => Ok(Outcome::Done),
     }
 }

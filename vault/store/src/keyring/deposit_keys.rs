@@ -4,12 +4,11 @@
 use cofre_model::id::{DepositKeyId, TenantId};
 use cofre_model::sealed::WrappedKey;
 use cofre_model::time::Timestamp;
-use sqlx::sqlite::SqliteRow;
 
 use crate::error::Error;
 use crate::keyring::Keyring;
-use crate::open::Engine;
-use crate::row::{Cells, column, instant};
+use crate::row::{Cells, Row, column, instant};
+use crate::statement::statement;
 
 /// A deposit key pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub struct StoredDepositKey {
     pub signature: Vec<u8>,
 }
 
-fn record(row: &SqliteRow) -> Result<StoredDepositKey, Error> {
+fn record(row: &Row) -> Result<StoredDepositKey, Error> {
     let cells = Cells::of("deposit_keys", row);
     Ok(StoredDepositKey {
         id: cells.id("id")?,
@@ -52,27 +51,27 @@ impl Keyring {
     /// # Errors
     /// [`Error::Exists`] where the id is taken, [`Error::Destroyed`] where this pair was destroyed.
     pub async fn put_deposit_key(&self, key: &StoredDepositKey) -> Result<(), Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let mut transaction = database.begin().await?;
-        let gone = sqlx::query("SELECT 1 FROM destroyed WHERE kind = 'deposit-key' AND id = ?")
+        let mut transaction = self.engine.begin("deposit keys").await?;
+        let gone = statement("SELECT 1 FROM destroyed WHERE kind = 'deposit-key' AND id = $1")
             .bind(key.id.to_string())
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut transaction)
             .await?;
         if gone.is_some() {
             return Err(Error::Destroyed);
         }
-        let stored = sqlx::query("INSERT INTO deposit_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(key.id.to_string())
-            .bind(key.tenant.to_string())
-            .bind(i64::from(key.suite))
-            .bind(&key.public)
-            .bind(key.wrapped_private.as_bytes())
-            .bind(instant(key.not_before))
-            .bind(instant(key.not_after))
-            .bind(&key.signature)
-            .execute(&mut *transaction)
-            .await?;
-        if stored.rows_affected() == 0 {
+        let stored =
+            statement("INSERT INTO deposit_keys VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING")
+                .bind(key.id.to_string())
+                .bind(key.tenant.to_string())
+                .bind(i64::from(key.suite))
+                .bind(&key.public)
+                .bind(key.wrapped_private.as_bytes())
+                .bind(instant(key.not_before))
+                .bind(instant(key.not_after))
+                .bind(&key.signature)
+                .execute(&mut transaction)
+                .await?;
+        if stored == 0 {
             return Err(Error::Exists);
         }
         Ok(transaction.commit().await?)
@@ -83,10 +82,9 @@ impl Keyring {
     /// # Errors
     /// The store's.
     pub async fn deposit_key(&self, id: &DepositKeyId) -> Result<Option<StoredDepositKey>, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let row = sqlx::query("SELECT * FROM deposit_keys WHERE id = ?")
+        let row = statement("SELECT * FROM deposit_keys WHERE id = $1")
             .bind(id.to_string())
-            .fetch_optional(&database.read)
+            .fetch_optional(&mut self.engine.read().await?)
             .await?;
         row.as_ref().map(record).transpose()
     }
@@ -96,14 +94,13 @@ impl Keyring {
     /// # Errors
     /// The store's.
     pub async fn deposit_key_at(&self, tenant: &TenantId, now: Timestamp) -> Result<Option<StoredDepositKey>, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let row = sqlx::query(
-            "SELECT * FROM deposit_keys WHERE tenant_id = ?1 AND not_before <= ?2 AND ?2 < not_after
+        let row = statement(
+            "SELECT * FROM deposit_keys WHERE tenant_id = $1 AND not_before <= $2 AND $2 < not_after
              ORDER BY not_before DESC, id DESC LIMIT 1",
         )
         .bind(tenant.to_string())
         .bind(instant(now))
-        .fetch_optional(&database.read)
+        .fetch_optional(&mut self.engine.read().await?)
         .await?;
         row.as_ref().map(record).transpose()
     }
@@ -113,10 +110,9 @@ impl Keyring {
     /// # Errors
     /// The store's.
     pub async fn deposit_keys_ended(&self, ended_before: Timestamp) -> Result<u64, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let row = sqlx::query("SELECT COUNT(*) AS ended FROM deposit_keys WHERE not_after < ?")
+        let row = statement("SELECT COUNT(*) AS ended FROM deposit_keys WHERE not_after < $1")
             .bind(instant(ended_before))
-            .fetch_one(&database.read)
+            .fetch_one(&mut self.engine.read().await?)
             .await?;
         Cells::of("deposit_keys", &row).int("ended")
     }
@@ -132,25 +128,23 @@ impl Keyring {
         now: Timestamp,
         entry_index: u64,
     ) -> Result<u64, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let mut transaction = database.begin().await?;
-        sqlx::query(
-            "INSERT INTO destroyed SELECT 'deposit-key', id, ?, ? FROM deposit_keys WHERE not_after < ?
+        let mut transaction = self.engine.begin("deposit keys").await?;
+        statement(
+            "INSERT INTO destroyed SELECT 'deposit-key', id, $1, $2 FROM deposit_keys WHERE not_after < $3
              ON CONFLICT DO NOTHING",
         )
         .bind(instant(now))
         .bind(column(entry_index))
         .bind(instant(ended_before))
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
-        let gone = sqlx::query("DELETE FROM deposit_keys WHERE not_after < ?")
+        let gone = statement("DELETE FROM deposit_keys WHERE not_after < $1")
             .bind(instant(ended_before))
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
+            .execute(&mut transaction)
+            .await?;
         transaction.commit().await?;
         if gone > 0 {
-            database.forget_deleted().await?;
+            self.engine.forget_deleted().await?;
         }
         Ok(gone)
     }

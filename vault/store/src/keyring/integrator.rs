@@ -3,8 +3,8 @@
 
 use crate::error::Error;
 use crate::keyring::Keyring;
-use crate::open::Engine;
 use crate::row::{Cells, column};
+use crate::statement::statement;
 
 /// What the integrator last committed itself to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,7 @@ impl Keyring {
     /// # Errors
     /// The store's.
     pub async fn integrator(&self) -> Result<Option<IntegratorState>, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let row = sqlx::query("SELECT * FROM integrator").fetch_optional(&database.read).await?;
+        let row = statement("SELECT * FROM integrator").fetch_optional(&mut self.engine.read().await?).await?;
         row.as_ref()
             .map(|row| {
                 let cells = Cells::of("integrator", row);
@@ -46,19 +45,18 @@ impl Keyring {
         expected: Option<IntegratorState>,
         next: IntegratorState,
     ) -> Result<bool, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let mut transaction = database.begin().await?;
+        let mut transaction = self.engine.begin("integrator").await?;
         let swap = match expected {
-            None => sqlx::query("INSERT INTO integrator VALUES (1, ?, ?, ?) ON CONFLICT DO NOTHING"),
-            Some(_) => sqlx::query(
-                "UPDATE integrator SET generation = ?, size = ?, root = ? WHERE generation = ? AND size = ? AND root = ?",
+            None => statement("INSERT INTO integrator VALUES (1, $1, $2, $3) ON CONFLICT DO NOTHING"),
+            Some(_) => statement(
+                "UPDATE integrator SET generation = $1, size = $2, root = $3 WHERE generation = $4 AND size = $5 AND root = $6",
             ),
         };
         let mut swap = swap.bind(column(next.generation)).bind(column(next.size)).bind(next.root.to_vec());
         if let Some(expected) = expected {
             swap = swap.bind(column(expected.generation)).bind(column(expected.size)).bind(expected.root.to_vec());
         }
-        let swapped = swap.execute(&mut *transaction).await?.rows_affected() == 1;
+        let swapped = swap.execute(&mut transaction).await? == 1;
         transaction.commit().await?;
         Ok(swapped)
     }

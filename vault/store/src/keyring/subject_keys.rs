@@ -5,13 +5,12 @@ use cofre_model::id::{CredentialId, SubjectId, TenantId};
 use cofre_model::sealed::WrappedKey;
 use cofre_model::time::Timestamp;
 use cofre_model::wording::Class;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
+use crate::engine::Session;
 use crate::error::Error;
 use crate::keyring::Keyring;
-use crate::open::Engine;
-use crate::row::{Cells, column, instant};
+use crate::row::{Cells, Row, column, instant};
+use crate::statement::statement;
 
 /// A subject key, wrapped under its tenant's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +62,7 @@ pub struct Tombstone {
     pub entry_index: u64,
 }
 
-fn subject_key(row: &SqliteRow) -> Result<StoredSubjectKey, Error> {
+fn subject_key(row: &Row) -> Result<StoredSubjectKey, Error> {
     let cells = Cells::of("subject_keys", row);
     Ok(StoredSubjectKey {
         owner: cells.id("owner_id")?,
@@ -74,10 +73,10 @@ fn subject_key(row: &SqliteRow) -> Result<StoredSubjectKey, Error> {
     })
 }
 
-async fn tombstone(connection: &mut SqliteConnection, owner: &SubjectId) -> Result<Option<Tombstone>, Error> {
-    let row = sqlx::query("SELECT at, entry_index FROM destroyed WHERE kind = 'owner' AND id = ?")
+async fn tombstone(session: &mut Session<'_>, owner: &SubjectId) -> Result<Option<Tombstone>, Error> {
+    let row = statement("SELECT at, entry_index FROM destroyed WHERE kind = 'owner' AND id = $1")
         .bind(owner.to_string())
-        .fetch_optional(connection)
+        .fetch_optional(session)
         .await?;
     row.as_ref()
         .map(|row| {
@@ -88,8 +87,8 @@ async fn tombstone(connection: &mut SqliteConnection, owner: &SubjectId) -> Resu
 }
 
 /// The put of anything of an owner starts here, in its own transaction.
-async fn alive(connection: &mut SqliteConnection, owner: &SubjectId) -> Result<(), Error> {
-    match tombstone(connection, owner).await? {
+async fn alive(session: &mut Session<'_>, owner: &SubjectId) -> Result<(), Error> {
+    match tombstone(session, owner).await? {
         None => Ok(()),
         Some(_) => Err(Error::Destroyed),
     }
@@ -101,18 +100,17 @@ impl Keyring {
     /// # Errors
     /// [`Error::Exists`] where the version is stored already, [`Error::Destroyed`] where the owner was erased.
     pub async fn put_subject_key(&self, key: &StoredSubjectKey) -> Result<(), Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let mut transaction = database.begin().await?;
+        let mut transaction = self.engine.begin(&key.owner.to_string()).await?;
         alive(&mut transaction, &key.owner).await?;
-        let stored = sqlx::query("INSERT INTO subject_keys VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
+        let stored = statement("INSERT INTO subject_keys VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING")
             .bind(key.owner.to_string())
             .bind(i64::from(key.version))
             .bind(key.tenant.to_string())
             .bind(i64::from(key.tenant_key_version))
             .bind(key.wrapped.as_bytes())
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
-        if stored.rows_affected() == 0 {
+        if stored == 0 {
             return Err(Error::Exists);
         }
         Ok(transaction.commit().await?)
@@ -123,10 +121,9 @@ impl Keyring {
     /// # Errors
     /// The store's.
     pub async fn subject_key(&self, owner: &SubjectId) -> Result<Option<StoredSubjectKey>, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let row = sqlx::query("SELECT * FROM subject_keys WHERE owner_id = ? ORDER BY version DESC LIMIT 1")
+        let row = statement("SELECT * FROM subject_keys WHERE owner_id = $1 ORDER BY version DESC LIMIT 1")
             .bind(owner.to_string())
-            .fetch_optional(&database.read)
+            .fetch_optional(&mut self.engine.read().await?)
             .await?;
         row.as_ref().map(subject_key).transpose()
     }
@@ -140,11 +137,10 @@ impl Keyring {
         owner: &SubjectId,
         version: u32,
     ) -> Result<Option<StoredSubjectKey>, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let row = sqlx::query("SELECT * FROM subject_keys WHERE owner_id = ? AND version = ?")
+        let row = statement("SELECT * FROM subject_keys WHERE owner_id = $1 AND version = $2")
             .bind(owner.to_string())
             .bind(i64::from(version))
-            .fetch_optional(&database.read)
+            .fetch_optional(&mut self.engine.read().await?)
             .await?;
         row.as_ref().map(subject_key).transpose()
     }
@@ -154,19 +150,18 @@ impl Keyring {
     /// # Errors
     /// [`Error::Exists`] where the version has one already, [`Error::Destroyed`] where the owner was erased.
     pub async fn put_data_key(&self, key: &StoredDataKey) -> Result<(), Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let mut transaction = database.begin().await?;
+        let mut transaction = self.engine.begin(&key.owner.to_string()).await?;
         alive(&mut transaction, &key.owner).await?;
-        let stored = sqlx::query("INSERT INTO data_keys VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
+        let stored = statement("INSERT INTO data_keys VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING")
             .bind(key.credential.to_string())
             .bind(key.class.as_str())
             .bind(i64::from(key.version))
             .bind(key.owner.to_string())
             .bind(i64::from(key.subject_key_version))
             .bind(key.wrapped.as_bytes())
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
-        if stored.rows_affected() == 0 {
+        if stored == 0 {
             return Err(Error::Exists);
         }
         Ok(transaction.commit().await?)
@@ -182,12 +177,11 @@ impl Keyring {
         class: Class,
         version: u32,
     ) -> Result<Option<StoredDataKey>, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let row = sqlx::query("SELECT * FROM data_keys WHERE credential_id = ? AND class = ? AND version = ?")
+        let row = statement("SELECT * FROM data_keys WHERE credential_id = $1 AND class = $2 AND version = $3")
             .bind(credential.to_string())
             .bind(class.as_str())
             .bind(i64::from(version))
-            .fetch_optional(&database.read)
+            .fetch_optional(&mut self.engine.read().await?)
             .await?;
         row.as_ref()
             .map(|row| {
@@ -210,26 +204,23 @@ impl Keyring {
     /// # Errors
     /// The store's.
     pub async fn destroy_owner(&self, owner: &SubjectId, at: Timestamp, entry_index: u64) -> Result<Destroyed, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let mut transaction = database.begin().await?;
-        let data_keys = sqlx::query("DELETE FROM data_keys WHERE owner_id = ?")
+        let mut transaction = self.engine.begin(&owner.to_string()).await?;
+        let data_keys = statement("DELETE FROM data_keys WHERE owner_id = $1")
             .bind(owner.to_string())
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-        let subject_keys = sqlx::query("DELETE FROM subject_keys WHERE owner_id = ?")
+            .execute(&mut transaction)
+            .await?;
+        let subject_keys = statement("DELETE FROM subject_keys WHERE owner_id = $1")
             .bind(owner.to_string())
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-        sqlx::query("INSERT INTO destroyed VALUES ('owner', ?, ?, ?) ON CONFLICT DO NOTHING")
+            .execute(&mut transaction)
+            .await?;
+        statement("INSERT INTO destroyed VALUES ('owner', $1, $2, $3) ON CONFLICT DO NOTHING")
             .bind(owner.to_string())
             .bind(instant(at))
             .bind(column(entry_index))
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         transaction.commit().await?;
-        database.forget_deleted().await?;
+        self.engine.forget_deleted().await?;
         Ok(Destroyed { subject_keys, data_keys })
     }
 
@@ -238,7 +229,6 @@ impl Keyring {
     /// # Errors
     /// The store's.
     pub async fn destroyed(&self, owner: &SubjectId) -> Result<Option<Tombstone>, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        tombstone(&mut *database.read.acquire().await?, owner).await
+        tombstone(&mut self.engine.read().await?, owner).await
     }
 }

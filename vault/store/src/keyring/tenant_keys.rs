@@ -2,12 +2,11 @@
 
 use cofre_model::id::TenantId;
 use cofre_model::sealed::WrappedKey;
-use sqlx::sqlite::SqliteRow;
 
 use crate::error::Error;
 use crate::keyring::Keyring;
-use crate::open::Engine;
-use crate::row::Cells;
+use crate::row::{Cells, Row};
+use crate::statement::statement;
 
 /// One share of a tenant key, as one custodian wrapped it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub struct TenantKeyShare {
     pub custodian_key: String,
 }
 
-fn share(row: &SqliteRow) -> Result<TenantKeyShare, Error> {
+fn share(row: &Row) -> Result<TenantKeyShare, Error> {
     let cells = Cells::of("tenant_keys", row);
     Ok(TenantKeyShare {
         tenant: cells.id("tenant_id")?,
@@ -50,11 +49,10 @@ impl Keyring {
     /// # Errors
     /// [`Error::Exists`] where this version has shares already.
     pub async fn put_tenant_key(&self, shares: &[TenantKeyShare]) -> Result<(), Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let mut transaction = database.begin().await?;
+        let mut transaction = self.engine.begin("tenant keys").await?;
         for share in shares {
-            let stored = sqlx::query(
-                "INSERT INTO tenant_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'CURRENT') ON CONFLICT DO NOTHING",
+            let stored = statement(
+                "INSERT INTO tenant_keys VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'CURRENT') ON CONFLICT DO NOTHING",
             )
             .bind(share.tenant.to_string())
             .bind(i64::from(share.version))
@@ -64,9 +62,9 @@ impl Keyring {
             .bind(share.wrapped.as_bytes())
             .bind(&share.mechanism)
             .bind(&share.custodian_key)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
-            if stored.rows_affected() == 0 {
+            if stored == 0 {
                 return Err(Error::Exists);
             }
         }
@@ -78,12 +76,11 @@ impl Keyring {
     /// # Errors
     /// The store's.
     pub async fn tenant_key(&self, tenant: &TenantId, version: u32) -> Result<Vec<TenantKeyShare>, Error> {
-        let Engine::Sqlite(database) = self.engine();
         let rows =
-            sqlx::query("SELECT * FROM tenant_keys WHERE tenant_id = ? AND version = ? ORDER BY custodian_id, share")
+            statement("SELECT * FROM tenant_keys WHERE tenant_id = $1 AND version = $2 ORDER BY custodian_id, share")
                 .bind(tenant.to_string())
                 .bind(i64::from(version))
-                .fetch_all(&database.read)
+                .fetch_all(&mut self.engine.read().await?)
                 .await?;
         rows.iter().map(share).collect()
     }

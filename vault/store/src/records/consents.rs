@@ -4,13 +4,13 @@ use cofre_model::consent::{Consent, ConsentState};
 use cofre_model::id::{ConsentId, CredentialId, ReceiptId, SubjectId, TenantId};
 use cofre_model::time::Timestamp;
 use cofre_model::wording::Locale;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use crate::columns::Shown;
+use crate::engine::Session;
 use crate::error::Error;
 use crate::records::Records;
-use crate::row::{Cells, instant};
+use crate::row::{Cells, Row, instant};
+use crate::statement::statement;
 use crate::unverified::Unverified;
 
 /// A consent as records hold it.
@@ -49,7 +49,7 @@ pub struct ReceiptRecord {
     pub index: u64,
 }
 
-fn record(row: &SqliteRow) -> Result<ConsentRecord, Error> {
+fn record(row: &Row) -> Result<ConsentRecord, Error> {
     let cells = Cells::of("consents", row);
     let unverified = Unverified::of(row)?;
     Ok(ConsentRecord {
@@ -64,33 +64,33 @@ fn record(row: &SqliteRow) -> Result<ConsentRecord, Error> {
 }
 
 pub(crate) async fn consent(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     tenant: &TenantId,
     id: &ConsentId,
 ) -> Result<Option<ConsentRecord>, Error> {
-    let row = sqlx::query("SELECT * FROM consents WHERE id = ? AND tenant_id = ?")
+    let row = statement("SELECT * FROM consents WHERE id = $1 AND tenant_id = $2")
         .bind(id.to_string())
         .bind(tenant.to_string())
-        .fetch_optional(connection)
+        .fetch_optional(session)
         .await?;
     row.as_ref().map(record).transpose()
 }
 
 /// The consent a release of this login stands on: the one in force, else the newest.
 pub(crate) async fn deciding(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     tenant: &TenantId,
     credential: &CredentialId,
     now: Timestamp,
 ) -> Result<Unverified<Consent>, Error> {
-    let row = sqlx::query(
-        "SELECT * FROM consents WHERE credential_id = ?1 AND tenant_id = ?2
-         ORDER BY (state = 'ACTIVE' AND valid_until > ?3) DESC, requested_at DESC, id DESC LIMIT 1",
+    let row = statement(
+        "SELECT * FROM consents WHERE credential_id = $1 AND tenant_id = $2
+         ORDER BY (state = 'ACTIVE' AND valid_until > $3) DESC, requested_at DESC, id DESC LIMIT 1",
     )
     .bind(credential.to_string())
     .bind(tenant.to_string())
     .bind(instant(now))
-    .fetch_optional(connection)
+    .fetch_optional(session)
     .await?;
     row.as_ref().map_or_else(|| Ok(Unverified::absent()), Unverified::of)
 }
@@ -109,7 +109,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn consent(&self, tenant: &TenantId, id: &ConsentId) -> Result<Option<ConsentRecord>, Error> {
-        consent(&mut *self.reader().await?, tenant, id).await
+        consent(&mut self.reader().await?, tenant, id).await
     }
 
     /// The consents that name a credential, newest first.
@@ -121,12 +121,12 @@ impl Records {
         tenant: &TenantId,
         credential: &CredentialId,
     ) -> Result<Vec<ConsentRecord>, Error> {
-        let rows = sqlx::query(
-            "SELECT * FROM consents WHERE credential_id = ? AND tenant_id = ? ORDER BY requested_at DESC, id DESC",
+        let rows = statement(
+            "SELECT * FROM consents WHERE credential_id = $1 AND tenant_id = $2 ORDER BY requested_at DESC, id DESC",
         )
         .bind(credential.to_string())
         .bind(tenant.to_string())
-        .fetch_all(&mut *self.reader().await?)
+        .fetch_all(&mut self.reader().await?)
         .await?;
         rows.iter().map(record).collect()
     }
@@ -140,12 +140,12 @@ impl Records {
         tenant: &TenantId,
         subject: &SubjectId,
     ) -> Result<Vec<ConsentRecord>, Error> {
-        let rows = sqlx::query(
-            "SELECT * FROM consents WHERE subject_id = ? AND tenant_id = ? ORDER BY requested_at DESC, id DESC",
+        let rows = statement(
+            "SELECT * FROM consents WHERE subject_id = $1 AND tenant_id = $2 ORDER BY requested_at DESC, id DESC",
         )
         .bind(subject.to_string())
         .bind(tenant.to_string())
-        .fetch_all(&mut *self.reader().await?)
+        .fetch_all(&mut self.reader().await?)
         .await?;
         rows.iter().map(record).collect()
     }
@@ -155,12 +155,12 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn consents_due(&self, now: Timestamp) -> Result<Vec<(TenantId, ConsentId)>, Error> {
-        let rows = sqlx::query(
-            "SELECT id, tenant_id FROM consents WHERE (state = 'ACTIVE' AND valid_until <= ?1)
-               OR (state = 'AWAITING_AUTHORISATION' AND lapses_at <= ?1) ORDER BY id",
+        let rows = statement(
+            "SELECT id, tenant_id FROM consents WHERE (state = 'ACTIVE' AND valid_until <= $1)
+               OR (state = 'AWAITING_AUTHORISATION' AND lapses_at <= $1) ORDER BY id",
         )
         .bind(instant(now))
-        .fetch_all(&mut *self.reader().await?)
+        .fetch_all(&mut self.reader().await?)
         .await?;
         rows.iter()
             .map(|row| {
@@ -175,9 +175,9 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn tenant_of_consent(&self, id: &ConsentId) -> Result<Option<TenantId>, Error> {
-        let row = sqlx::query("SELECT tenant_id FROM consents WHERE id = ?")
+        let row = statement("SELECT tenant_id FROM consents WHERE id = $1")
             .bind(id.to_string())
-            .fetch_optional(&mut *self.reader().await?)
+            .fetch_optional(&mut self.reader().await?)
             .await?;
         row.as_ref().map(|row| Cells::of("consents", row).id("tenant_id")).transpose()
     }
@@ -187,9 +187,9 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn receipts(&self, consent: &ConsentId) -> Result<Vec<ReceiptRecord>, Error> {
-        let rows = sqlx::query("SELECT * FROM consent_events WHERE consent_id = ? ORDER BY seq")
+        let rows = statement("SELECT * FROM consent_events WHERE consent_id = $1 ORDER BY seq")
             .bind(consent.to_string())
-            .fetch_all(&mut *self.reader().await?)
+            .fetch_all(&mut self.reader().await?)
             .await?;
         rows.iter()
             .map(|row| {

@@ -3,13 +3,13 @@
 use cofre_model::credential::Credential;
 use cofre_model::id::{CredentialId, EnrolmentId, SubjectId, TenantId};
 use cofre_model::time::Timestamp;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
+use crate::engine::Session;
 use crate::error::Error;
 use crate::records::Records;
 use crate::records::subjects::column_words;
-use crate::row::Cells;
+use crate::row::{Cells, Row};
+use crate::statement::{either, statement};
 use crate::unverified::Unverified;
 
 column_words! {
@@ -56,55 +56,51 @@ pub struct Enrolment {
     pub version: u32,
 }
 
-fn record(row: &SqliteRow) -> Result<CredentialRecord, Error> {
+fn record(row: &Row) -> Result<CredentialRecord, Error> {
     let unverified = Unverified::of(row)?;
     let claimed = unverified.claimed().ok_or(Error::corrupt("credentials", "state"))?;
     Ok(CredentialRecord { claimed, row: unverified, epoch: Cells::of("credentials", row).int("epoch")? })
 }
 
 /// The row as it stands, if it belongs to this tenant.
-pub(crate) async fn row(
-    connection: &mut SqliteConnection,
-    tenant: &TenantId,
-    id: &CredentialId,
-) -> Result<Option<SqliteRow>, Error> {
-    Ok(sqlx::query("SELECT * FROM credentials WHERE id = ? AND tenant_id = ?")
+pub(crate) async fn row(session: &mut Session<'_>, tenant: &TenantId, id: &CredentialId) -> Result<Option<Row>, Error> {
+    Ok(statement("SELECT * FROM credentials WHERE id = $1 AND tenant_id = $2")
         .bind(id.to_string())
         .bind(tenant.to_string())
-        .fetch_optional(connection)
+        .fetch_optional(session)
         .await?)
 }
 
 pub(crate) async fn credential(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     tenant: &TenantId,
     id: &CredentialId,
 ) -> Result<Option<CredentialRecord>, Error> {
-    row(connection, tenant, id).await?.as_ref().map(record).transpose()
+    row(session, tenant, id).await?.as_ref().map(record).transpose()
 }
 
 pub(crate) async fn of_owner(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     tenant: &TenantId,
     owner: &SubjectId,
 ) -> Result<Vec<CredentialRecord>, Error> {
-    let rows = sqlx::query("SELECT * FROM credentials WHERE owner_id = ? AND tenant_id = ? ORDER BY id")
+    let rows = statement("SELECT * FROM credentials WHERE owner_id = $1 AND tenant_id = $2 ORDER BY id")
         .bind(owner.to_string())
         .bind(tenant.to_string())
-        .fetch_all(connection)
+        .fetch_all(session)
         .await?;
     rows.iter().map(record).collect()
 }
 
 pub(crate) async fn enrolment(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     tenant: &TenantId,
     id: &EnrolmentId,
 ) -> Result<Option<Enrolment>, Error> {
-    let row = sqlx::query("SELECT * FROM enrolments WHERE id = ? AND tenant_id = ?")
+    let row = statement("SELECT * FROM enrolments WHERE id = $1 AND tenant_id = $2")
         .bind(id.to_string())
         .bind(tenant.to_string())
-        .fetch_optional(connection)
+        .fetch_optional(session)
         .await?;
     row.as_ref()
         .map(|row| {
@@ -125,18 +121,20 @@ pub(crate) async fn enrolment(
 
 /// Whether another login of this tenant carries this dedupe tag. An empty one is nobody's.
 pub(crate) async fn twin(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     tenant: &TenantId,
     id: &CredentialId,
     dedupe_tag: &[u8],
 ) -> Result<bool, Error> {
-    let row = sqlx::query(
-        "SELECT 1 FROM credentials WHERE tenant_id = ? AND dedupe_tag = ? AND dedupe_tag <> x'' AND id <> ?",
+    // Each engine writes empty bytes its own way, and takes its partial index only for its own words.
+    let row = either(
+        "SELECT 1 FROM credentials WHERE tenant_id = $1 AND dedupe_tag = $2 AND dedupe_tag <> x'' AND id <> $3",
+        "SELECT 1 FROM credentials WHERE tenant_id = $1 AND dedupe_tag = $2 AND dedupe_tag <> ''::bytea AND id <> $3",
     )
     .bind(tenant.to_string())
     .bind(dedupe_tag)
     .bind(id.to_string())
-    .fetch_optional(connection)
+    .fetch_optional(session)
     .await?;
     Ok(row.is_some())
 }
@@ -147,7 +145,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn credential(&self, tenant: &TenantId, id: &CredentialId) -> Result<Option<CredentialRecord>, Error> {
-        credential(&mut *self.reader().await?, tenant, id).await
+        credential(&mut self.reader().await?, tenant, id).await
     }
 
     /// Every credential a subject of this tenant holds.
@@ -155,7 +153,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn credentials_of(&self, tenant: &TenantId, owner: &SubjectId) -> Result<Vec<CredentialRecord>, Error> {
-        of_owner(&mut *self.reader().await?, tenant, owner).await
+        of_owner(&mut self.reader().await?, tenant, owner).await
     }
 
     /// An enrolment session of this tenant.
@@ -163,7 +161,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn enrolment(&self, tenant: &TenantId, id: &EnrolmentId) -> Result<Option<Enrolment>, Error> {
-        enrolment(&mut *self.reader().await?, tenant, id).await
+        enrolment(&mut self.reader().await?, tenant, id).await
     }
 
     /// Whether another login of this tenant carries this dedupe tag. A first look, so that a duplicate leaves nothing
@@ -172,7 +170,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn has_twin(&self, tenant: &TenantId, id: &CredentialId, dedupe_tag: &[u8]) -> Result<bool, Error> {
-        twin(&mut *self.reader().await?, tenant, id, dedupe_tag).await
+        twin(&mut self.reader().await?, tenant, id, dedupe_tag).await
     }
 
     /// The tenant of a credential, for callers bound to no tenant.
@@ -180,9 +178,9 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn tenant_of_credential(&self, id: &CredentialId) -> Result<Option<TenantId>, Error> {
-        let row = sqlx::query("SELECT tenant_id FROM credentials WHERE id = ?")
+        let row = statement("SELECT tenant_id FROM credentials WHERE id = $1")
             .bind(id.to_string())
-            .fetch_optional(&mut *self.reader().await?)
+            .fetch_optional(&mut self.reader().await?)
             .await?;
         row.as_ref().map(|row| Cells::of("credentials", row).id("tenant_id")).transpose()
     }

@@ -9,12 +9,12 @@ use cofre_model::job::SigningKey;
 use cofre_model::registry::{Institution, LockdownScope, Template, Tenant, Worker};
 use cofre_model::time::{Span, Timestamp};
 use cofre_policy::facts::{LeaseFacts, Repeat};
-use sqlx::SqliteConnection;
 
+use crate::engine::Session;
 use crate::error::Error;
-use crate::open::Engine;
 use crate::records::{Records, consents, credentials, epochs, grants, institutions, ledger, tenants, workers};
 use crate::row::Cells;
+use crate::statement::statement;
 use crate::unverified::Unverified;
 
 /// How far the clock may lie behind the newest entry before no grant is made.
@@ -127,22 +127,22 @@ impl ReleaseRows {
 
 /// Whether another request used an attendance statement.
 pub(crate) async fn token_used(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     token: &AttendanceId,
     worker: &str,
     request: &RequestId,
 ) -> Result<bool, Error> {
-    let row = sqlx::query("SELECT 1 FROM tokens_used WHERE id = ? AND NOT (worker_id = ? AND request_id = ?)")
+    let row = statement("SELECT 1 FROM tokens_used WHERE id = $1 AND NOT (worker_id = $2 AND request_id = $3)")
         .bind(token.to_string())
         .bind(worker)
         .bind(request.to_string())
-        .fetch_optional(connection)
+        .fetch_optional(session)
         .await?;
     Ok(row.is_some())
 }
 
-async fn read(connection: &mut SqliteConnection, query: &ReleaseQuery<'_>) -> Result<ReleaseRows, Error> {
-    let row = credentials::row(connection, &query.tenant, &query.credential).await?;
+async fn read(session: &mut Session<'_>, query: &ReleaseQuery<'_>) -> Result<ReleaseRows, Error> {
+    let row = credentials::row(session, &query.tenant, &query.credential).await?;
     let (institution_id, version) = match &row {
         None => (None, 0),
         Some(row) => {
@@ -153,39 +153,37 @@ async fn read(connection: &mut SqliteConnection, query: &ReleaseQuery<'_>) -> Re
     let (institution, template) = match &institution_id {
         None => (None, None),
         Some(id) => {
-            (institutions::institution(connection, id).await?, institutions::template(connection, id, version).await?)
+            (institutions::institution(session, id).await?, institutions::template(session, id, version).await?)
         }
     };
-    let counts = grants::counts(connection, &query.credential, query.now).await?;
-    let tenant = tenants::tenant(connection, &query.tenant).await?;
+    let counts = grants::counts(session, &query.credential, query.now).await?;
+    let tenant = tenants::tenant(session, &query.tenant).await?;
     let (attendance_key, attendance_used) = match &query.attendance {
         None => (None, false),
-        Some((key, token)) => (
-            tenants::signing_key(connection, key).await?,
-            token_used(connection, token, query.worker, &query.request).await?,
-        ),
+        Some((key, token)) => {
+            (tenants::signing_key(session, key).await?, token_used(session, token, query.worker, &query.request).await?)
+        }
     };
     Ok(ReleaseRows {
-        epochs: epochs::current(connection, Some(query.worker), Some(&query.tenant), Some(&query.credential)).await?,
-        last_entry: ledger::head(connection).await?.last_time,
-        policy_digest: workers::policy(connection).await?,
-        worker: workers::worker(connection, query.worker).await?,
-        lockdown: workers::lockdown(connection, &query.tenant, institution_id.as_ref(), Some(&query.credential))
-            .await?,
+        epochs: epochs::current(session, Some(query.worker), Some(&query.tenant), Some(&query.credential)).await?,
+        last_entry: ledger::head(session).await?.last_time,
+        policy_digest: workers::policy(session).await?,
+        worker: workers::worker(session, query.worker).await?,
+        lockdown: workers::lockdown(session, &query.tenant, institution_id.as_ref(), Some(&query.credential)).await?,
         tenant_key_version: tenant.as_ref().map_or(0, |record| record.key_version),
         tenant_warm_for: tenant.as_ref().map_or_else(Span::default, |record| record.warm_for),
         tenant: tenant.map(|record| record.tenant),
         credential: row.as_ref().map_or_else(|| Ok(Unverified::absent()), Unverified::of)?,
         institution,
         template,
-        consent: consents::deciding(connection, &query.tenant, &query.credential, query.now).await?,
-        lease: grants::lease(connection, &query.credential, query.now).await?,
-        past: grants::past(connection, query.worker, &query.request).await?,
+        consent: consents::deciding(session, &query.tenant, &query.credential, query.now).await?,
+        lease: grants::lease(session, &query.credential, query.now).await?,
+        past: grants::past(session, query.worker, &query.request).await?,
         releases_last_hour: counts.last_hour,
         unattended_last_day: counts.unattended_last_day,
         unattended_last_at: counts.unattended_last_at,
         attendance_used,
-        job_key: tenants::signing_key(connection, &query.job_key).await?,
+        job_key: tenants::signing_key(session, &query.job_key).await?,
         attendance_key,
     })
 }
@@ -196,10 +194,9 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn release_rows(&self, query: &ReleaseQuery<'_>) -> Result<ReleaseRows, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let mut snapshot = database.snapshot().await?;
+        let mut snapshot = self.engine().snapshot().await?;
         let rows = read(&mut snapshot, query).await?;
-        snapshot.rollback().await?;
+        snapshot.roll_back().await?;
         Ok(rows)
     }
 }

@@ -2,13 +2,13 @@
 
 use cofre_model::id::{ErasureId, SubjectId, TenantId};
 use cofre_model::time::Timestamp;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
+use crate::engine::Session;
 use crate::error::Error;
 use crate::records::Records;
 use crate::records::subjects::column_words;
-use crate::row::Cells;
+use crate::row::{Cells, Row};
+use crate::statement::statement;
 
 column_words! {
     /// Where an erasure stands.
@@ -41,7 +41,7 @@ pub struct Erasure {
     pub horizon: Option<Timestamp>,
 }
 
-fn record(row: &SqliteRow) -> Result<Erasure, Error> {
+fn record(row: &Row) -> Result<Erasure, Error> {
     let cells = Cells::of("erasures", row);
     Ok(Erasure {
         id: cells.id("id")?,
@@ -54,9 +54,8 @@ fn record(row: &SqliteRow) -> Result<Erasure, Error> {
     })
 }
 
-pub(crate) async fn erasure(connection: &mut SqliteConnection, id: &ErasureId) -> Result<Option<Erasure>, Error> {
-    let row =
-        sqlx::query("SELECT * FROM erasures WHERE id = ?").bind(id.to_string()).fetch_optional(connection).await?;
+pub(crate) async fn erasure(session: &mut Session<'_>, id: &ErasureId) -> Result<Option<Erasure>, Error> {
+    let row = statement("SELECT * FROM erasures WHERE id = $1").bind(id.to_string()).fetch_optional(session).await?;
     row.as_ref().map(record).transpose()
 }
 
@@ -66,7 +65,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn erasure(&self, id: &ErasureId) -> Result<Option<Erasure>, Error> {
-        erasure(&mut *self.reader().await?, id).await
+        erasure(&mut self.reader().await?, id).await
     }
 
     /// The erasure of a subject of this tenant.
@@ -74,10 +73,10 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn erasure_of(&self, tenant: &TenantId, subject: &SubjectId) -> Result<Option<Erasure>, Error> {
-        let row = sqlx::query("SELECT * FROM erasures WHERE subject_id = ? AND tenant_id = ?")
+        let row = statement("SELECT * FROM erasures WHERE subject_id = $1 AND tenant_id = $2")
             .bind(subject.to_string())
             .bind(tenant.to_string())
-            .fetch_optional(&mut *self.reader().await?)
+            .fetch_optional(&mut self.reader().await?)
             .await?;
         row.as_ref().map(record).transpose()
     }

@@ -4,12 +4,13 @@ use cofre_model::id::{CredentialId, JobId, RequestId, SubjectId, TenantId};
 use cofre_model::time::{Span, Timestamp};
 use cofre_model::wording::{Attendance, Outcome};
 use cofre_policy::facts::LeaseFacts;
-use sqlx::SqliteConnection;
 
+use crate::engine::Session;
 use crate::error::Error;
 use crate::records::Records;
 use crate::records::deciding::PastRelease;
 use crate::row::{Cells, instant};
+use crate::statement::statement;
 
 /// The newest grant of a job on a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,21 +52,21 @@ pub(crate) struct Counts {
 
 /// What frequency rules look at: the last hour, and the rolling 24 hours before `now`. Sessions count once.
 pub(crate) async fn counts(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     credential: &CredentialId,
     now: Timestamp,
 ) -> Result<Counts, Error> {
-    let row = sqlx::query(
-        "SELECT COALESCE(SUM(at > ?2), 0) AS last_hour,
-           COALESCE(SUM(attendance = 'UNATTENDED' AND counted = 1), 0) AS unattended,
+    let row = statement(
+        "SELECT COUNT(CASE WHEN at > $2 THEN 1 END) AS last_hour,
+           COUNT(CASE WHEN attendance = 'UNATTENDED' AND counted = 1 THEN 1 END) AS unattended,
            MIN(CASE WHEN attendance = 'UNATTENDED' AND counted = 1 THEN at END) AS first_at,
            MAX(CASE WHEN attendance = 'UNATTENDED' AND counted = 1 THEN at END) AS last_at
-         FROM releases WHERE credential_id = ?1 AND at > ?3",
+         FROM releases WHERE credential_id = $1 AND at > $3",
     )
     .bind(credential.to_string())
     .bind(instant(now.minus(Span::hours(1))))
     .bind(instant(now.minus(Span::days(1))))
-    .fetch_one(connection)
+    .fetch_one(session)
     .await?;
     let cells = Cells::of("releases", &row);
     Ok(Counts {
@@ -78,14 +79,14 @@ pub(crate) async fn counts(
 
 /// The lease on a login, if it is live at `now`.
 pub(crate) async fn lease(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     credential: &CredentialId,
     now: Timestamp,
 ) -> Result<Option<LeaseFacts>, Error> {
-    let row = sqlx::query("SELECT * FROM leases WHERE credential_id = ? AND until > ?")
+    let row = statement("SELECT * FROM leases WHERE credential_id = $1 AND until > $2")
         .bind(credential.to_string())
         .bind(instant(now))
-        .fetch_optional(connection)
+        .fetch_optional(session)
         .await?;
     row.as_ref()
         .map(|row| {
@@ -104,14 +105,14 @@ pub(crate) async fn lease(
 
 /// The release this worker was granted under this request id.
 pub(crate) async fn past(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     worker: &str,
     request: &RequestId,
 ) -> Result<Option<PastRelease>, Error> {
-    let row = sqlx::query("SELECT * FROM releases WHERE worker_id = ? AND request_id = ?")
+    let row = statement("SELECT * FROM releases WHERE worker_id = $1 AND request_id = $2")
         .bind(worker)
         .bind(request.to_string())
-        .fetch_optional(connection)
+        .fetch_optional(session)
         .await?;
     row.as_ref()
         .map(|row| {
@@ -128,18 +129,18 @@ pub(crate) async fn past(
 }
 
 pub(crate) async fn newest(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     credential: &CredentialId,
     job: &JobId,
 ) -> Result<Option<OpenGrant>, Error> {
-    let row = sqlx::query(
+    let row = statement(
         "SELECT r.*, l.until AS lease_until FROM releases r
          LEFT JOIN leases l ON l.credential_id = r.credential_id AND l.job_id = r.job_id AND l.worker_id = r.worker_id
-         WHERE r.credential_id = ? AND r.job_id = ? ORDER BY r.id DESC LIMIT 1",
+         WHERE r.credential_id = $1 AND r.job_id = $2 ORDER BY r.id DESC LIMIT 1",
     )
     .bind(credential.to_string())
     .bind(job.to_string())
-    .fetch_optional(connection)
+    .fetch_optional(session)
     .await?;
     row.as_ref()
         .map(|row| {
@@ -168,6 +169,6 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn grant(&self, credential: &CredentialId, job: &JobId) -> Result<Option<OpenGrant>, Error> {
-        newest(&mut *self.reader().await?, credential, job).await
+        newest(&mut self.reader().await?, credential, job).await
     }
 }

@@ -3,14 +3,14 @@
 use cofre_model::id::InstitutionId;
 use cofre_model::registry::{Institution, InstitutionState, Template, TemplateField};
 use cofre_model::wording::Form;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
+use crate::engine::Session;
 use crate::error::Error;
 use crate::records::Records;
-use crate::row::Cells;
+use crate::row::{Cells, Row};
+use crate::statement::statement;
 
-fn record(row: &SqliteRow) -> Result<Institution, Error> {
+fn record(row: &Row) -> Result<Institution, Error> {
     let cells = Cells::of("institutions", row);
     Ok(Institution {
         id: cells.id("id")?,
@@ -23,7 +23,7 @@ fn record(row: &SqliteRow) -> Result<Institution, Error> {
     })
 }
 
-fn field(row: &SqliteRow) -> Result<TemplateField, Error> {
+fn field(row: &Row) -> Result<TemplateField, Error> {
     let cells = Cells::of("template_fields", row);
     Ok(TemplateField {
         key: cells.id("field_key")?,
@@ -36,24 +36,21 @@ fn field(row: &SqliteRow) -> Result<TemplateField, Error> {
     })
 }
 
-pub(crate) async fn institution(
-    connection: &mut SqliteConnection,
-    id: &InstitutionId,
-) -> Result<Option<Institution>, Error> {
+pub(crate) async fn institution(session: &mut Session<'_>, id: &InstitutionId) -> Result<Option<Institution>, Error> {
     let row =
-        sqlx::query("SELECT * FROM institutions WHERE id = ?").bind(id.to_string()).fetch_optional(connection).await?;
+        statement("SELECT * FROM institutions WHERE id = $1").bind(id.to_string()).fetch_optional(session).await?;
     row.as_ref().map(record).transpose()
 }
 
 pub(crate) async fn template(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     id: &InstitutionId,
     version: u32,
 ) -> Result<Option<Template>, Error> {
-    let rows = sqlx::query("SELECT * FROM template_fields WHERE institution_id = ? AND version = ? ORDER BY place")
+    let rows = statement("SELECT * FROM template_fields WHERE institution_id = $1 AND version = $2 ORDER BY place")
         .bind(id.to_string())
         .bind(i64::from(version))
-        .fetch_all(connection)
+        .fetch_all(session)
         .await?;
     // A version without fields is never written, so no field means no such version.
     if rows.is_empty() {
@@ -63,10 +60,10 @@ pub(crate) async fn template(
     Ok(Some(Template { institution: id.clone(), version, fields }))
 }
 
-pub(crate) async fn newest(connection: &mut SqliteConnection, id: &InstitutionId) -> Result<u32, Error> {
-    let row = sqlx::query("SELECT COALESCE(MAX(version), 0) AS version FROM login_templates WHERE institution_id = ?")
+pub(crate) async fn newest(session: &mut Session<'_>, id: &InstitutionId) -> Result<u32, Error> {
+    let row = statement("SELECT COALESCE(MAX(version), 0) AS version FROM login_templates WHERE institution_id = $1")
         .bind(id.to_string())
-        .fetch_one(connection)
+        .fetch_one(session)
         .await?;
     Cells::of("login_templates", &row).int("version")
 }
@@ -77,7 +74,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn institution(&self, id: &InstitutionId) -> Result<Option<Institution>, Error> {
-        institution(&mut *self.reader().await?, id).await
+        institution(&mut self.reader().await?, id).await
     }
 
     /// Every institution, in the order of their ids.
@@ -85,7 +82,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn institutions(&self) -> Result<Vec<Institution>, Error> {
-        let rows = sqlx::query("SELECT * FROM institutions ORDER BY id").fetch_all(&mut *self.reader().await?).await?;
+        let rows = statement("SELECT * FROM institutions ORDER BY id").fetch_all(&mut self.reader().await?).await?;
         rows.iter().map(record).collect()
     }
 
@@ -104,6 +101,6 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn template_version(&self, id: &InstitutionId, version: u32) -> Result<Option<Template>, Error> {
-        template(&mut *self.reader().await?, id, version).await
+        template(&mut self.reader().await?, id, version).await
     }
 }

@@ -2,12 +2,12 @@
 //! keeps them.
 
 use cofre_model::time::Timestamp;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
+use crate::engine::Session;
 use crate::error::Error;
 use crate::records::Records;
-use crate::row::{Cells, column};
+use crate::row::{Cells, Row, column};
+use crate::statement::statement;
 
 /// The most entries one read gives.
 const ENTRIES: u64 = 1_000;
@@ -60,13 +60,13 @@ pub struct Checkpoint {
     pub note: String,
 }
 
-pub(crate) async fn head(connection: &mut SqliteConnection) -> Result<Head, Error> {
-    let row = sqlx::query("SELECT size, last_time FROM ledger_head").fetch_one(connection).await?;
+pub(crate) async fn head(session: &mut Session<'_>) -> Result<Head, Error> {
+    let row = statement("SELECT size, last_time FROM ledger_head").fetch_one(session).await?;
     let cells = Cells::of("ledger_head", &row);
     Ok(Head { size: cells.int("size")?, last_time: cells.time("last_time")? })
 }
 
-fn record(row: &SqliteRow) -> Result<LedgerRow, Error> {
+fn record(row: &Row) -> Result<LedgerRow, Error> {
     let cells = Cells::of("ledger_entries", row);
     Ok(LedgerRow {
         index: cells.int("index")?,
@@ -77,7 +77,7 @@ fn record(row: &SqliteRow) -> Result<LedgerRow, Error> {
     })
 }
 
-fn checkpoint(row: &SqliteRow) -> Result<Checkpoint, Error> {
+fn checkpoint(row: &Row) -> Result<Checkpoint, Error> {
     let cells = Cells::of("ledger_checkpoints", row);
     Ok(Checkpoint { size: cells.int("size")?, note: cells.string("note")? })
 }
@@ -88,7 +88,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn head(&self) -> Result<Head, Error> {
-        head(&mut *self.reader().await?).await
+        head(&mut self.reader().await?).await
     }
 
     /// The entry at `index`.
@@ -105,10 +105,10 @@ impl Records {
     /// The store's.
     pub async fn entries(&self, from: u64, until: u64) -> Result<Vec<LedgerRow>, Error> {
         let until = until.min(from.saturating_add(ENTRIES));
-        let rows = sqlx::query(r#"SELECT * FROM ledger_entries WHERE "index" >= ? AND "index" < ? ORDER BY "index""#)
+        let rows = statement(r#"SELECT * FROM ledger_entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index""#)
             .bind(column(from))
             .bind(column(until))
-            .fetch_all(&mut *self.reader().await?)
+            .fetch_all(&mut self.reader().await?)
             .await?;
         rows.iter().map(record).collect()
     }
@@ -120,10 +120,10 @@ impl Records {
     pub async fn leaf_hashes(&self, from: u64, until: u64) -> Result<Vec<[u8; 32]>, Error> {
         let until = until.min(from.saturating_add(HASHES));
         let rows =
-            sqlx::query(r#"SELECT leaf_hash FROM ledger_entries WHERE "index" >= ? AND "index" < ? ORDER BY "index""#)
+            statement(r#"SELECT leaf_hash FROM ledger_entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index""#)
                 .bind(column(from))
                 .bind(column(until))
-                .fetch_all(&mut *self.reader().await?)
+                .fetch_all(&mut self.reader().await?)
                 .await?;
         rows.iter().map(|row| Cells::of("ledger_entries", row).bytes("leaf_hash")).collect()
     }
@@ -133,10 +133,10 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn tile(&self, level: u8, n: u64) -> Result<Option<Tile>, Error> {
-        let row = sqlx::query("SELECT * FROM ledger_tiles WHERE level = ? AND n = ?")
+        let row = statement("SELECT * FROM ledger_tiles WHERE level = $1 AND n = $2")
             .bind(i64::from(level))
             .bind(column(n))
-            .fetch_optional(&mut *self.reader().await?)
+            .fetch_optional(&mut self.reader().await?)
             .await?;
         row.as_ref()
             .map(|row| {
@@ -152,8 +152,8 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
-        let row = sqlx::query("SELECT * FROM ledger_checkpoints ORDER BY size DESC LIMIT 1")
-            .fetch_optional(&mut *self.reader().await?)
+        let row = statement("SELECT * FROM ledger_checkpoints ORDER BY size DESC LIMIT 1")
+            .fetch_optional(&mut self.reader().await?)
             .await?;
         row.as_ref().map(checkpoint).transpose()
     }
@@ -163,9 +163,9 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn checkpoint_at_least(&self, size: u64) -> Result<Option<Checkpoint>, Error> {
-        let row = sqlx::query("SELECT * FROM ledger_checkpoints WHERE size >= ? ORDER BY size LIMIT 1")
+        let row = statement("SELECT * FROM ledger_checkpoints WHERE size >= $1 ORDER BY size LIMIT 1")
             .bind(column(size))
-            .fetch_optional(&mut *self.reader().await?)
+            .fetch_optional(&mut self.reader().await?)
             .await?;
         row.as_ref().map(checkpoint).transpose()
     }

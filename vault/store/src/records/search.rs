@@ -5,12 +5,11 @@ use cofre_model::entry::EntryKind;
 use cofre_model::id::{CredentialId, SubjectId, TenantId};
 use cofre_model::reason::Reason;
 use cofre_model::time::Timestamp;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 
 use crate::error::Error;
-use crate::open::Engine;
 use crate::records::Records;
-use crate::row::{Cells, column, instant};
+use crate::row::{Cells, Row, column, instant};
+use crate::statement::{Statement, statement};
 
 /// The most rows one page holds.
 const PAGE: u32 = 1_000;
@@ -82,9 +81,9 @@ macro_rules! matching {
     ($select:literal, $rest:literal) => {
         concat!(
             $select,
-            " FROM ledger_facets f WHERE (?1 IS NULL OR f.at >= ?1) AND (?2 IS NULL OR f.at < ?2) AND (?3 IS NULL OR f.kind = ?3)
-               AND (?4 IS NULL OR f.tenant = ?4) AND (?5 IS NULL OR f.credential = ?5) AND (?6 IS NULL OR f.owner = ?6)
-               AND (?7 IS NULL OR f.caller = ?7) AND (?8 IS NULL OR f.reason = ?8) AND (?9 IS NULL OR f.follows = ?9)",
+            " FROM ledger_facets f WHERE ($1 IS NULL OR f.at >= $1) AND ($2 IS NULL OR f.at < $2) AND ($3 IS NULL OR f.kind = $3)
+               AND ($4 IS NULL OR f.tenant = $4) AND ($5 IS NULL OR f.credential = $5) AND ($6 IS NULL OR f.owner = $6)
+               AND ($7 IS NULL OR f.caller = $7) AND ($8 IS NULL OR f.reason = $8) AND ($9 IS NULL OR f.follows = $9)",
             $rest
         )
     };
@@ -94,13 +93,11 @@ const COUNT: &str = matching!("SELECT COUNT(*) AS total", "");
 const ROWS: &str = matching!(
     r#"SELECT f.*, (SELECT bytes FROM ledger_entries e WHERE e."index" = f."index") AS bytes,
        (SELECT leaf_hash FROM ledger_entries e WHERE e."index" = f."index") AS leaf_hash"#,
-    r#" AND f."index" >= ?10 ORDER BY f."index" LIMIT ?11"#
+    r#" AND f."index" >= $10 ORDER BY f."index" LIMIT $11"#
 );
 
-type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
-
-fn bound(statement: &'static str, search: &Search) -> Query {
-    sqlx::query(statement)
+fn bound(text: &'static str, search: &Search) -> Statement {
+    statement(text)
         .bind(search.from.map(instant))
         .bind(search.until.map(instant))
         .bind(search.kind.map(EntryKind::as_str))
@@ -112,7 +109,7 @@ fn bound(statement: &'static str, search: &Search) -> Query {
         .bind(search.follows.map(column))
 }
 
-fn found(row: &SqliteRow) -> Result<Found, Error> {
+fn found(row: &Row) -> Result<Found, Error> {
     let cells = Cells::of("ledger_facets", row);
     Ok(Found {
         index: cells.int("index")?,
@@ -134,15 +131,14 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn search(&self, search: &Search) -> Result<Page, Error> {
-        let Engine::Sqlite(database) = self.engine();
-        let mut snapshot = database.snapshot().await?;
-        let total = bound(COUNT, search).fetch_one(&mut *snapshot).await?;
+        let mut snapshot = self.engine().snapshot().await?;
+        let total = bound(COUNT, search).fetch_one(&mut snapshot).await?;
         let total = Cells::of("ledger_facets", &total).int("total")?;
         let limit = search.limit.min(PAGE);
         // One row more than the page tells whether there is a next one.
         let rows =
-            bound(ROWS, search).bind(column(search.start)).bind(i64::from(limit) + 1).fetch_all(&mut *snapshot).await?;
-        snapshot.rollback().await?;
+            bound(ROWS, search).bind(column(search.start)).bind(i64::from(limit) + 1).fetch_all(&mut snapshot).await?;
+        snapshot.roll_back().await?;
         let mut rows = rows.iter().map(found).collect::<Result<Vec<_>, _>>()?;
         let width = usize::try_from(limit).unwrap_or(usize::MAX);
         let next = rows.get(width).map(|row| row.index);

@@ -1,12 +1,12 @@
 //! Data subjects: an opaque id, and the tenant's own reference until erasure takes it away.
 
 use cofre_model::id::{SubjectId, TenantId};
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
+use crate::engine::Session;
 use crate::error::Error;
 use crate::records::Records;
-use crate::row::Cells;
+use crate::row::{Cells, Row};
+use crate::statement::statement;
 
 macro_rules! column_words {
     ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* })*) => {$(
@@ -64,7 +64,7 @@ pub struct Subject {
     pub state: SubjectState,
 }
 
-fn record(row: &SqliteRow) -> Result<Subject, Error> {
+fn record(row: &Row) -> Result<Subject, Error> {
     let cells = Cells::of("subjects", row);
     Ok(Subject {
         id: cells.id("id")?,
@@ -76,27 +76,27 @@ fn record(row: &SqliteRow) -> Result<Subject, Error> {
 }
 
 pub(crate) async fn subject(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     tenant: &TenantId,
     id: &SubjectId,
 ) -> Result<Option<Subject>, Error> {
-    let row = sqlx::query("SELECT * FROM subjects WHERE id = ? AND tenant_id = ?")
+    let row = statement("SELECT * FROM subjects WHERE id = $1 AND tenant_id = $2")
         .bind(id.to_string())
         .bind(tenant.to_string())
-        .fetch_optional(connection)
+        .fetch_optional(session)
         .await?;
     row.as_ref().map(record).transpose()
 }
 
 pub(crate) async fn by_ref(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     tenant: &TenantId,
     external_ref: &str,
 ) -> Result<Option<Subject>, Error> {
-    let row = sqlx::query("SELECT * FROM subjects WHERE tenant_id = ? AND external_ref = ?")
+    let row = statement("SELECT * FROM subjects WHERE tenant_id = $1 AND external_ref = $2")
         .bind(tenant.to_string())
         .bind(external_ref)
-        .fetch_optional(connection)
+        .fetch_optional(session)
         .await?;
     row.as_ref().map(record).transpose()
 }
@@ -107,7 +107,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn subject(&self, tenant: &TenantId, id: &SubjectId) -> Result<Option<Subject>, Error> {
-        subject(&mut *self.reader().await?, tenant, id).await
+        subject(&mut self.reader().await?, tenant, id).await
     }
 
     /// The subject this tenant knows by its own reference.
@@ -115,7 +115,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn subject_by_ref(&self, tenant: &TenantId, external_ref: &str) -> Result<Option<Subject>, Error> {
-        by_ref(&mut *self.reader().await?, tenant, external_ref).await
+        by_ref(&mut self.reader().await?, tenant, external_ref).await
     }
 
     /// The tenant of a subject, for callers bound to no tenant.
@@ -123,9 +123,9 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn tenant_of_subject(&self, id: &SubjectId) -> Result<Option<TenantId>, Error> {
-        let row = sqlx::query("SELECT tenant_id FROM subjects WHERE id = ?")
+        let row = statement("SELECT tenant_id FROM subjects WHERE id = $1")
             .bind(id.to_string())
-            .fetch_optional(&mut *self.reader().await?)
+            .fetch_optional(&mut self.reader().await?)
             .await?;
         row.as_ref().map(|row| Cells::of("subjects", row).id("tenant_id")).transpose()
     }

@@ -4,12 +4,12 @@ use cofre_model::id::{RecipientId, SigningKeyId, Slug, TenantId};
 use cofre_model::job::{SigningKey, StatementKind};
 use cofre_model::registry::{Recipient, Tenant, TenantState};
 use cofre_model::time::Span;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
+use crate::engine::Session;
 use crate::error::Error;
 use crate::records::Records;
-use crate::row::Cells;
+use crate::row::{Cells, Row};
+use crate::statement::statement;
 
 /// A tenant with what the vault needs to serve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct TenantRecord {
     pub warm_for: Span,
 }
 
-fn record(row: &SqliteRow) -> Result<TenantRecord, Error> {
+fn record(row: &Row) -> Result<TenantRecord, Error> {
     let cells = Cells::of("tenants", row);
     Ok(TenantRecord {
         tenant: Tenant {
@@ -38,17 +38,14 @@ fn record(row: &SqliteRow) -> Result<TenantRecord, Error> {
     })
 }
 
-pub(crate) async fn tenant(connection: &mut SqliteConnection, id: &TenantId) -> Result<Option<TenantRecord>, Error> {
-    let row = sqlx::query("SELECT * FROM tenants WHERE id = ?").bind(id.to_string()).fetch_optional(connection).await?;
+pub(crate) async fn tenant(session: &mut Session<'_>, id: &TenantId) -> Result<Option<TenantRecord>, Error> {
+    let row = statement("SELECT * FROM tenants WHERE id = $1").bind(id.to_string()).fetch_optional(session).await?;
     row.as_ref().map(record).transpose()
 }
 
-pub(crate) async fn signing_key(
-    connection: &mut SqliteConnection,
-    id: &SigningKeyId,
-) -> Result<Option<SigningKey>, Error> {
+pub(crate) async fn signing_key(session: &mut Session<'_>, id: &SigningKeyId) -> Result<Option<SigningKey>, Error> {
     let row =
-        sqlx::query("SELECT * FROM signing_keys WHERE id = ?").bind(id.to_string()).fetch_optional(connection).await?;
+        statement("SELECT * FROM signing_keys WHERE id = $1").bind(id.to_string()).fetch_optional(session).await?;
     row.as_ref()
         .map(|row| {
             let cells = Cells::of("signing_keys", row);
@@ -63,9 +60,8 @@ pub(crate) async fn signing_key(
         .transpose()
 }
 
-pub(crate) async fn recipient(connection: &mut SqliteConnection, id: &RecipientId) -> Result<Option<Recipient>, Error> {
-    let row =
-        sqlx::query("SELECT * FROM recipients WHERE id = ?").bind(id.to_string()).fetch_optional(connection).await?;
+pub(crate) async fn recipient(session: &mut Session<'_>, id: &RecipientId) -> Result<Option<Recipient>, Error> {
+    let row = statement("SELECT * FROM recipients WHERE id = $1").bind(id.to_string()).fetch_optional(session).await?;
     row.as_ref()
         .map(|row| {
             let cells = Cells::of("recipients", row);
@@ -80,7 +76,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, Error> {
-        tenant(&mut *self.reader().await?, id).await
+        tenant(&mut self.reader().await?, id).await
     }
 
     /// The tenant whose identities carry this segment.
@@ -89,10 +85,8 @@ impl Records {
     /// The store's.
     pub async fn tenant_by_slug(&self, slug: &Slug) -> Result<Option<TenantRecord>, Error> {
         let mut reader = self.reader().await?;
-        let row = sqlx::query("SELECT * FROM tenants WHERE slug = ?")
-            .bind(slug.as_str())
-            .fetch_optional(&mut *reader)
-            .await?;
+        let row =
+            statement("SELECT * FROM tenants WHERE slug = $1").bind(slug.as_str()).fetch_optional(&mut reader).await?;
         row.as_ref().map(record).transpose()
     }
 
@@ -101,7 +95,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn tenants(&self) -> Result<Vec<TenantRecord>, Error> {
-        let rows = sqlx::query("SELECT * FROM tenants ORDER BY slug").fetch_all(&mut *self.reader().await?).await?;
+        let rows = statement("SELECT * FROM tenants ORDER BY slug").fetch_all(&mut self.reader().await?).await?;
         rows.iter().map(record).collect()
     }
 
@@ -110,7 +104,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn signing_key(&self, id: &SigningKeyId) -> Result<Option<SigningKey>, Error> {
-        signing_key(&mut *self.reader().await?, id).await
+        signing_key(&mut self.reader().await?, id).await
     }
 
     /// A recipient of this tenant.
@@ -118,7 +112,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn recipient(&self, tenant: &TenantId, id: &RecipientId) -> Result<Option<Recipient>, Error> {
-        let found = recipient(&mut *self.reader().await?, id).await?;
+        let found = recipient(&mut self.reader().await?, id).await?;
         Ok(found.filter(|recipient| recipient.tenant == *tenant))
     }
 }

@@ -3,21 +3,21 @@
 
 use cofre_model::id::{CredentialId, InstitutionId, TenantId};
 use cofre_model::registry::{LockdownScope, Worker, WorkerState};
-use sqlx::SqliteConnection;
 
 use crate::commit::operation::Lockdown;
+use crate::engine::Session;
 use crate::error::Error;
 use crate::records::Records;
 use crate::row::Cells;
+use crate::statement::statement;
 
-pub(crate) async fn worker(connection: &mut SqliteConnection, id: &str) -> Result<Option<Worker>, Error> {
-    let row =
-        sqlx::query("SELECT * FROM workers WHERE spiffe_id = ?").bind(id).fetch_optional(&mut *connection).await?;
+pub(crate) async fn worker(session: &mut Session<'_>, id: &str) -> Result<Option<Worker>, Error> {
+    let row = statement("SELECT * FROM workers WHERE spiffe_id = $1").bind(id).fetch_optional(session).await?;
     let Some(row) = row else { return Ok(None) };
     let cells = Cells::of("workers", &row);
-    let scopes = sqlx::query("SELECT * FROM worker_scopes WHERE worker = ? ORDER BY tenant, institution")
+    let scopes = statement("SELECT * FROM worker_scopes WHERE worker = $1 ORDER BY tenant, institution")
         .bind(id)
-        .fetch_all(connection)
+        .fetch_all(session)
         .await?
         .iter()
         .map(|row| {
@@ -30,19 +30,19 @@ pub(crate) async fn worker(connection: &mut SqliteConnection, id: &str) -> Resul
 
 /// The widest stop button that is pressed and concerns this login.
 pub(crate) async fn lockdown(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     tenant: &TenantId,
     institution: Option<&InstitutionId>,
     credential: Option<&CredentialId>,
 ) -> Result<Option<LockdownScope>, Error> {
-    let rows = sqlx::query(
-        "SELECT scope_kind FROM lockdowns WHERE (scope_kind = 'PLATFORM') OR (scope_kind = 'TENANT' AND scope_id = ?1)
-           OR (scope_kind = 'INSTITUTION' AND scope_id = ?2) OR (scope_kind = 'CREDENTIAL' AND scope_id = ?3)",
+    let rows = statement(
+        "SELECT scope_kind FROM lockdowns WHERE (scope_kind = 'PLATFORM') OR (scope_kind = 'TENANT' AND scope_id = $1)
+           OR (scope_kind = 'INSTITUTION' AND scope_id = $2) OR (scope_kind = 'CREDENTIAL' AND scope_id = $3)",
     )
     .bind(tenant.to_string())
     .bind(institution.map(ToString::to_string))
     .bind(credential.map(ToString::to_string))
-    .fetch_all(connection)
+    .fetch_all(session)
     .await?;
     let pressed: Vec<LockdownScope> = rows
         .iter()
@@ -52,9 +52,8 @@ pub(crate) async fn lockdown(
     Ok(pressed.into_iter().min())
 }
 
-pub(crate) async fn policy(connection: &mut SqliteConnection) -> Result<Option<[u8; 32]>, Error> {
-    let row =
-        sqlx::query("SELECT digest FROM policy_active WHERE scope = 'platform'").fetch_optional(connection).await?;
+pub(crate) async fn policy(session: &mut Session<'_>) -> Result<Option<[u8; 32]>, Error> {
+    let row = statement("SELECT digest FROM policy_active WHERE scope = 'platform'").fetch_optional(session).await?;
     row.as_ref().map(|row| Cells::of("policy_active", row).bytes("digest")).transpose()
 }
 
@@ -64,7 +63,7 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn worker(&self, id: &str) -> Result<Option<Worker>, Error> {
-        worker(&mut *self.reader().await?, id).await
+        worker(&mut self.reader().await?, id).await
     }
 
     /// Every stop button that is pressed.
@@ -72,8 +71,8 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn lockdowns(&self) -> Result<Vec<Lockdown>, Error> {
-        let rows = sqlx::query("SELECT * FROM lockdowns ORDER BY scope_kind, scope_id")
-            .fetch_all(&mut *self.reader().await?)
+        let rows = statement("SELECT * FROM lockdowns ORDER BY scope_kind, scope_id")
+            .fetch_all(&mut self.reader().await?)
             .await?;
         rows.iter()
             .map(|row| {
@@ -93,6 +92,6 @@ impl Records {
     /// # Errors
     /// The store's.
     pub async fn policy(&self) -> Result<Option<[u8; 32]>, Error> {
-        policy(&mut *self.reader().await?).await
+        policy(&mut self.reader().await?).await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cofre_model::entry::EntryKind;
 use cofre_model::time::Clock as _;
-use cofre_store::{CommitError, Error, Mode, Operation, StoreConfig, Stores};
+use cofre_store::{CommitError, Error, Mode, Operation, Place, StoreConfig, Stores};
 use cofre_testkit::clock::TestClock;
 
 use crate::world::{World, commit_config, config, told};
@@ -38,12 +38,14 @@ async fn files_of_another_mode_or_another_set_are_refused() {
 
     let production = StoreConfig { mode: Mode::Production, ..config(one_folder.path()) };
     assert!(matches!(Stores::open(production, commit_config(&clock)).await, Err(Error::Mode { .. })));
-    let mixed = StoreConfig { keyring: two_folder.path().join("keyring.db"), ..config(one_folder.path()) };
-    assert!(matches!(Stores::open(mixed, commit_config(&clock)).await, Err(Error::Apart { file: "keyring" })));
-    let emptied = StoreConfig { keyring: one_folder.path().join("new.db"), ..config(one_folder.path()) };
-    assert!(matches!(Stores::open(emptied, commit_config(&clock)).await, Err(Error::Apart { file: "keyring" })));
-    let fresh = StoreConfig { records: one_folder.path().join("new-records.db"), ..config(one_folder.path()) };
-    assert!(matches!(Stores::open(fresh, commit_config(&clock)).await, Err(Error::Apart { file: "records" })));
+    let mixed =
+        StoreConfig { keyring: Place::Sqlite(two_folder.path().join("keyring.db")), ..config(one_folder.path()) };
+    assert!(matches!(Stores::open(mixed, commit_config(&clock)).await, Err(Error::Apart { store: "keyring" })));
+    let emptied = StoreConfig { keyring: Place::Sqlite(one_folder.path().join("new.db")), ..config(one_folder.path()) };
+    assert!(matches!(Stores::open(emptied, commit_config(&clock)).await, Err(Error::Apart { store: "keyring" })));
+    let fresh =
+        StoreConfig { records: Place::Sqlite(one_folder.path().join("new-records.db")), ..config(one_folder.path()) };
+    assert!(matches!(Stores::open(fresh, commit_config(&clock)).await, Err(Error::Apart { store: "records" })));
     let again = Stores::open(config(one_folder.path()), commit_config(&clock)).await.expect("its own set");
     assert_eq!(again.records.store_id(), id);
 }

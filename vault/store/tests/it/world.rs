@@ -50,9 +50,9 @@ pub(crate) fn node_key() -> NodeKey {
 
 pub(crate) fn config(folder: &Path) -> StoreConfig {
     StoreConfig {
-        records: folder.join("records.db"),
-        ciphertexts: folder.join("ciphertexts.db"),
-        keyring: folder.join("keyring.db"),
+        records: Place::Sqlite(folder.join("records.db")),
+        ciphertexts: Place::Sqlite(folder.join("ciphertexts.db")),
+        keyring: Place::Sqlite(folder.join("keyring.db")),
         mode: Mode::Dev,
         ceiling: None,
     }
@@ -94,6 +94,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(|config| config).await
+    }
+
+    /// On SQLite, whatever the engine of the run.
+    pub(crate) async fn on_sqlite() -> Self {
         Self::with(|config| config).await
     }
 
@@ -139,7 +144,13 @@ impl World {
 
     /// What an administrator of the records file can do: a connection of their own.
     pub(crate) async fn edit(&self) -> sqlx::SqliteConnection {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.folder.path().join("records.db"));
+        self.edit_file("records").await
+    }
+
+    /// The same, of any store.
+    pub(crate) async fn edit_file(&self, store: &str) -> sqlx::SqliteConnection {
+        let file = self.folder.path().join(format!("{store}.db"));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
         sqlx::ConnectOptions::connect(&options).await.expect("connected")
     }
 

@@ -2,29 +2,18 @@
 //! outcome of grants that nobody will deliver.
 
 use cofre_model::permit::SendBy;
-use sqlx::Connection as _;
 
 use super::{HANGS, Writer};
-use crate::commit::change::Change;
 use crate::commit::submit::Work;
 use crate::error::{CommitError, Error};
 
-/// A group that may stand.
-#[derive(Debug)]
-pub(super) struct Doubt {
-    pub(super) id: [u8; 24],
-    /// The index of the grant it holds, if it is one.
-    pub(super) grant: Option<u64>,
-    pub(super) changes: Vec<Change>,
-}
-
 impl Writer {
-    pub(super) fn owes(&self) -> bool {
+    pub(in crate::commit) fn owes(&self) -> bool {
         !self.doubts.is_empty() || !self.unheard.is_empty()
     }
 
     /// Tries to settle all that is owed; what cannot be settled stays owed.
-    pub(super) async fn settle(&mut self) {
+    pub(in crate::commit) async fn settle(&mut self) {
         match tokio::time::timeout(HANGS, self.pay()).await {
             Ok(Ok(())) => {}
             Ok(Err(cause)) => tracing::warn!(%cause, "the fate of a commit is not settled yet"),
@@ -45,32 +34,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Reads the group ids back. Under the write lock, because it is had only once whatever hung is over.
+    /// Has the group ids read back, one by one: what is known is done with, whatever comes of the next one.
     async fn resolve(&mut self) -> Result<(), Error> {
-        let mut connection = self.database.connect().await?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        while let Some(doubt) = self.doubts.first() {
-            let row = sqlx::query("SELECT 1 FROM ledger_entries WHERE group_id = ? LIMIT 1")
-                .bind(doubt.id.to_vec())
-                .fetch_optional(&mut *transaction)
-                .await?;
-            let doubt = self.doubts.remove(0);
-            if row.is_some() {
+        let clock = self.config.clock.clone();
+        loop {
+            let id = self.group_id();
+            let Some(doubt) = self.doubts.first() else { return Ok(()) };
+            let doubted = doubt.id;
+            let stood = self.carrier.stood(doubt, id, &self.node, clock.as_ref()).await?;
+            self.doubts.over(&doubted);
+            if let Some(traces) = stood {
                 tracing::warn!("a commit that was not answered stands");
-                self.unheard.extend(doubt.grant);
-                self.tell(doubt.changes);
+                self.unheard.extend(traces.grant);
+                self.tell(traces.changes);
             }
-        }
-        transaction.rollback().await?;
-        Ok(())
-    }
-
-    /// Stands for a commit that goes through while its answer is lost.
-    #[cfg(test)]
-    pub(super) async fn lose_answer(&mut self) {
-        if let Some(left) = self.lost_answers.checked_sub(1) {
-            self.lost_answers = left;
-            std::future::pending::<()>().await;
         }
     }
 }

@@ -8,8 +8,11 @@ use cofre_testkit::clock::TestClock;
 use sqlx::Connection as _;
 
 use super::*;
+use crate::commit::carrier::{Doubt, Traces};
 use crate::commit::operation::{Lockdown, Operation};
+use crate::commit::sqlite;
 use crate::commit::submit::Submissions;
+use crate::sqlite::{Database, Hold};
 
 #[derive(Debug)]
 struct Unsigned;
@@ -26,8 +29,8 @@ impl GroupSigner for Unsigned {
 #[expect(clippy::disallowed_methods, reason = "a test stands for the server's wiring")]
 async fn writer(folder: &std::path::Path) -> (Writer, broadcast::Receiver<Change>) {
     let path = folder.join("records.db");
-    let schema = include_str!("../../../migrations/records_0001.sql");
-    let database = Database::open(&path, schema).await.expect("opened");
+    let schema = crate::migrations::sqlite(crate::migrations::Store::Records);
+    let database = Database::open(&path, &schema).await.expect("opened");
     let config = CommitConfig {
         origin: "cofre.test/ledger".into(),
         node: "spiffe://cofre.test/node/eu-nl/n1".into(),
@@ -37,7 +40,8 @@ async fn writer(folder: &std::path::Path) -> (Writer, broadcast::Receiver<Change
         signer: Arc::new(Unsigned),
     };
     let (changes, heard) = broadcast::channel(16);
-    (Writer::new(database, config, None, changes, Hold::on(&path).expect("held")), heard)
+    let carrier = sqlite::Carrier::new(database, None, Hold::on(&path).expect("held"));
+    (Writer::new(Carrier::Sqlite(carrier), config, changes), heard)
 }
 
 fn lockdown() -> Work {
@@ -52,7 +56,7 @@ fn send_by(writer: &Writer) -> SendBy {
 async fn a_stop_whose_commit_was_not_answered_is_told_all_the_same() {
     let folder = tempfile::tempdir().expect("folder");
     let (mut writer, mut heard) = writer(folder.path()).await;
-    writer.lost_answers = 1;
+    writer.doubts.lost_answers = 1;
     let by = send_by(&writer);
     assert!(tokio::time::timeout(Duration::from_millis(300), writer.serve(lockdown(), by)).await.is_err());
     assert!(heard.try_recv().is_err() && writer.owes());
@@ -72,8 +76,9 @@ async fn a_group_that_does_not_stand_is_not_told_and_a_store_that_hangs_is_asked
     let folder = tempfile::tempdir().expect("folder");
     let (mut writer, mut heard) = writer(folder.path()).await;
     let changes = vec![Change::Lockdown(Lockdown::Platform)];
-    writer.doubts.push(Doubt { id: [3; 24], grant: Some(0), changes });
-    let mut other = writer.database.connect().await.expect("connected");
+    writer.doubts.begun(Doubt { id: [3; 24], traces: Some(Traces { grant: Some(0), changes }) });
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("records.db"));
+    let mut other = sqlx::ConnectOptions::connect(&options).await.expect("connected");
     let lock = other.begin_with("BEGIN IMMEDIATE").await.expect("locked");
     writer.settle().await;
     assert!(writer.owes(), "whoever holds the lock may still commit");
@@ -86,7 +91,7 @@ async fn a_group_that_does_not_stand_is_not_told_and_a_store_that_hangs_is_asked
 async fn the_running_writer_settles_without_being_asked() {
     let folder = tempfile::tempdir().expect("folder");
     let (mut writer, mut heard) = writer(folder.path()).await;
-    writer.lost_answers = 1;
+    writer.doubts.lost_answers = 1;
     let (submissions, queues) = Submissions::new(writer.config.clock.clone());
     start(writer, queues);
     let Work::Apply(entry, operation) = lockdown() else { panic!("an operation") };

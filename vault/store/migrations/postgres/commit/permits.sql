@@ -1,0 +1,57 @@
+-- Permits that are not releases: to warm a tenant key, and to seal a deposit.
+
+-- The widest scopes first: whether a stop button is pressed that concerns this tenant, institution or login.
+CREATE FUNCTION commit_locked_down(tenant_named TEXT, institution_named TEXT, credential_named TEXT) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN EXISTS (SELECT 1 FROM lockdowns l WHERE l.scope_kind = 'PLATFORM'
+    OR (l.scope_kind = 'TENANT' AND l.scope_id = tenant_named)
+    OR (l.scope_kind = 'INSTITUTION' AND l.scope_id = institution_named)
+    OR (l.scope_kind = 'CREDENTIAL' AND l.scope_id = credential_named));
+END $$;
+
+-- The tenant, where nothing keeps its keys from being opened.
+CREATE FUNCTION commit_served(g commit_group, tenant_named TEXT) RETURNS tenants LANGUAGE plpgsql AS $$
+DECLARE
+  tenant tenants%ROWTYPE;
+BEGIN
+  PERFORM commit_refuse_if(NOT g.trusted, 'CLOCK_UNTRUSTED');
+  SELECT t.* INTO tenant FROM tenants t WHERE t.id = tenant_named;
+  PERFORM commit_refuse_if(NOT FOUND, 'NOT_FOUND');
+  PERFORM commit_refuse_if(commit_locked_down(tenant_named, NULL, NULL), 'LOCKDOWN');
+  RETURN tenant;
+END $$;
+
+CREATE FUNCTION commit_warm(g commit_group, r JSONB) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  tenant tenants%ROWTYPE := commit_served(g, r ->> 'tenant');
+BEGIN
+  PERFORM commit_refuse_if(tenant.tenant_key_version <> (r ->> 'key_version')::bigint
+    OR tenant.tenant_key_id <> commit_bytes(r, 'key_id'), 'INTEGRITY_FAILURE');
+  RETURN jsonb_build_object('verdict', 'WRITTEN', 'entries', jsonb_build_array(commit_append(g, r -> 'entry')));
+END $$;
+
+CREATE FUNCTION commit_intend(g commit_group, r JSONB) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  tenant tenants%ROWTYPE := commit_served(g, r ->> 'tenant');
+  session enrolments%ROWTYPE;
+  login credentials%ROWTYPE;
+  version_given bigint;
+  intent jsonb;
+BEGIN
+  SELECT e.* INTO session FROM enrolments e WHERE e.id = r ->> 'enrolment' AND e.tenant_id = r ->> 'tenant';
+  PERFORM commit_refuse_if(NOT FOUND, 'NOT_FOUND');
+  PERFORM commit_refuse_if(session.state <> 'OPEN' OR session.expires_at <= commit_at(g), 'WRONG_STATE');
+  SELECT c.* INTO login FROM credentials c WHERE c.id = session.credential_id AND c.tenant_id = r ->> 'tenant';
+  PERFORM commit_refuse_if(NOT FOUND, 'NOT_FOUND');
+  PERFORM commit_refuse_if(login.state NOT IN ('ENROLLING', 'ACTIVE', 'SECRET_REJECTED'), 'WRONG_STATE');
+  PERFORM commit_refuse_if(commit_locked_down(r ->> 'tenant', login.institution_id, login.id), 'LOCKDOWN');
+  -- A version no intent was given before: keys and ciphertexts of an intent that failed stay in nobody's way.
+  UPDATE credentials c SET intended_version = greatest(c.intended_version, c.secret_version) + 1 WHERE c.id = login.id
+    RETURNING c.intended_version INTO STRICT version_given;
+  intent := commit_append(g, commit_set_number(r -> 'entry', 'secret_version', version_given));
+  UPDATE enrolments e SET intent_entry = (intent ->> 'index')::bigint, version = version_given WHERE e.id = session.id;
+  RETURN jsonb_build_object('verdict', 'INTENDED', 'owner', login.owner_id, 'credential', login.id, 'version', version_given,
+    'template_version', session.template_version, 'key_id', encode(tenant.tenant_key_id, 'hex'),
+    'entries', jsonb_build_array(intent));
+END $$;

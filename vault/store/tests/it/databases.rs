@@ -1,0 +1,397 @@
+//! The databases of PostgreSQL: who may do what in them, and what is refused before anything is served from them.
+//! These run on PostgreSQL whatever the engine of the run.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use cofre_store::*;
+use cofre_testkit::clock::TestClock;
+use cofre_testkit::postgres::Cluster;
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
+
+use crate::world::commit_config;
+
+/// Three databases of one owner, each with a role that will serve from it.
+pub(crate) struct Databases {
+    cluster: Cluster,
+    name: String,
+}
+
+pub(crate) const STORES: [&str; 3] = ["records", "ciphertexts", "keyring"];
+
+impl Databases {
+    /// Databases as an administrator prepares them: empty.
+    pub(crate) async fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let cluster = Cluster::here().expect("cluster");
+        let name = format!("set{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+        cluster.run("postgres", &[&format!("CREATE ROLE {name}_owner LOGIN")]).await.expect("owner");
+        for store in STORES {
+            let role = format!("CREATE ROLE {name}_{store} LOGIN");
+            let database = format!("CREATE DATABASE {name}_{store} OWNER {name}_owner");
+            cluster.run("postgres", &[&role, &database]).await.expect("prepared");
+        }
+        Self { cluster, name }
+    }
+
+    /// Databases that can be served from.
+    pub(crate) async fn migrated() -> Self {
+        let databases = Self::new().await;
+        databases.migrate().await.expect("migrated");
+        databases
+    }
+
+    pub(crate) async fn migrate(&self) -> Result<(), Error> {
+        Stores::migrate(self.config("owner"), &self.roles()).await
+    }
+
+    pub(crate) fn database(&self, store: &str) -> String {
+        format!("{}_{store}", self.name)
+    }
+
+    pub(crate) fn role(&self, store: &str) -> String {
+        self.database(store)
+    }
+
+    fn roles(&self) -> ServingRoles {
+        ServingRoles {
+            records: self.role("records"),
+            ciphertexts: self.role("ciphertexts"),
+            keyring: self.role("keyring"),
+        }
+    }
+
+    fn place(&self, store: &str, role: &str) -> Place {
+        let text = self.cluster.text(&self.database(store), &self.role(role));
+        Place::Postgres(Postgres::parse(&text, None).expect("parsed"))
+    }
+
+    /// The stores as a role reaches them; `serving` for each store's own.
+    pub(crate) fn config(&self, role: &str) -> StoreConfig {
+        let place = |store| self.place(store, if role == "serving" { store } else { role });
+        StoreConfig {
+            records: place("records"),
+            ciphertexts: place("ciphertexts"),
+            keyring: place("keyring"),
+            mode: Mode::Dev,
+            ceiling: None,
+        }
+    }
+
+    pub(crate) async fn open(&self) -> Result<Stores, Error> {
+        open(self.config("serving")).await
+    }
+
+    /// The folder of the server's socket.
+    pub(crate) fn folder(&self) -> &Path {
+        self.cluster.folder()
+    }
+
+    /// Somebody's session that keeps others from writing about `what`.
+    pub(crate) async fn hold(&self, store: &str, what: &str) -> PgConnection {
+        let mut session = self.administrator(store).await;
+        session.execute("BEGIN").await.expect("begun");
+        let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(what.to_owned());
+        session.execute(lock).await.expect("locked");
+        session
+    }
+
+    /// A session of the administrator of the server.
+    pub(crate) async fn administrator(&self, store: &str) -> PgConnection {
+        self.cluster.administrator(&self.database(store)).await.expect("connected")
+    }
+
+    /// What the administrator of the server does.
+    pub(crate) async fn administer(&self, store: &str, statement: &str) {
+        self.cluster.run(&self.database(store), &[statement]).await.expect(statement);
+    }
+
+    /// What comes of a statement of somebody with a role: nothing, or the server's error code.
+    async fn attempt(&self, store: &str, role: &str, statement: &str) -> Option<String> {
+        let mut session = self.administrator(store).await;
+        let become_role = format!("SET SESSION AUTHORIZATION {}; SET search_path = cofre", self.role(role));
+        session.execute(sqlx::raw_sql(AssertSqlSafe(become_role))).await.expect("role");
+        let done = session.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))).await;
+        done.err().map(|cause| {
+            let cause = cause.into_database_error().expect("the server's own");
+            cause.code().map(|code| code.into_owned()).expect("code")
+        })
+    }
+}
+
+pub(crate) async fn open(config: StoreConfig) -> Result<Stores, Error> {
+    Stores::open(config, commit_config(&Arc::new(TestClock::default()))).await
+}
+
+/// What opening is refused with.
+async fn refusal(databases: &Databases) -> String {
+    databases.open().await.map(drop).expect_err("opened").to_string()
+}
+
+#[tokio::test]
+async fn databases_are_migrated_by_their_owner_and_served_by_others() {
+    let databases = Databases::new().await;
+    let wanted = refusal(&databases).await;
+    assert!(wanted.starts_with("the records database has 0 migrations and this release needs "), "{wanted}");
+    assert!(wanted.contains("run `cofred migrate` of this release as the owner"), "{wanted}");
+    databases.migrate().await.expect("migrated");
+    databases.migrate().await.expect("doing it again changes nothing");
+    let stores = databases.open().await.expect("opened");
+    let id = stores.records.store_id();
+    stores.close().await;
+    assert_eq!(databases.open().await.expect("opened again").records.store_id(), id);
+
+    let owner = open(databases.config("owner")).await.map(drop);
+    assert!(matches!(&owner, Err(Error::Overpowered { store: "records", .. })), "{owner:?}");
+    let other = Stores::migrate(databases.config("serving"), &databases.roles()).await;
+    assert!(matches!(&other, Err(Error::NotOwner { store: "records" })), "{other:?}");
+    let roles = ServingRoles { keyring: "nobody\"; DROP SCHEMA cofre; --".into(), ..databases.roles() };
+    let nobody = Stores::migrate(databases.config("owner"), &roles).await;
+    assert!(matches!(&nobody, Err(Error::NoRole { store: "keyring", .. })), "{nobody:?}");
+    assert!(databases.open().await.is_ok());
+}
+
+#[tokio::test]
+async fn two_who_migrate_at_once_give_one_name() {
+    let databases = Databases::new().await;
+    let (one, two) = tokio::join!(databases.migrate(), databases.migrate());
+    assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+    databases.open().await.expect("one set");
+}
+
+#[tokio::test]
+async fn a_serving_role_does_what_its_store_needs_and_nothing_else() {
+    const DENIED: &str = "42501";
+    let databases = Databases::migrated().await;
+    for (store, statements) in [
+        (
+            "records",
+            &[
+                "INSERT INTO cell VALUES (1, 9)",
+                "UPDATE consents SET state = 'ACTIVE'",
+                "UPDATE cell SET epoch = 0",
+                "DELETE FROM ledger_entries",
+                "DELETE FROM lockdowns",
+                "TRUNCATE leases",
+                "SELECT * FROM cell FOR UPDATE",
+                "SELECT nextval('releases_id_seq')",
+                "UPDATE _sqlx_migrations SET version = 9",
+            ][..],
+        ),
+        ("ciphertexts", &["UPDATE sealed_fields SET sealed = ''", "TRUNCATE sealed_fields", "DELETE FROM meta"]),
+        (
+            "keyring",
+            &[
+                "UPDATE subject_keys SET wrapped = ''",
+                "UPDATE data_keys SET owner_id = ''",
+                "UPDATE deposit_keys SET not_after = 0",
+                "UPDATE tenant_keys SET state = 'RETIRED'",
+                "DELETE FROM tenant_keys",
+                "DELETE FROM destroyed",
+                "UPDATE destroyed SET at = 0",
+                "DELETE FROM integrator",
+            ],
+        ),
+    ] {
+        let everywhere = [
+            "UPDATE meta SET value = ''",
+            "CREATE TABLE cofre.mine (id BIGINT)",
+            "CREATE TEMPORARY TABLE meta (id BIGINT)",
+            "CREATE SCHEMA mine",
+            "CREATE TABLE public.mine (id BIGINT)",
+            "ALTER TABLE meta DISABLE TRIGGER ALL",
+            "DROP TABLE meta",
+            "CREATE FUNCTION cofre.mine() RETURNS BIGINT LANGUAGE sql AS 'SELECT 1'",
+            "SELECT pg_read_file('/etc/passwd')",
+            "SET session_replication_role = replica",
+        ];
+        for statement in statements.iter().chain(&everywhere) {
+            let code = databases.attempt(store, store, statement).await;
+            assert_eq!(code.as_deref(), Some(DENIED), "{store}: {statement}");
+        }
+        // Its own role opens no other store.
+        for other in STORES.into_iter().filter(|other| *other != store) {
+            let config = match other {
+                "records" => StoreConfig { records: databases.place(other, store), ..databases.config("serving") },
+                "ciphertexts" => {
+                    StoreConfig { ciphertexts: databases.place(other, store), ..databases.config("serving") }
+                }
+                _ => StoreConfig { keyring: databases.place(other, store), ..databases.config("serving") },
+            };
+            assert!(open(config).await.is_err(), "{store}'s role opened {other}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_once_is_not_changed_by_the_owner_either() {
+    const REFUSED: &str = "23001";
+    let databases = Databases::migrated().await;
+    for (store, statements) in [
+        (
+            "records",
+            &[
+                "UPDATE ledger_entries SET bytes = ''",
+                "DELETE FROM ledger_entries",
+                "TRUNCATE ledger_entries",
+                "DELETE FROM ledger_facets",
+                "UPDATE ledger_checkpoints SET note = ''",
+                "DELETE FROM consent_events",
+            ][..],
+        ),
+        ("ciphertexts", &["UPDATE sealed_fields SET sealed = ''", "UPDATE meta SET value = ''"]),
+        (
+            "keyring",
+            &[
+                "UPDATE tenant_keys SET wrapped = ''",
+                "UPDATE subject_keys SET wrapped = ''",
+                "UPDATE data_keys SET wrapped = ''",
+                "UPDATE deposit_keys SET not_after = 0",
+                "DELETE FROM destroyed",
+                "DELETE FROM integrator",
+            ],
+        ),
+    ] {
+        for statement in statements {
+            let code = databases.attempt(store, "owner", statement).await;
+            assert_eq!(code.as_deref(), Some(REFUSED), "{store}: {statement}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_may_do_more_is_not_served_and_migrating_takes_it_away() {
+    let databases = Databases::migrated().await;
+    let (role, owner) = (databases.role("records"), databases.role("owner"));
+    for (gain, named) in [
+        (format!("GRANT UPDATE ON cofre.consents TO {role}"), "UPDATE on consents"),
+        (format!("GRANT UPDATE (state) ON cofre.consents TO {role}"), "UPDATE on consents"),
+        ("GRANT DELETE ON cofre.leases TO PUBLIC".to_owned(), "DELETE on leases"),
+        (format!("GRANT CREATE ON SCHEMA cofre TO {role}"), "CREATE on schema cofre"),
+        (
+            format!("GRANT TEMPORARY ON DATABASE {} TO PUBLIC", databases.database("records")),
+            "TEMPORARY on the database",
+        ),
+        (format!("GRANT EXECUTE ON FUNCTION cofre.refuse_change() TO {role}"), "EXECUTE on refuse_change"),
+        (format!("GRANT UPDATE ON SEQUENCE cofre.releases_id_seq TO {role}"), "SEQUENCE on releases_id_seq"),
+    ] {
+        databases.administer("records", &gain).await;
+        let cause = refusal(&databases).await;
+        assert!(cause.contains(&format!("may do more than serve ({named})")), "{gain}: {cause}");
+        databases.migrate().await.expect("migrated");
+        databases.open().await.expect(&gain).close().await;
+    }
+    // What the owner of a database cannot take away, migrating names.
+    for (gain, loss, named) in [
+        (format!("GRANT {owner} TO {role}"), format!("REVOKE {owner} FROM {role}"), "MEMBER on"),
+        (format!("ALTER ROLE {role} SUPERUSER"), format!("ALTER ROLE {role} NOSUPERUSER"), "SUPERUSER on the server"),
+        (format!("ALTER ROLE {role} CREATEROLE"), format!("ALTER ROLE {role} NOCREATEROLE"), "CREATEROLE on"),
+        (format!("ALTER ROLE {role} REPLICATION"), format!("ALTER ROLE {role} NOREPLICATION"), "REPLICATION on"),
+        (format!("GRANT pg_write_all_data TO {role}"), format!("REVOKE pg_write_all_data FROM {role}"), "DELETE on"),
+        (
+            format!("GRANT pg_execute_server_program TO {role}"),
+            format!("REVOKE pg_execute_server_program FROM {role}"),
+            "MEMBER on pg_execute_server_program",
+        ),
+        (
+            format!("ALTER ROLE {role} NOINHERIT; GRANT {owner} TO {role}"),
+            format!("REVOKE {owner} FROM {role}"),
+            "MEMBER on",
+        ),
+    ] {
+        databases.administer("records", &gain).await;
+        for cause in [databases.migrate().await.expect_err(&gain).to_string(), refusal(&databases).await] {
+            assert!(cause.contains("may do more than serve (") && cause.contains(named), "{gain}: {cause}");
+        }
+        databases.administer("records", &loss).await;
+        databases.open().await.expect(&loss).close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_may_do_less_is_told_at_once() {
+    let databases = Databases::migrated().await;
+    for (store, loss, named) in [
+        ("records", "REVOKE SELECT ON cofre.leases FROM", "SELECT on leases"),
+        ("ciphertexts", "REVOKE DELETE ON cofre.sealed_fields FROM", "DELETE on sealed_fields"),
+        ("keyring", "REVOKE UPDATE ON cofre.integrator FROM", "UPDATE on integrator"),
+    ] {
+        databases.administer(store, &format!("{loss} {}", databases.role(store))).await;
+        let cause = refusal(&databases).await;
+        assert!(cause.contains(&format!("lacks a right ({named})")), "{cause}");
+        databases.migrate().await.expect("migrated");
+    }
+    databases.administer("keyring", &format!("REVOKE USAGE ON SCHEMA cofre FROM {}", databases.role("keyring"))).await;
+    assert!(refusal(&databases).await.starts_with("the keyring database has 0 migrations"));
+}
+
+#[tokio::test]
+async fn a_database_of_another_release_is_refused() {
+    for (edit, named) in [
+        ("UPDATE cofre._sqlx_migrations SET checksum = 'x' WHERE version = 1", "modified"),
+        ("UPDATE cofre._sqlx_migrations SET success = FALSE WHERE version = 1", "partially applied"),
+        (
+            "INSERT INTO cofre._sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (99, 'later', TRUE, '', 0)",
+            "of this release",
+        ),
+        ("DELETE FROM cofre._sqlx_migrations WHERE version = 1", "of this release"),
+    ] {
+        let databases = Databases::migrated().await;
+        databases.administer("keyring", edit).await;
+        let cause = refusal(&databases).await;
+        assert!(cause.contains(named), "{edit}: {cause}");
+    }
+}
+
+#[tokio::test]
+async fn databases_of_another_mode_or_another_set_are_refused() {
+    let (one, two) = (Databases::migrated().await, Databases::migrated().await);
+    let production = StoreConfig { mode: Mode::Production, ..one.config("serving") };
+    assert!(matches!(open(production).await, Err(Error::Mode { .. })));
+    let production = StoreConfig { mode: Mode::Production, ..one.config("owner") };
+    assert!(matches!(Stores::migrate(production, &one.roles()).await, Err(Error::Mode { .. })));
+    let roles = ServingRoles { keyring: two.role("keyring"), ..one.roles() };
+    let owner = StoreConfig { keyring: two.config("owner").keyring, ..one.config("owner") };
+    assert!(matches!(Stores::migrate(owner, &roles).await, Err(Error::Apart { store: "keyring" })));
+    let mixed = StoreConfig { keyring: two.config("serving").keyring, ..one.config("serving") };
+    assert!(matches!(open(mixed).await, Err(Error::Apart { store: "keyring" })));
+
+    one.administer("ciphertexts", "SET session_replication_role = replica; DELETE FROM cofre.meta").await;
+    assert!(matches!(one.open().await, Err(Error::Unnamed { store: "ciphertexts" })));
+    one.migrate().await.expect("a set cut short is completed while its ledger is not used");
+    one.open().await.expect("opened").close().await;
+    one.administer("ciphertexts", "SET session_replication_role = replica; DELETE FROM cofre.meta").await;
+    one.administer("records", "UPDATE cofre.ledger_head SET size = 1").await;
+    assert!(
+        matches!(one.migrate().await, Err(Error::Apart { store: "ciphertexts" })),
+        "an emptied store is no new one"
+    );
+}
+
+#[tokio::test]
+async fn files_and_databases_are_not_one_set() {
+    let databases = Databases::migrated().await;
+    let folder = tempfile::tempdir().expect("folder");
+    let file = Place::Sqlite(folder.path().join("keyring.db"));
+    let mixed = StoreConfig { keyring: file.clone(), ..databases.config("serving") };
+    assert!(matches!(open(mixed).await, Err(Error::Mixed)));
+    let mixed = StoreConfig { keyring: file.clone(), ..databases.config("owner") };
+    assert!(matches!(Stores::migrate(mixed, &databases.roles()).await, Err(Error::Mixed)));
+    let files =
+        StoreConfig { records: file.clone(), ciphertexts: file.clone(), keyring: file, ..databases.config("owner") };
+    assert!(matches!(Stores::migrate(files, &databases.roles()).await, Err(Error::NothingToMigrate)));
+    assert!(std::fs::read_dir(folder.path()).expect("folder").next().is_none(), "nothing was made");
+}
+
+#[tokio::test]
+async fn production_asks_nothing_in_the_clear() {
+    let databases = Databases::new().await;
+    let place = Postgres::parse("host=192.0.2.1 dbname=d user=u sslmode=disable", None).expect("parsed");
+    let exposed = |mode| StoreConfig { mode, records: Place::Postgres(place.clone()), ..databases.config("serving") };
+    let refused = open(exposed(Mode::Production)).await;
+    assert!(matches!(refused, Err(Error::Exposed { store: "records" })));
+    let refused = Stores::migrate(exposed(Mode::Production), &databases.roles()).await;
+    assert!(matches!(refused, Err(Error::Exposed { store: "records" })));
+}
