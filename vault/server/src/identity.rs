@@ -45,7 +45,7 @@ impl Identity {
         };
         let certificate = file("identity.certificate", &files.certificate)?;
         Ok(Self {
-            spiffe_id: name(files)?,
+            spiffe_id: name_in(&certificate, &files.trust_domain)?,
             certificate,
             key: files.key.read("identity.key")?,
             bundle: file("identity.bundle", &files.bundle)?,
@@ -69,9 +69,14 @@ impl Identity {
 /// # Errors
 /// A certificate that cannot be read, or carries none of this trust domain.
 pub(crate) fn name(files: &config::Identity) -> Result<String> {
-    let leaf = CertificateDer::from_pem_file(&files.certificate)
-        .with_context(|| format!("identity.certificate: {} holds no PEM certificate", files.certificate.display()))?;
-    let caller = cofre_edge::peer::caller_from_certificate(&leaf, &files.trust_domain)
+    let certificate = std::fs::read(&files.certificate)
+        .with_context(|| format!("identity.certificate: {} cannot be read", files.certificate.display()))?;
+    name_in(&certificate, &files.trust_domain)
+}
+
+fn name_in(certificate: &[u8], trust_domain: &str) -> Result<String> {
+    let leaf = CertificateDer::from_pem_slice(certificate).context("identity.certificate: no PEM certificate")?;
+    let caller = cofre_edge::peer::caller_from_certificate(&leaf, trust_domain)
         .context("identity.certificate: must carry this node's SPIFFE id")?;
     Ok(caller.identity().to_string())
 }

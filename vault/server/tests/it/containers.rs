@@ -71,7 +71,7 @@ fn every_container_is_without_powers_and_gets_its_secrets_as_files() {
     let file = yaml("compose.yaml");
     let services = file["services"].as_hash().expect("services");
     let names: Vec<&str> = services.keys().filter_map(Yaml::as_str).collect();
-    assert_eq!(names, ["cofred", "records-db", "ciphertexts-db", "keyring-db", "collector"]);
+    assert_eq!(names, ["cofred", "migrate", "records-db", "ciphertexts-db", "keyring-db", "collector"]);
     for (name, service) in services {
         let name = name.as_str().expect("a name");
         let image = key(service, "image").as_str().expect("an image");
@@ -99,7 +99,7 @@ fn every_container_is_without_powers_and_gets_its_secrets_as_files() {
             }
         }
     }
-    for name in ["cofred", "collector"] {
+    for name in ["cofred", "migrate", "collector"] {
         let service = &file["services"][name];
         assert_eq!(service["read_only"].as_bool(), Some(true), "{name}");
         assert!(service["user"].as_str().is_some_and(|user| !user.starts_with('0')), "{name}");

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod containers;
 #[cfg(test)]
+mod databases;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod unit;
