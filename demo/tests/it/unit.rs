@@ -94,7 +94,7 @@ fn under(program: BpfProgram, folder: &Path) -> (std::process::ExitStatus, Strin
 #[tokio::test(flavor = "multi_thread")]
 async fn the_vault_starts_serves_and_stops_under_its_unit() {
     let folder = tempfile::tempdir().expect("a folder");
-    let wishes = Wishes { workers: 1, ..Wishes::usual(&folder.path().join("world")).expect("hsm-sim is built") };
+    let wishes = Wishes { workers: 1, ..crate::usual(&folder.path().join("world")) };
     let world = World::start(&wishes).await.expect("a world");
     let place = world.folder.clone();
     world.stop().expect("an ordered stop");

@@ -156,7 +156,7 @@ fn value(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
 async fn the_collector_gets_what_operators_need_and_no_canary() {
     let folder = tempfile::tempdir().expect("a folder");
     let (collector, address) = Collector::start().await;
-    let usual = Wishes::usual(&folder.path().join("world")).expect("hsm-sim is built");
+    let usual = crate::usual(&folder.path().join("world"));
     let wishes = Wishes { workers: 6, log: "debug,cofre=trace", collector: Some(format!("http://{address}")), ..usual };
     let yard = Yard::wished(&wishes, LOGINS).await;
     yard.untouched("the deposits").await;
@@ -215,7 +215,7 @@ async fn a_collector_that_hangs_costs_nobody_anything_and_is_counted() {
             held.push(deaf.accept().await.expect("a connection"));
         }
     });
-    let usual = Wishes::usual(&folder.path().join("world")).expect("hsm-sim is built");
+    let usual = crate::usual(&folder.path().join("world"));
     let wishes = Wishes { workers: 2, log: "debug,cofre=trace", collector: Some(uri), ..usual };
     let world = World::start(&wishes).await.expect("a world");
     let crowd = crowd::deposit(&world, LOGINS).await.expect("deposits");

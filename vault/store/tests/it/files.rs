@@ -1,4 +1,5 @@
-//! The files: whose they are, what belongs together, and what happens when one is full.
+//! The files: whose they are, what belongs together, and what happens when one is full. Tests about the files alone run
+//! on SQLite whatever the engine of the run.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -7,20 +8,22 @@ use cofre_model::entry::EntryKind;
 use cofre_model::time::Clock as _;
 use cofre_store::{CommitError, Error, Mode, Operation, Place, StoreConfig, Stores};
 use cofre_testkit::clock::TestClock;
+use cofre_testkit::stores::sqlite;
 
+use crate::hands::Lock;
 use crate::world::{World, commit_config, config, told};
 
 #[tokio::test]
 async fn a_second_process_is_told_that_the_store_is_held() {
-    let world = World::new().await;
-    let second = Stores::open(config(world.folder.path()), commit_config(&world.clock)).await;
+    let world = World::on_sqlite(None).await;
+    let second = Stores::open(sqlite(world.folder.path()), commit_config(&world.clock)).await;
     let Err(cause @ Error::Held { .. }) = second else { panic!("opened twice") };
     assert!(cause.to_string().contains("held by another cofred"), "{cause}");
 }
 
 #[tokio::test]
 async fn the_files_are_their_owners_alone() {
-    let world = World::new().await;
+    let world = World::on_sqlite(None).await;
     for file in ["records.db", "records.db-wal", "ciphertexts.db", "keyring.db", "records.db.lock"] {
         let mode = std::fs::metadata(world.folder.path().join(file)).expect(file).permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
@@ -30,30 +33,30 @@ async fn the_files_are_their_owners_alone() {
 #[tokio::test]
 async fn files_of_another_mode_or_another_set_are_refused() {
     let clock = Arc::new(TestClock::default());
-    let (one, two) = (World::new().await, World::new().await);
+    let (one, two) = (World::on_sqlite(None).await, World::on_sqlite(None).await);
     let (one_folder, two_folder) = (one.folder, two.folder);
     let id = one.stores.records.store_id();
     one.stores.close().await;
     two.stores.close().await;
 
-    let production = StoreConfig { mode: Mode::Production, ..config(one_folder.path()) };
+    let production = StoreConfig { mode: Mode::Production, ..sqlite(one_folder.path()) };
     assert!(matches!(Stores::open(production, commit_config(&clock)).await, Err(Error::Mode { .. })));
     let mixed =
-        StoreConfig { keyring: Place::Sqlite(two_folder.path().join("keyring.db")), ..config(one_folder.path()) };
+        StoreConfig { keyring: Place::Sqlite(two_folder.path().join("keyring.db")), ..sqlite(one_folder.path()) };
     assert!(matches!(Stores::open(mixed, commit_config(&clock)).await, Err(Error::Apart { store: "keyring" })));
-    let emptied = StoreConfig { keyring: Place::Sqlite(one_folder.path().join("new.db")), ..config(one_folder.path()) };
+    let emptied = StoreConfig { keyring: Place::Sqlite(one_folder.path().join("new.db")), ..sqlite(one_folder.path()) };
     assert!(matches!(Stores::open(emptied, commit_config(&clock)).await, Err(Error::Apart { store: "keyring" })));
     let fresh =
-        StoreConfig { records: Place::Sqlite(one_folder.path().join("new-records.db")), ..config(one_folder.path()) };
+        StoreConfig { records: Place::Sqlite(one_folder.path().join("new-records.db")), ..sqlite(one_folder.path()) };
     assert!(matches!(Stores::open(fresh, commit_config(&clock)).await, Err(Error::Apart { store: "records" })));
-    let again = Stores::open(config(one_folder.path()), commit_config(&clock)).await.expect("its own set");
+    let again = Stores::open(sqlite(one_folder.path()), commit_config(&clock)).await.expect("its own set");
     assert_eq!(again.records.store_id(), id);
 }
 
 #[tokio::test]
 async fn a_full_file_grants_nothing_still_narrows_and_recovers() {
     const PAGES: u32 = 120;
-    let world = World::with(|config| StoreConfig { ceiling: Some(PAGES), ..config }).await;
+    let world = World::on_sqlite(Some(PAGES)).await;
     let (credential, consent) = world.releasable(4).await;
     let mut written = 0;
     let full = loop {
@@ -77,7 +80,7 @@ async fn a_full_file_grants_nothing_still_narrows_and_recovers() {
 
     let World { folder, clock, stores, .. } = world;
     stores.close().await;
-    let stores = Stores::open(config(folder.path()), commit_config(&clock)).await.expect("opens without a ceiling");
+    let stores = Stores::open(sqlite(folder.path()), commit_config(&clock)).await.expect("opens without a ceiling");
     let mut note = cofre_model::entry::Entry::new(EntryKind::AuditRead, [1; 16]);
     note.policy_input = vec![b'x'; 2_000];
     let at = stores.records.apply(note, Operation::Note).await.expect("recovered");
@@ -90,8 +93,7 @@ async fn a_store_that_hangs_answers_within_two_seconds_and_grants_nothing() {
     let world = World::new().await;
     let (credential, _) = world.releasable(4).await;
     let head = world.records().head().await.expect("head");
-    let mut stuck = world.edit().await;
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut stuck).await.expect("locked");
+    let stuck = Lock::on(&world).await;
     let asked = tokio::time::Instant::now();
     let decision = world.decide(&world.facts(&world.ask(credential.id)).await);
     let (granted, noted) =
@@ -99,7 +101,7 @@ async fn a_store_that_hangs_answers_within_two_seconds_and_grants_nothing() {
     assert!(asked.elapsed() < std::time::Duration::from_secs(2), "took {:?}", asked.elapsed());
     assert!(matches!(granted, Err(Error::Unavailable(_) | Error::Unanswered)), "granted without a ledger");
     assert!(matches!(noted, Err(CommitError::Store(Error::Unavailable(_) | Error::Unanswered))));
-    sqlx::query("ROLLBACK").execute(&mut stuck).await.expect("released");
+    stuck.release().await;
     assert_eq!(world.records().head().await.expect("head"), head, "nothing was written");
     assert_eq!(told(&world.once(&world.ask(credential.id)).await), "GRANTED");
 }
@@ -111,7 +113,7 @@ async fn a_reopened_store_goes_on_where_it_was() {
     let head = world.records().head().await.expect("head");
     let World { folder, clock, stores, tenant, institution, recipient, job_key, .. } = world;
     drop(stores);
-    let stores = Stores::open(config(folder.path()), commit_config(&clock)).await.expect("reopened");
+    let stores = Stores::open(config(folder.path()).await, commit_config(&clock)).await.expect("reopened");
     assert_eq!(stores.records.head().await.expect("head"), head);
     let at = stores
         .records

@@ -1,4 +1,5 @@
-//! The stores on real SQLite files in throw-away folders, through their public interface alone.
+//! The stores on real SQLite files or a real PostgreSQL, through their public interface alone. The engine is the one
+//! that COFRE_TEST_STORES names; a test that is about one engine says so.
 
 #![expect(
     clippy::expect_used,
@@ -11,7 +12,9 @@ mod edited;
 mod encrypted;
 mod ends;
 mod files;
+mod hands;
 mod ledger;
+mod lists;
 mod model;
 mod nodes;
 mod operations;

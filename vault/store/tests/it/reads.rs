@@ -9,10 +9,11 @@ use cofre_model::reason::Reason;
 use cofre_model::time::{Clock as _, Span, Timestamp};
 use cofre_model::wording::Outcome;
 use cofre_store::*;
+use cofre_testkit::stores::Store;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, SqliteConnection, ValueRef as _};
 
-use crate::databases::{Databases, STORES};
+use crate::databases::Databases;
 use crate::world::{WORKER, World, told};
 
 /// A value as it stands in a row.
@@ -78,7 +79,7 @@ async fn copy(from: &mut SqliteConnection, to: &mut PgConnection) {
 
 /// A deployment in which something of everything has happened.
 async fn story() -> World {
-    let world = World::on_sqlite().await;
+    let world = World::on_sqlite(None).await;
     let (credential, consent) = world.releasable(4).await;
     let ask = world.attended(&credential);
     assert_eq!(told(&world.once(&ask).await), "GRANTED");
@@ -227,7 +228,7 @@ async fn every_read_gives_the_same_on_both_engines() {
     let world = story().await;
     let databases = Databases::migrated().await;
     let mut to = databases.administrator("records").await;
-    copy(&mut world.edit().await, &mut to).await;
+    copy(&mut world.file(Store::Records).await, &mut to).await;
     let copied = databases.open().await.expect("opened");
     let (one, other) = (all(world.records(), &world).await, all(&copied.records, &world).await);
     assert_eq!(one.len(), other.len());
@@ -254,9 +255,10 @@ async fn columns(file: &mut SqliteConnection) -> Vec<(String, String, String)> {
 
 #[tokio::test]
 async fn both_engines_have_the_same_columns_and_texts_in_the_order_of_their_bytes() {
-    let (world, databases) = (World::on_sqlite().await, Databases::migrated().await);
-    for store in STORES {
-        let mut file = world.edit_file(store).await;
+    let (world, databases) = (World::on_sqlite(None).await, Databases::migrated().await);
+    for store in Store::ALL {
+        let mut file = world.file(store).await;
+        let store = store.name();
         let expected = columns(&mut file).await;
         assert!(!expected.is_empty(), "{store}");
         let mut session = databases.administrator(store).await;

@@ -8,6 +8,7 @@ use cofre_model::wording::Outcome;
 use cofre_policy::facts::Evidence;
 use cofre_store::{Change, Committed, Operation};
 
+use crate::hands::bytes;
 use crate::world::{WORKER, World, node_key, refusal, told, true_mac};
 
 #[tokio::test]
@@ -174,19 +175,19 @@ async fn an_edited_row_grants_nothing_and_still_can_be_revoked() {
 
 #[tokio::test]
 async fn whoever_edits_the_file_permits_nothing() {
+    let set = |assigned: &str, digits: &str| format!("UPDATE {assigned} = {}", bytes(digits));
     for (edit, reason) in [
         ("UPDATE consents SET valid_until = valid_until + 1", "CONSENT_EVIDENCE_INVALID"),
         ("UPDATE consents SET scopes = 'POSITIONS,TRANSACTIONS'", "CONSENT_EVIDENCE_INVALID"),
         ("UPDATE consents SET scopes = 'EVERYTHING'", "CONSENT_EVIDENCE_INVALID"),
-        ("UPDATE consents SET entry_id = zeroblob(16)", "CONSENT_EVIDENCE_INVALID"),
-        ("UPDATE consents SET tag = x''", "CONSENT_EVIDENCE_INVALID"),
+        (&set("consents SET entry_id", &"00".repeat(16)), "CONSENT_EVIDENCE_INVALID"),
+        (&set("consents SET tag", ""), "CONSENT_EVIDENCE_INVALID"),
         ("UPDATE credentials SET secret_version = 7", "INTEGRITY_FAILURE"),
-        ("UPDATE credentials SET dedupe_tag = x'00'", "INTEGRITY_FAILURE"),
+        (&set("credentials SET dedupe_tag", "00"), "INTEGRITY_FAILURE"),
     ] {
         let world = World::new().await;
         let (credential, consent) = world.releasable(4).await;
-        let mut file = world.edit().await;
-        sqlx::query(edit).execute(&mut file).await.expect("edited");
+        world.edit(edit).await;
         assert_eq!(told(&world.once(&world.ask(credential.id)).await), reason, "{edit}");
         if edit.contains("EVERYTHING") {
             continue; // Such a row says nothing any more, not even whose it is.
@@ -197,8 +198,7 @@ async fn whoever_edits_the_file_permits_nothing() {
     let world = World::new().await;
     let credential = world.login().await;
     world.request_consent(&credential, 4).await.expect("request");
-    let mut file = world.edit().await;
-    sqlx::query("UPDATE consents SET state = 'ACTIVE'").execute(&mut file).await.expect("edited");
+    world.edit("UPDATE consents SET state = 'ACTIVE'").await;
     assert_eq!(told(&world.once(&world.ask(credential.id)).await), "CONSENT_EVIDENCE_INVALID");
 }
 

@@ -8,8 +8,10 @@ use cofre_model::wording::Class;
 use cofre_store::{
     Destroyed, Error, IntegratorState, StoredDataKey, StoredDepositKey, StoredSubjectKey, TenantKeyShare,
 };
+use cofre_testkit::stores::Engine;
 
-use crate::world::World;
+use crate::hands::engine;
+use crate::world::Cellar;
 
 fn wrapped(byte: u8) -> WrappedKey {
     WrappedKey::from_bytes(vec![byte; 40])
@@ -17,8 +19,8 @@ fn wrapped(byte: u8) -> WrappedKey {
 
 #[tokio::test]
 async fn a_version_of_a_ciphertext_never_changes_and_is_gone_once_deleted() {
-    let world = World::new().await;
-    let store = &world.stores.ciphertexts;
+    let cellar = Cellar::new().await;
+    let store = &cellar.stores.ciphertexts;
     let id = CredentialId::from_parts(1, [1; 10]);
     let field = |name: &str, byte| (FieldKey::try_from(name).expect("key"), SealedSecret::from_bytes(vec![byte; 64]));
     let first = [field("user", 0xa1), field("password", 0xa2)];
@@ -29,16 +31,19 @@ async fn a_version_of_a_ciphertext_never_changes_and_is_gone_once_deleted() {
     assert_eq!(store.of(&id, Class::TotpSeed, 1).await.expect("of"), []);
     assert_eq!(store.prune(&id, Class::Login, 2).await.expect("prune"), 2);
     assert_eq!(store.delete(&id).await.expect("delete"), 1);
-    for file in ["ciphertexts.db", "ciphertexts.db-wal"] {
-        let bytes = std::fs::read(world.folder.path().join(file)).expect(file);
-        assert!(!bytes.windows(64).any(|run| run == [0xa1; 64] || run == [0xc1; 64]), "{file} still holds it");
+    // A PostgreSQL server keeps its pages until it vacuums them.
+    if engine() == Engine::Sqlite {
+        for file in ["ciphertexts.db", "ciphertexts.db-wal"] {
+            let bytes = std::fs::read(cellar.folder.path().join(file)).expect(file);
+            assert!(!bytes.windows(64).any(|run| run == [0xa1; 64] || run == [0xc1; 64]), "{file} still holds it");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_destroyed_owner_is_never_stored_again() {
-    let world = World::new().await;
-    let keyring = &world.stores.keyring;
+    let cellar = Cellar::new().await;
+    let keyring = &cellar.stores.keyring;
     let (owner, tenant) = (SubjectId::from_parts(1, [1; 10]), TenantId::from_parts(1, [1; 10]));
     let subject = |version| StoredSubjectKey { owner, version, tenant, tenant_key_version: 1, wrapped: wrapped(0xd1) };
     let data = |version| StoredDataKey {
@@ -58,7 +63,7 @@ async fn a_destroyed_owner_is_never_stored_again() {
     assert_eq!(keyring.subject_key_version(&owner, 1).await.expect("first"), Some(subject(1)));
     assert_eq!(keyring.data_key(&data(1).credential, Class::Login, 1).await.expect("key"), Some(data(1)));
 
-    let now = world.clock.now();
+    let now = cellar.clock.now();
     let gone = keyring.destroy_owner(&owner, now, 7).await.expect("destroyed");
     assert_eq!(gone, Destroyed { subject_keys: 2, data_keys: 1 });
     assert_eq!(keyring.subject_key(&owner).await.expect("none"), None);
@@ -67,14 +72,16 @@ async fn a_destroyed_owner_is_never_stored_again() {
     let again = keyring.destroy_owner(&owner, now.plus(Span::secs(1)), 8).await.expect("again");
     assert_eq!(again, Destroyed { subject_keys: 0, data_keys: 0 });
     assert_eq!(keyring.destroyed(&owner).await.expect("read").map(|stone| stone.entry_index), Some(7));
-    let bytes = std::fs::read(world.folder.path().join("keyring.db")).expect("file");
-    assert!(!bytes.windows(40).any(|run| run == [0xd1; 40] || run == [0xd2; 40]), "the file still holds a key");
+    if engine() == Engine::Sqlite {
+        let bytes = std::fs::read(cellar.folder.path().join("keyring.db")).expect("file");
+        assert!(!bytes.windows(40).any(|run| run == [0xd1; 40] || run == [0xd2; 40]), "the file still holds a key");
+    }
 }
 
 #[tokio::test]
 async fn tenant_and_deposit_keys_and_the_integrators_row() {
-    let world = World::new().await;
-    let (keyring, now) = (&world.stores.keyring, world.clock.now());
+    let cellar = Cellar::new().await;
+    let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
     let tenant = TenantId::from_parts(1, [1; 10]);
     let share = |custodian: &str| TenantKeyShare {
         tenant,

@@ -10,22 +10,8 @@ use cofre_policy::decision::Decision;
 use cofre_store::{Change, CommitConfig, Committed, Error, Operation, Search, Stores};
 use tokio::task::JoinHandle;
 
+use crate::hands::Lock;
 use crate::world::{Ask, World, commit_config, config, told};
-
-/// Keeps the writer from starting its next group until dropped or released.
-struct Lock(sqlx::SqliteConnection);
-
-impl Lock {
-    async fn on(world: &World) -> Self {
-        let mut file = world.edit().await;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut file).await.expect("locked");
-        Self(file)
-    }
-
-    async fn release(mut self) {
-        sqlx::query("ROLLBACK").execute(&mut self.0).await.expect("released");
-    }
-}
 
 /// Hands a decision to the writer and lets it come as far as it can.
 async fn submit(world: &World, decision: Decision) -> JoinHandle<Result<Committed, Error>> {
@@ -53,7 +39,7 @@ async fn follow_ups(world: &World, index: u64) -> Vec<Entry> {
 async fn restarted(world: World, change: impl FnOnce(CommitConfig) -> CommitConfig) -> World {
     let World { folder, clock, stores, tenant, institution, recipient, job_key, .. } = world;
     stores.close().await;
-    let stores = Stores::open(config(folder.path()), change(commit_config(&clock))).await.expect("opened");
+    let stores = Stores::open(config(folder.path()).await, change(commit_config(&clock))).await.expect("opened");
     World::rebuilt(folder, clock, stores, tenant, institution, recipient, job_key)
 }
 

@@ -18,6 +18,7 @@ use cofre_policy::facts::{AttendanceFacts, Facts, RequestFacts};
 use cofre_policy::rules::Rules;
 use cofre_store::*;
 use cofre_testkit::clock::TestClock;
+use cofre_testkit::stores;
 use ed25519_dalek::{Signer as _, SigningKey as NodeSigningKey};
 use tempfile::TempDir;
 
@@ -48,14 +49,9 @@ pub(crate) fn node_key() -> NodeKey {
     NodeKey(NodeSigningKey::from_bytes(&[7; 32]))
 }
 
-pub(crate) fn config(folder: &Path) -> StoreConfig {
-    StoreConfig {
-        records: Place::Sqlite(folder.join("records.db")),
-        ciphertexts: Place::Sqlite(folder.join("ciphertexts.db")),
-        keyring: Place::Sqlite(folder.join("keyring.db")),
-        mode: Mode::Dev,
-        ceiling: None,
-    }
+/// The stores of a folder on the engine of this run.
+pub(crate) async fn config(folder: &Path) -> StoreConfig {
+    stores::config(folder).await.expect("stores")
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test stands for the server's wiring")]
@@ -81,6 +77,28 @@ pub(crate) struct Ask {
     pub(crate) attendance: Option<AttendanceStatement>,
 }
 
+/// Stores in which nothing has happened.
+pub(crate) struct Cellar {
+    pub(crate) folder: TempDir,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) stores: Stores,
+}
+
+impl Cellar {
+    /// On the engine of this run.
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let config = config(folder.path()).await;
+        Self::of(folder, config).await
+    }
+
+    async fn of(folder: TempDir, config: StoreConfig) -> Self {
+        let clock = Arc::new(TestClock::default());
+        let stores = Stores::open(config, commit_config(&clock)).await.expect("stores open");
+        Self { folder, clock, stores }
+    }
+}
+
 pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) clock: Arc<TestClock>,
@@ -93,19 +111,19 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// On the engine of this run.
     pub(crate) async fn new() -> Self {
-        Self::with(|config| config).await
+        Self::in_cellar(Cellar::new().await).await
     }
 
-    /// On SQLite, whatever the engine of the run.
-    pub(crate) async fn on_sqlite() -> Self {
-        Self::with(|config| config).await
-    }
-
-    pub(crate) async fn with(change: impl FnOnce(StoreConfig) -> StoreConfig) -> Self {
+    /// On SQLite whatever the engine of the run, for tests about the files.
+    pub(crate) async fn on_sqlite(ceiling: Option<u32>) -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let clock = Arc::new(TestClock::default());
-        let stores = Stores::open(change(config(folder.path())), commit_config(&clock)).await.expect("stores open");
+        let config = StoreConfig { ceiling, ..stores::sqlite(folder.path()) };
+        Self::in_cellar(Cellar::of(folder, config).await).await
+    }
+
+    async fn in_cellar(Cellar { folder, clock, stores }: Cellar) -> Self {
         let ms = clock.now().millis();
         let tenant = Tenant {
             id: TenantId::from_parts(ms, [1; 10]),
@@ -140,18 +158,6 @@ impl World {
         job_key: SigningKeyId,
     ) -> Self {
         Self { folder, clock, stores, tenant, institution, recipient, job_key, next: AtomicU64::new(1_000_000) }
-    }
-
-    /// What an administrator of the records file can do: a connection of their own.
-    pub(crate) async fn edit(&self) -> sqlx::SqliteConnection {
-        self.edit_file("records").await
-    }
-
-    /// The same, of any store.
-    pub(crate) async fn edit_file(&self, store: &str) -> sqlx::SqliteConnection {
-        let file = self.folder.path().join(format!("{store}.db"));
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
-        sqlx::ConnectOptions::connect(&options).await.expect("connected")
     }
 
     pub(crate) fn records(&self) -> &Records {
