@@ -1,5 +1,5 @@
 //! The vault runs under the restrictions of its systemd unit, as far as they can be had without a service manager: the
-//! system calls the unit allows and no others, its limit of locked memory, no core dumps.
+//! system calls the unit allows and no others, no core dumps, and no more locked memory than this machine lets anybody have.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -61,7 +61,6 @@ fn compiled(names: &[&str]) -> Result<BpfProgram, seccompiler::Error> {
 
 /// Starts the vault under the unit's restrictions, has it stop, and gives its exit status and what it said.
 fn under(program: BpfProgram, folder: &Path) -> (std::process::ExitStatus, String, String) {
-    let limit = values("LimitMEMLOCK")[0].strip_suffix('M').expect("in MiB").parse::<u64>().expect("a number") << 20;
     let (folder, log) = (folder.to_path_buf(), folder.join("restricted.log"));
     let errors = std::fs::File::create(&log).expect("a log");
     // A filter belongs to a thread and is inherited by what it starts.
@@ -69,7 +68,6 @@ fn under(program: BpfProgram, folder: &Path) -> (std::process::ExitStatus, Strin
         seccompiler::apply_filter(&program).expect("a filter");
         let mut vault = Command::new("prlimit")
             .arg("--core=0:0")
-            .arg(format!("--memlock={limit}:{limit}"))
             .arg(binary("cofred").expect("cofred is built"))
             .args(["run", "--config"])
             .arg(folder.join("cofre.toml"))
