@@ -47,6 +47,8 @@ pub struct Wishes {
     pub cluster: Option<Cluster>,
     /// Workers to register, named `w01`, `w02`, …
     pub workers: usize,
+    /// Where the vault's telemetry goes, such as `http://127.0.0.1:4317`; nowhere if none.
+    pub collector: Option<String>,
 }
 
 impl Wishes {
@@ -64,6 +66,7 @@ impl Wishes {
             log: "info",
             cluster: None,
             workers: 25,
+            collector: None,
         })
     }
 }

@@ -19,6 +19,8 @@ pub struct Vault {
     pub tenants_and_workers: String,
     /// Where people are served.
     pub people: String,
+    /// Where its metrics are scraped.
+    pub metrics: String,
     /// Its log, JSON lines.
     pub log: PathBuf,
 }
@@ -44,8 +46,10 @@ impl Vault {
         let mut ready = String::new();
         BufReader::new(said).read_line(&mut ready)?;
         let address = |key: &str| ready.split_whitespace().find_map(|word| word.strip_prefix(key)).map(str::to_owned);
-        match (address("tenants_and_workers="), address("people=")) {
-            (Some(tenants_and_workers), Some(people)) => Ok(Self { child, tenants_and_workers, people, log }),
+        match (address("tenants_and_workers="), address("people="), address("metrics=")) {
+            (Some(tenants_and_workers), Some(people), Some(metrics)) => {
+                Ok(Self { child, tenants_and_workers, people, metrics, log })
+            }
             _ => {
                 let _ = child.wait();
                 let text = std::fs::read_to_string(&log).unwrap_or_default();
@@ -97,6 +101,10 @@ impl Drop for Vault {
 pub fn write_config(folder: &Path, wishes: &Wishes, stores: &str) -> Result<PathBuf> {
     let quoted = |path: &Path| toml::Value::String(path.display().to_string()).to_string();
     let file = |name: &str| quoted(&folder.join("identities").join(name));
+    let telemetry = match &wishes.collector {
+        Some(uri) => format!("telemetry = {{ otlp = \"{uri}\", interval = \"1s\" }}"),
+        None => String::new(),
+    };
     let text = format!(
         r#"# Written by cofre-dev. Production refuses it.
 mode = "dev"
@@ -105,7 +113,8 @@ operator = "AISP Ejemplo SL"
 region = "{REGION}"
 memory = "{memory}"
 log = "{log}"
-listen = {{ tenants_and_workers = "127.0.0.1:0", people = "127.0.0.1:0" }}
+listen = {{ tenants_and_workers = "127.0.0.1:0", people = "127.0.0.1:0", metrics = "127.0.0.1:0" }}
+{telemetry}
 custody = {{ default = {{ any_of = ["{CUSTODIAN}"] }}, signer = "{CUSTODIAN}", warm_for = "{warm_for}" }}
 policies = {{ dir = {policies} }}
 
@@ -122,6 +131,7 @@ revocations = {revocations}
 pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", signer_label = "{SIGNER}", pin = {{ file = {pin} }}, sessions = 4 }}
 "#,
         memory = wishes.memory,
+        telemetry = telemetry,
         log = wishes.log,
         warm_for = wishes.warm_for,
         policies = quoted(&wishes.policies),

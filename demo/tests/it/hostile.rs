@@ -8,6 +8,7 @@ mod methods;
 mod releases;
 mod sealed;
 mod starts;
+mod telemetry;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -65,7 +66,12 @@ impl Yard {
     /// A world in `folder` where `logins` logins rest under consents.
     async fn new(folder: &std::path::Path, logins: usize) -> Self {
         let wishes = Wishes { workers: 6, ..crate::usual(folder) };
-        let world = World::start(&wishes).await.expect("a world");
+        Self::wished(&wishes, logins).await
+    }
+
+    /// The same in a world as wished for.
+    async fn wished(wishes: &Wishes, logins: usize) -> Self {
+        let world = World::start(wishes).await.expect("a world");
         let crowd = crowd::deposit(&world, logins).await.expect("deposits");
         crowd::consent(&world, &crowd).await.expect("consents");
         let mut yard = Self { world, crowd, before: Vec::new(), expected: RefCell::default() };

@@ -16,6 +16,8 @@ mod sandbox;
 mod story;
 #[cfg(test)]
 mod testbank;
+#[cfg(test)]
+mod unit;
 
 /// The usual world in a folder, its stores on the engine of this run as `cofre_testkit::stores` reads it.
 #[cfg(test)]

@@ -155,12 +155,19 @@ impl Token {
         self.pool.close().await.map_err(|trouble| trouble.into_fault(self.id.clone(), None))
     }
 
+    #[tracing::instrument(name = "custodian", skip_all, fields(custodian = %self.id, operation = operation.as_str(), outcome))]
     async fn ask(&self, operation: Operation, command: Command) -> Result<(Reply, RequestId), Fault> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let request = RequestId::new(format!("{}/{}/{number}", self.id, self.run));
         match self.pool.ask(operation, command).await {
-            Ok(reply) => Ok((reply, request)),
-            Err(trouble) => Err(trouble.into_fault(self.id.clone(), Some(request))),
+            Ok(reply) => {
+                tracing::Span::current().record("outcome", "ok");
+                Ok((reply, request))
+            }
+            Err(trouble) => {
+                tracing::Span::current().record("outcome", trouble.cause.as_str());
+                Err(trouble.into_fault(self.id.clone(), Some(request)))
+            }
         }
     }
 

@@ -93,6 +93,23 @@ enum NotLetIn {
     Full,
 }
 
+impl NotLetIn {
+    /// One of the few words that metrics know.
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Handshake(cause) => tls::cause(cause),
+            Self::Protocol => "protocol",
+            Self::Peer(PeerError::Untrusted) => "untrusted",
+            Self::Peer(PeerError::Expired) => "expired",
+            Self::Peer(PeerError::RevocationsStale) => "revocations_stale",
+            Self::Peer(PeerError::TooManyConnections) => "too_many_connections",
+            Self::Peer(PeerError::Identity(_)) => "identity",
+            Self::Peer(_) => "certificate",
+            Self::TooSlow => "too_slow",
+        }
+    }
+}
+
 async fn welcome(
     door: Arc<Door>,
     tcp: TcpListener,
@@ -163,6 +180,7 @@ async fn greet(
         Err(cause) => {
             // Not louder: anybody can cause this as often as he likes. The register counts it.
             tracing::debug!(listener = door.listener.name(), %address, %cause, "peer was not let in");
+            door.refusals.not_let_in(door.listener, cause.cause());
             let refusal =
                 Refusal { listener: door.listener, caller: None, method: None, reason: Reason::PeerUntrusted };
             door.refusals.refused(refusal).await;

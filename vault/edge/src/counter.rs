@@ -51,6 +51,9 @@ impl Refusal {
 pub trait Refusals: fmt::Debug + Send + Sync + 'static {
     /// Records `refusal`; resolves when that is durable.
     fn refused(&self, refusal: Refusal) -> BoxFuture<'static, Option<u64>>;
+
+    /// Counts a peer that was not let in, by one of the few words for why. The register has it by listener alone.
+    fn not_let_in(&self, _listener: Listener, _cause: &'static str) {}
 }
 
 /// The caller of a request that came through the counter.

@@ -13,6 +13,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use tonic::transport::Server;
+use tracing::field::Empty;
 
 use crate::gate;
 
@@ -135,8 +136,8 @@ impl Limits {
         Server::builder()
             // SECURITY: a span's name comes from our own table; an unlisted path is the peer's text and is not kept.
             .trace_fn(|request| {
-                let method = gate::listed(request.uri().path()).unwrap_or("unlisted");
-                tracing::info_span!("call", method)
+                let method = gate::listed(request.uri().path()).unwrap_or("unlisted").trim_start_matches('/');
+                tracing::info_span!("call", otel.kind = "server", method, role = Empty, outcome = Empty)
             })
             .max_concurrent_streams(self.concurrent_streams)
             .http2_max_local_error_reset_streams(self.local_error_resets)

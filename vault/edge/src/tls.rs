@@ -230,6 +230,27 @@ impl ClientCertVerifier for CallerVerifier {
     }
 }
 
+/// Why a handshake ended, in one of a few words. Texts of peer or library are not ours to label metrics with.
+pub(crate) fn cause(error: &std::io::Error) -> &'static str {
+    use rustls::CertificateError as C;
+    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+        return "hang_up";
+    };
+    match error {
+        rustls::Error::NoCertificatesPresented => "no_certificate",
+        rustls::Error::InvalidCertificate(C::Revoked) => "revoked",
+        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "expired",
+        rustls::Error::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => "untrusted",
+        rustls::Error::InvalidCertificate(C::UnknownRevocationStatus) => "revocation_unknown",
+        rustls::Error::InvalidCertificate(C::ExpiredRevocationList | C::ExpiredRevocationListContext { .. }) => {
+            "revocations_stale"
+        }
+        rustls::Error::InvalidCertificate(_) => "certificate",
+        rustls::Error::AlertReceived(_) => "alert",
+        _ => "protocol",
+    }
+}
+
 fn refused(cause: PeerError) -> rustls::Error {
     CertificateError::Other(OtherError(Arc::new(cause))).into()
 }

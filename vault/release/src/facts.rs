@@ -48,6 +48,7 @@ impl Statements {
 
 impl Releases {
     /// Everything the decision may rely on.
+    #[tracing::instrument(skip_all)]
     pub(crate) async fn facts(&self, caller: &Caller, request: &ReleaseRequest) -> Result<Facts, Error> {
         // What cannot be sealed to is refused here: after a grant it would hold the login's lease for nothing.
         PublicKey::try_from(&request.worker_key)?;
@@ -163,12 +164,14 @@ impl Releases {
 
     /// Makes the tenant key warm before the commit, where the tenant lets it be warm at all. Where not, opening asks,
     /// once.
+    #[tracing::instrument(skip_all)]
     pub(crate) async fn warm(&self, facts: &Facts) -> Result<(), Error> {
         let tenant = self.tenant_key(facts)?;
         if tenant.warm_for == Span::default() { Ok(()) } else { Ok(self.keys.warm(&tenant).await?) }
     }
 
     /// The sealed fields that the grant names.
+    #[tracing::instrument(name = "read", skip_all, fields(store = "ciphertexts"))]
     pub(crate) async fn ciphertexts_of(
         &self,
         entry: &Committed<ReleaseWarrant>,
@@ -190,6 +193,7 @@ impl Releases {
     }
 
     /// The wrapped keys that the grant names.
+    #[tracing::instrument(name = "read", skip_all, fields(store = "keyring"))]
     pub(crate) async fn keyring_of(&self, entry: &Committed<ReleaseWarrant>) -> Result<WrappedKeys, Error> {
         let warrant = &entry.warrant;
         let data = self.keyring.data_key(&warrant.credential, warrant.class, warrant.secret_version).await?;

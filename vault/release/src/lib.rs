@@ -8,10 +8,12 @@ mod facts;
 mod outcome;
 pub mod release;
 mod report;
+mod verdicts;
 
 pub use error::Error;
 pub use outcome::to_mend;
 pub use release::{Answer, Releases, Wiring};
 pub use report::{LeaseEnd, LeaseWatch};
+pub use verdicts::Count;
 
 pub use cofre_store::Promise;

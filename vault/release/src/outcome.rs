@@ -41,6 +41,7 @@ impl Releases {
         entry.verdict = Some(Verdict::Denied);
         entry.reason = Some(reason);
         entry.class = Some(request.class);
+        self.verdicts.denied(reason);
         match self.records.apply(entry, Operation::Note).await {
             Ok(at) => Ok(Answer::Denied { at: Some(at), reason, retry_at: None }),
             Err(error) => Err(error.into()),
@@ -50,6 +51,7 @@ impl Releases {
     /// A grant was committed and its answer cannot leave: says so in an OUTCOME entry.
     pub(crate) async fn outcome(&self, granted: &Evidence<ReleaseWarrant>, cause: Error) -> Error {
         let reason = cause.reason();
+        self.verdicts.undelivered(reason);
         tracing::warn!(reason = reason.as_str(), index = granted.at.index, cause = %cause, "grant not delivered");
         match random::array() {
             Err(_) => tracing::error!(index = granted.at.index, "outcome not recorded: no randomness"),

@@ -16,8 +16,10 @@ use cofre_policy::Rules;
 use cofre_policy::decision::Decision;
 use cofre_store::{Ciphertexts, Committed, Keyring, Promise, Records};
 use tokio::try_join;
+use tracing::{Instrument as _, info_span};
 
 use crate::error::Error;
+use crate::verdicts::{Count, Verdicts};
 
 /// How often the path reads and decides again when an epoch moves under it.
 const ATTEMPTS: usize = 3;
@@ -54,6 +56,7 @@ pub struct Releases {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) region: Slug,
     pub(crate) origin: String,
+    pub(crate) verdicts: Verdicts,
 }
 
 /// What a worker is answered. Both kinds stand in the ledger before they are said.
@@ -84,7 +87,12 @@ impl Releases {
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
         let Wiring { rules, records, ciphertexts, keyring, keys, clock, region, origin } = wiring;
-        Self { rules, records, ciphertexts, keyring, keys, clock, region, origin }
+        Self { rules, records, ciphertexts, keyring, keys, clock, region, origin, verdicts: Verdicts::default() }
+    }
+
+    /// How often which verdict fell since the process started.
+    pub fn counts(&self) -> impl Iterator<Item = Count> {
+        self.verdicts.counts()
     }
 
     /// Releases one login to one worker, or refuses. Runs in a task that the caller's hang-up does not cancel, so that
@@ -92,13 +100,14 @@ impl Releases {
     ///
     /// # Errors
     /// [`Error`] where neither answer could be given; what happened after a grant has its OUTCOME entry by then.
+    #[tracing::instrument(skip_all, fields(outcome, reason))]
     pub async fn release(&self, caller: &Caller, request: &ReleaseRequest) -> Result<Answer, Error> {
         for _ in 0..ATTEMPTS {
             let facts = match self.facts(caller, request).await {
                 Ok(facts) => facts,
                 Err(cause) => return self.undecided(caller, request, cause).await,
             };
-            let decision = self.rules.decide(&facts);
+            let decision = info_span!("decide").in_scope(|| self.rules.decide(&facts));
             // Nobody unpermitted costs a custodian call; the warm-up has its own entry.
             if let Decision::Permit(_) = &decision
                 && let Err(cause) = self.warm(&facts).await
@@ -108,6 +117,7 @@ impl Releases {
             match self.records.commit(decision).await? {
                 Committed::Granted { permit, promise } => return self.deliver(permit, promise, request).await,
                 Committed::Denied { at, reason, retry_at } => {
+                    self.verdicts.denied(reason);
                     return Ok(Answer::Denied { at: Some(at), reason, retry_at });
                 }
                 Committed::Moved => {} // an epoch moved and nothing was written: read and decide again
@@ -127,7 +137,8 @@ impl Releases {
         let entry = permit.entry().clone(); // evidence may be copied, authority may not
         let released: Result<Released, Error> = async {
             let (sealed, wrapped) = try_join!(self.ciphertexts_of(&entry), self.keyring_of(&entry))?;
-            let dek = self.keys.open_keys(permit, wrapped).await?;
+            let dek = self.keys.open_keys(permit, wrapped).instrument(info_span!("open_keys")).await?;
+            let _sealing = info_span!("open_and_seal").entered(); // nothing is awaited from here on
             let opened = envelope::open(dek, &sealed, &(&entry.warrant).into())?.narrow(&entry.warrant.fields)?;
             entry.send_by.check(self.clock.monotonic())?;
             let worker_key = envelope::PublicKey::try_from(&request.worker_key)?;
@@ -135,7 +146,10 @@ impl Releases {
         }
         .await;
         match released {
-            Ok(released) => Ok(Answer::Released { released, entry: Box::new(entry), promise }), // the counter checks send_by again
+            Ok(released) => {
+                self.verdicts.granted();
+                Ok(Answer::Released { released, entry: Box::new(entry), promise }) // the counter checks send_by again
+            }
             Err(cause) => {
                 let cause = self.renewed(&entry, cause).await;
                 Err(self.outcome(&entry, cause).await)

@@ -131,6 +131,33 @@ pub enum ConfigError {
     },
 }
 
+/// Where spans, metrics and log records go, by OTLP over gRPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telemetry {
+    /// The collector's host: a name or an address, without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// PEM authorities of the collector's certificate. None means plain text, which is for a collector on this machine.
+    pub ca: Option<PathBuf>,
+    /// How often metrics are sent.
+    pub interval: std::time::Duration,
+    /// How many traces of a million are sent.
+    pub sampled_ppm: u32,
+}
+
+impl Telemetry {
+    /// The collector's address as a URI.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        let scheme = if self.ca.is_some() { "https" } else { "http" };
+        match self.host.parse::<std::net::Ipv6Addr>() {
+            Ok(host) => format!("{scheme}://[{host}]:{}", self.port),
+            Err(_) => format!("{scheme}://{}:{}", self.host, self.port),
+        }
+    }
+}
+
 /// Addresses to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
@@ -138,6 +165,9 @@ pub struct Listen {
     pub tenants_and_workers: SocketAddr,
     /// Security, auditors, operators, privacy.
     pub people: SocketAddr,
+    /// Whoever scrapes metrics, in plain text and unasked who it is: an address of this machine, or of a network that only
+    /// the scraper shares. None: no scrape.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The node's own identity and whom it trusts.
@@ -203,6 +233,8 @@ pub struct Config {
     pub memory: Memory,
     /// What to log, as a filter of `tracing`.
     pub log: String,
+    /// The collector, where there is one.
+    pub telemetry: Option<Telemetry>,
 }
 
 impl Config {

@@ -13,6 +13,8 @@ use cofre_store::Records;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::telemetry::watch::Looks;
+
 /// The duties of a node.
 pub(crate) struct Duties {
     pub(crate) integrator: Integrator,
@@ -23,12 +25,13 @@ pub(crate) struct Duties {
     pub(crate) relay: Arc<Relay>,
     pub(crate) recorders: Vec<Arc<Recorder>>,
     pub(crate) records: Records,
+    pub(crate) looks: Looks,
 }
 
 impl Duties {
     /// Starts every duty.
     pub(crate) fn start(self, tasks: &TaskTracker, stop: &CancellationToken) {
-        let Self { integrator, keys, deposits, consents, erasures, relay, recorders, records } = self;
+        let Self { integrator, keys, deposits, consents, erasures, relay, recorders, records, looks } = self;
         let ended = stop.clone().cancelled_owned();
         tasks.spawn(async move { integrator.run(ended).await });
         // Warm keys and sealed answers past their time are wiped within a second of it.
@@ -65,6 +68,11 @@ impl Duties {
                     tracing::warn!(error = %error, "an erasure is still to be finished");
                 }
             }
+        }));
+        let looks = Arc::new(looks);
+        tasks.spawn(every(Duration::from_secs(5), stop.clone(), move || {
+            let looks = Arc::clone(&looks);
+            async move { looks.look().await }
         }));
         for recorder in recorders {
             tasks.spawn(every(Duration::from_secs(10), stop.clone(), move || {

@@ -44,11 +44,8 @@ impl Identity {
             std::fs::read(path).with_context(|| format!("{key}: {} cannot be read", path.display()))
         };
         let certificate = file("identity.certificate", &files.certificate)?;
-        let leaf = CertificateDer::from_pem_slice(&certificate).context("identity.certificate: no PEM certificate")?;
-        let caller = cofre_edge::peer::caller_from_certificate(&leaf, &files.trust_domain)
-            .context("identity.certificate: must carry this node's SPIFFE id")?;
         Ok(Self {
-            spiffe_id: caller.identity().to_string(),
+            spiffe_id: name_in(&certificate, &files.trust_domain)?,
             certificate,
             key: files.key.read("identity.key")?,
             bundle: file("identity.bundle", &files.bundle)?,
@@ -65,6 +62,23 @@ impl Identity {
             revocations: &self.revocations,
         }
     }
+}
+
+/// The node's SPIFFE id, from its certificate.
+///
+/// # Errors
+/// A certificate that cannot be read, or carries none of this trust domain.
+pub(crate) fn name(files: &config::Identity) -> Result<String> {
+    let certificate = std::fs::read(&files.certificate)
+        .with_context(|| format!("identity.certificate: {} cannot be read", files.certificate.display()))?;
+    name_in(&certificate, &files.trust_domain)
+}
+
+fn name_in(certificate: &[u8], trust_domain: &str) -> Result<String> {
+    let leaf = CertificateDer::from_pem_slice(certificate).context("identity.certificate: no PEM certificate")?;
+    let caller = cofre_edge::peer::caller_from_certificate(&leaf, trust_domain)
+        .context("identity.certificate: must carry this node's SPIFFE id")?;
+    Ok(caller.identity().to_string())
 }
 
 /// What tells one state of a file from another; none where it cannot be looked at.

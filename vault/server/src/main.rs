@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use cofre_server::clock::SystemClock;
 use cofre_server::config::Config;
 use cofre_server::migrate::Owners;
-use cofre_server::{migrate, node, telemetry};
+use cofre_server::telemetry::Telemetry;
+use cofre_server::{migrate, node};
 
 #[derive(Debug, Parser)]
 #[command(name = "cofred", version, about = "The Cofre vault")]
@@ -65,8 +69,8 @@ fn main() -> ExitCode {
             println!("{config:#?}");
             Ok(())
         }
-        Command::Init(_) => node::protect(&config).and_then(|()| node::init(&config)),
-        Command::Migrate(what) => node::protect(&config).and_then(|()| migrate::migrate(&config, &what.owners)),
+        Command::Init(_) => node::protect(&config).and_then(|_| node::init(&config)),
+        Command::Migrate(what) => node::protect(&config).and_then(|_| migrate::migrate(&config, &what.owners)),
         Command::Run(_) => run(config),
     };
     match done {
@@ -79,8 +83,20 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> Result<()> {
-    telemetry::start(&config.log)?;
-    node::protect(&config)?;
+    // Before the first thread, so that every thread inherits it.
+    let borne = node::protect(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(node::run(config))
+    let started = {
+        let _within = runtime.enter();
+        Telemetry::start(&config, &node::name(&config)?, Arc::new(SystemClock::new()))
+    };
+    let telemetry = Arc::new(started?);
+    if let Some(refused) = borne {
+        tracing::warn!(refused, "process protection is partial; production would refuse to start");
+    }
+    let done = runtime.block_on(node::run(config, Arc::clone(&telemetry)));
+    // The runtime still turns: it carries the last deliveries.
+    telemetry.finish();
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::telemetry::Telemetry;
 
 pub use start::protect;
 pub use tokens::init;
@@ -30,6 +31,8 @@ pub struct Node {
     pub tenants_and_workers: SocketAddr,
     /// Where people are served.
     pub people: SocketAddr,
+    /// Where metrics are scraped.
+    pub metrics: Option<SocketAddr>,
     stop: CancellationToken,
     tasks: TaskTracker,
     stores: Stores,
@@ -47,13 +50,14 @@ impl std::fmt::Debug for Node {
 ///
 /// # Errors
 /// What kept the node from starting, or the step of the stop that failed.
-pub async fn run(config: Config) -> Result<()> {
+pub async fn run(config: Config, telemetry: Arc<Telemetry>) -> Result<()> {
     // Before anything else: who is told that the node is ready may tell it to stop at once.
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut interrupted = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    let node = Node::start(config).await?;
+    let node = Node::start(config, telemetry).await?;
     // One line on standard output for whoever starts the process; everything else is a log line.
-    println!("ready tenants_and_workers={} people={}", node.tenants_and_workers, node.people);
+    let metrics = node.metrics.map(|address| format!(" metrics={address}")).unwrap_or_default();
+    println!("ready tenants_and_workers={} people={}{metrics}", node.tenants_and_workers, node.people);
     tokio::select! {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
@@ -87,4 +91,12 @@ impl Node {
         self.stores.close().await;
         drained.and(recorded).and(logged_out)
     }
+}
+
+/// The node's SPIFFE id, as its certificate has it.
+///
+/// # Errors
+/// A certificate that cannot be read, or carries no identity of this deployment.
+pub fn name(config: &Config) -> Result<String> {
+    crate::identity::name(&config.identity)
 }

@@ -73,6 +73,18 @@ const HELD: &[(&[&str], &[&str], &str)] = &[
         &["edge", "client", "server", "demo", "testkit"],
         "TLS ends at the counter",
     ),
+    (
+        &[
+            "opentelemetry",
+            "opentelemetry_sdk",
+            "opentelemetry-otlp",
+            "opentelemetry-prometheus",
+            "prometheus",
+            "tracing-opentelemetry",
+        ],
+        &["server"],
+        "telemetry leaves through server, where it is held to one list",
+    ),
     (&["cedar-policy"], &["policy"], "policies are decided in policy"),
     (&["rcgen"], &["testkit", "demo"], "certificates are made for tests and development only"),
 ];

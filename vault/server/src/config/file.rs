@@ -17,6 +17,9 @@ use serde::Deserialize;
 use super::stores::FileStores;
 use super::{Config, ConfigError, Identity, Listen, Memory, Mode, SecretRef, Token};
 
+mod telemetry;
+use telemetry::FileTelemetry;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
@@ -61,6 +64,7 @@ pub(super) struct File {
     /// Example: `"info,cofre_release=debug"`
     #[serde(default = "default_log")]
     log: String,
+    telemetry: Option<FileTelemetry>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -98,6 +102,7 @@ struct FileListen {
     ///
     /// Example: `"127.0.0.1:7444"`
     people: SocketAddr,
+    metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -302,7 +307,11 @@ impl File {
             deployment: self.deployment,
             operator: self.operator,
             region,
-            listen: Listen { tenants_and_workers: self.listen.tenants_and_workers, people: self.listen.people },
+            listen: Listen {
+                tenants_and_workers: self.listen.tenants_and_workers,
+                people: self.listen.people,
+                metrics: self.listen.metrics,
+            },
             identity: Identity {
                 trust_domain: self.identity.trust_domain,
                 certificate: self.identity.certificate,
@@ -321,6 +330,7 @@ impl File {
                 FileMemory::Mlock => Memory::Mlock,
             },
             log: self.log,
+            telemetry: self.telemetry.map(FileTelemetry::check).transpose()?,
         })
     }
 }

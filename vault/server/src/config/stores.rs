@@ -125,16 +125,27 @@ fn parse(key: StoreKey, text: &str, password: Option<Zeroizing<String>>) -> Resu
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileStores {
+    /// Who may do what, leases, and the ledger. No wrapped key and no ciphertext.
     records: FileStore,
+    /// Sealed fields. No key.
     ciphertexts: FileStore,
+    /// Wrapped keys. No ciphertext.
     keyring: FileStore,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileStore {
+    /// A SQLite file, made with mode 0600 where it is missing. One process holds it. Exactly one of this and `postgres`.
+    ///
+    /// Example: `"/var/lib/cofre/store.db"`
     sqlite: Option<PathBuf>,
+    /// Host, database and role, in the keyword/value form of PostgreSQL's tools. Each store has a database and a role of
+    /// its own. Never a password. Exactly one of this and `sqlite`.
+    ///
+    /// Example: `"host=db.example dbname=store user=serving"`
     postgres: Option<String>,
+    /// The role's password, where the server asks for one.
     password: Option<FileSecret>,
 }
 

@@ -7,7 +7,8 @@ mode = "production"
 deployment = "cofre.example"
 operator = "AISP Ejemplo SL"
 region = "eu-nl"
-listen = { tenants_and_workers = "0.0.0.0:7443", people = "127.0.0.1:7444" }
+listen = { tenants_and_workers = "0.0.0.0:7443", people = "127.0.0.1:7444", metrics = "127.0.0.1:9464" }
+telemetry = { otlp = "http://127.0.0.1:4317", interval = "30s", sampling = 0.25 }
 identity = { trust_domain = "cofre.example", certificate = "/etc/cofre/node.pem", key = { file = "/etc/cofre/node.key" }, bundle = "/etc/cofre/bundle.pem", revocations = "/etc/cofre/crl.pem" }
 custody = { default = { any_of = ["hsm-1"] }, signer = "hsm-1", warm_for = "300s" }
 policies = { dir = "/etc/cofre/policies" }
@@ -25,6 +26,8 @@ fn the_sample_is_taken_with_its_defaults() {
     assert_eq!(config.memory, Memory::MemfdSecret);
     assert_eq!(config.warm_for, Span::secs(300));
     assert_eq!(config.custody.to_string(), "any_of(hsm-1)");
+    let telemetry = config.telemetry.expect("a collector");
+    assert_eq!((telemetry.uri().as_str(), telemetry.sampled_ppm), ("http://127.0.0.1:4317", 250_000));
 }
 
 const FILES: &str = r#"records = { sqlite = "/var/lib/cofre/records.db" }
@@ -101,9 +104,33 @@ fn each_mistake_is_refused_by_name() {
         ("{ credential = \"hsm-1-pin\" }", "\"1234\"", "pin"),
         ("{ credential = \"hsm-1-pin\" }", "{ credential = \"../pin\" }", "pin"),
         ("\"127.0.0.1:7444\"", "\"localhost\"", "people"),
+        ("\"127.0.0.1:9464\"", "\"9464\"", "metrics"),
+        ("interval = \"30s\"", "intervall = \"30s\"", "intervall"),
+        ("interval = \"30s\"", "interval = \"10ms\"", "telemetry.interval"),
+        ("sampling = 0.25", "sampling = 1.5", "telemetry.sampling"),
+        ("sampling = 0.25", "sampling = nan", "telemetry.sampling"),
+        ("http://127.0.0.1:4317", "http://10.0.0.7:4317", "telemetry.otlp"),
+        ("http://127.0.0.1:4317", "http://localhost:4317", "telemetry.otlp"),
+        ("http://127.0.0.1:4317", "https://collector.example:4317", "telemetry.ca"),
+        ("http://127.0.0.1:4317", "grpc://127.0.0.1:4317", "telemetry.otlp"),
+        ("http://127.0.0.1:4317", "http://127.0.0.1", "telemetry.otlp"),
+        ("http://127.0.0.1:4317", "http://user:word@127.0.0.1:4317", "telemetry.otlp"),
+        ("http://127.0.0.1:4317\"", "http://127.0.0.1:4317\", ca = \"/etc/ca.pem\"", "telemetry.ca"),
     ] {
         assert!(GOOD.contains(from), "{from}");
         let error = Config::parse(&GOOD.replacen(from, to, 1)).expect_err(to).to_string();
         assert!(error.contains(named), "{to}: {error}");
     }
+}
+
+#[test]
+fn a_collector_elsewhere_shows_a_certificate_and_telemetry_is_off_unless_asked_for() {
+    let https = "https://collector.example:4317\", ca = \"/etc/cofre/collector.pem";
+    let config = Config::parse(&GOOD.replacen("http://127.0.0.1:4317", https, 1)).expect("https with an authority");
+    assert_eq!(config.telemetry.map(|telemetry| telemetry.uri()).as_deref(), Some("https://collector.example:4317"));
+    let six = Config::parse(&GOOD.replacen("127.0.0.1:4317", "[::1]:4317", 1)).expect("loopback of IPv6");
+    assert_eq!(six.telemetry.map(|telemetry| telemetry.uri()).as_deref(), Some("http://[::1]:4317"));
+    let without: String =
+        GOOD.lines().filter(|line| !line.starts_with("telemetry")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(Config::parse(&without.replace(", metrics = \"127.0.0.1:9464\"", "")).expect("good").telemetry, None);
 }

@@ -30,21 +30,22 @@ use crate::identity::{Identity, Watch};
 use crate::journal::StoreJournal;
 use crate::ready::Ready;
 use crate::refusals::Recorded;
+use crate::telemetry::Telemetry;
+use crate::telemetry::calls::Calls;
+use crate::telemetry::watch::{Looks, Watched};
 use crate::wiring::{self, Parts};
 
 /// Protects the process: no core dumps, no tracing by equals, no new privileges. Called before the first thread is
-/// started, because the last of the three belongs to a thread and is inherited.
+/// started, because the last of the three belongs to a thread and is inherited. Nothing is logged yet then: what
+/// development bears is given back, to be said once there is a log.
 ///
 /// # Errors
 /// In production, what the kernel refused; in development it is said and borne.
-pub fn protect(config: &Config) -> Result<()> {
+pub fn protect(config: &Config) -> Result<Option<String>> {
     match (hygiene::lock_process().all(), config.mode) {
-        (Ok(()), _) => Ok(()),
+        (Ok(()), _) => Ok(None),
         (Err(refused), Mode::Production) => bail!("process protection: {refused}"),
-        (Err(refused), Mode::Dev) => {
-            tracing::warn!(refused = %refused, "process protection is partial; production would refuse to start");
-            Ok(())
-        }
+        (Err(refused), Mode::Dev) => Ok(Some(refused.to_string())),
     }
 }
 
@@ -61,7 +62,7 @@ impl Node {
     ///
     /// # Errors
     /// What is missing or wrong, by the key of the configuration where there is one.
-    pub async fn start(config: Config) -> Result<Self> {
+    pub async fn start(config: Config, telemetry: Arc<Telemetry>) -> Result<Self> {
         let slab = locked_memory(&config)?;
         let identity = Identity::read(&config.identity)?;
         let rules = Arc::new(wiring::rules(&config)?);
@@ -115,7 +116,7 @@ impl Node {
         });
         let parts = Parts { stores, keys, signer, note_key, rules, slab, clock };
         let cases = parts.use_cases(&config);
-        serve(&config, &identity, parts, cases, proof, tokens.into_values().collect()).await
+        serve(&config, &identity, parts, cases, proof, tokens.into_values().collect(), telemetry).await
     }
 }
 
@@ -158,6 +159,21 @@ async fn activate(stores: &Stores, rules: &cofre_policy::Rules) -> Result<()> {
     Ok(())
 }
 
+/// Opens the listener for metrics, where the configuration has one.
+async fn scraped(
+    config: &Config,
+    telemetry: &Arc<Telemetry>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Option<std::net::SocketAddr>> {
+    let Some(address) = config.listen.metrics else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listen.metrics: {address}"))?;
+    let address = listener.local_addr()?;
+    let (telemetry, stop) = (Arc::clone(telemetry), stop.clone());
+    tasks.spawn(async move { telemetry.serve(listener, stop).await });
+    Ok(Some(address))
+}
+
 async fn serve(
     config: &Config,
     identity: &Identity,
@@ -165,6 +181,7 @@ async fn serve(
     cases: UseCases,
     proof: NodeProof,
     tokens: Vec<Arc<cofre_custody::pkcs11::Token>>,
+    telemetry: Arc<Telemetry>,
 ) -> Result<Node> {
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let standing = Standing::new(&identity.material(), &config.identity.trust_domain, Arc::clone(&parts.clock))?;
@@ -184,7 +201,7 @@ async fn serve(
     ] {
         let recorder = Arc::new(Recorder::new(parts.stores.records.clone(), name));
         recorders.push(Arc::clone(&recorder));
-        let refusals: Arc<dyn Refusals> = Arc::new(Recorded(recorder));
+        let refusals: Arc<dyn Refusals> = Arc::new(Recorded { recorder, meters: telemetry.meters() });
         let tcp = TcpListener::bind(address).await.with_context(|| format!("listen.{name}: {address}"))?;
         addresses.push(tcp.local_addr()?);
         let door = Door {
@@ -207,16 +224,33 @@ async fn serve(
             Listener::People => services.people(),
         };
         let layer = CounterLayer::new(listener, Arc::clone(&standing), Arc::clone(&rates), refusals);
+        let calls = Calls::new(telemetry.meters());
         let ended = stop.clone().cancelled_owned();
         tasks.spawn(async move {
-            let served =
-                server_builder().layer(layer).add_routes(routes).serve_with_incoming_shutdown(incoming, ended).await;
+            let served = server_builder()
+                .layer(calls)
+                .layer(layer)
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(incoming, ended)
+                .await;
             if let Err(error) = served {
                 tracing::error!(listener = name, error = %error, "a listener ended");
             }
             services.idle().await;
         });
     }
+    let metrics = scraped(config, &telemetry, &tasks, &stop).await?;
+    let watched = Watched {
+        records: parts.stores.records.clone(),
+        ciphertexts: parts.stores.ciphertexts.clone(),
+        keyring: parts.stores.keyring.clone(),
+        keys: parts.keys.clone(),
+        slab: Arc::clone(&parts.slab),
+        tokens: tokens.clone(),
+        standing: Arc::clone(&standing),
+        releases: Arc::clone(&cases.releases),
+        clock: Arc::clone(&parts.clock),
+    };
     let hangups = signal(SignalKind::hangup()).context("the signal SIGHUP")?;
     let watch = Watch::new(
         config.identity.clone(),
@@ -234,12 +268,14 @@ async fn serve(
         relay: cases.relay,
         recorders,
         records: parts.stores.records.clone(),
+        looks: Looks::new(watched, telemetry.meters()),
     }
     .start(&tasks, &stop);
     let [tenants_and_workers, people] = addresses.as_slice() else { bail!("a listener has no address") };
     Ok(Node {
         tenants_and_workers: *tenants_and_workers,
         people: *people,
+        metrics,
         stop,
         tasks,
         stores: parts.stores,

@@ -97,7 +97,25 @@ impl Submissions {
         (Self { narrowing, others, clock }, Queues { narrowing: narrowing_end, others: others_end })
     }
 
+    /// Requests that wait now: narrowing ones, and all others.
+    fn waiting(&self) -> (usize, usize) {
+        let waiting = |queue: &mpsc::Sender<Request>| queue.max_capacity().saturating_sub(queue.capacity());
+        (waiting(&self.narrowing), waiting(&self.others))
+    }
+
+    #[tracing::instrument(name = "commit", skip_all, fields(outcome))]
     async fn submit(&self, work: Work) -> Result<Answer, CommitError> {
+        let done = self.round_trip(work).await;
+        let outcome = match &done {
+            Ok(_) => "written",
+            Err(CommitError::Refused(_)) => "refused",
+            Err(CommitError::Store(_)) => "failed",
+        };
+        tracing::Span::current().record("outcome", outcome);
+        done
+    }
+
+    async fn round_trip(&self, work: Work) -> Result<Answer, CommitError> {
         let queue = match &work {
             work if work.narrows() => &self.narrowing,
             _ => &self.others,
@@ -131,6 +149,12 @@ impl Submissions {
 }
 
 impl Records {
+    /// Requests that wait for the writer now: those that narrow, and all others.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        self.submissions().waiting()
+    }
+
     /// Commits a decision, be it a grant or a denial. A grant is checked again against the rows as they stand; what
     /// no longer holds becomes a recorded denial.
     ///
