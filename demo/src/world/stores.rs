@@ -22,7 +22,7 @@ pub fn folder(world: &Path) -> PathBuf {
 ///
 /// # Errors
 /// Where folder or databases cannot be made.
-pub(super) async fn lines(world: &Path, cluster: Option<&Cluster>) -> Result<String> {
+pub async fn lines(world: &Path, cluster: Option<&Cluster>) -> Result<String> {
     let stores = folder(world);
     std::fs::create_dir_all(&stores)?;
     let quoted = |text: String| toml::Value::String(text).to_string();

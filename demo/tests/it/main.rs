@@ -11,6 +11,8 @@ mod hostile;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod migrate;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod story;

@@ -28,6 +28,8 @@ use crate::statement::statement;
 pub(crate) const SCHEMA: &str = "cofre";
 /// Sessions of one database, at most.
 const SESSIONS: u32 = 8;
+/// Sessions that are kept connected: what is released has eighty milliseconds, and showing a password takes many.
+const WARM: u32 = 4;
 /// How long a session is waited for, connecting included.
 const CONNECT: Duration = Duration::from_millis(1_500);
 /// How long a session may take from when it was had to its end; callers get their answer within two seconds.
@@ -48,6 +50,7 @@ impl Database {
     pub(crate) async fn open(place: &Postgres) -> Result<Self, Error> {
         let pool = PgPoolOptions::new()
             .max_connections(SESSIONS)
+            .min_connections(WARM)
             .acquire_timeout(CONNECT)
             .after_connect(|connection, _| Box::pin(primary(connection)))
             .connect_with(options(place))
