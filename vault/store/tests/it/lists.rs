@@ -2,8 +2,8 @@
 //! entries, their times and indices included, must be equal. Decisions are also kept for a while before they are
 //! committed, so that the commit meets rows that moved meanwhile; clocks jump, forward and back.
 //!
-//! `COFRE_TEST_LISTS` says how many lists; without it a few. A list that failed once is kept in
-//! `proptest-regressions` and played first ever after.
+//! `COFRE_TEST_LISTS` says how many lists; without it a few, and ten thousand where `COFRE_NIGHT` is set. A list that
+//! failed once is kept in `proptest-regressions` and played first ever after.
 
 mod bench;
 mod reference;
@@ -20,6 +20,8 @@ use steps::{Step, list};
 
 /// Lists without being told otherwise.
 const LISTS: u32 = 60;
+/// Lists of a night.
+const NIGHT: u32 = 10_000;
 /// Lists on the same stores: each has a tenant of its own, and making stores costs more than a list.
 const SHARED: u32 = 40;
 
@@ -39,7 +41,7 @@ impl Benches {
         prop_assert_eq!(told, postgres.play(steps).await?, "SQLite and PostgreSQL tell different things");
         self.played += 1;
         // Stores on which something failed, or was stopped for good, are not used again.
-        if self.played % SHARED != 0 && !sqlite.is_stopped() {
+        if !self.played.is_multiple_of(SHARED) && !sqlite.is_stopped() {
             self.pair = Some((sqlite, postgres));
         }
         Ok(())
@@ -50,6 +52,7 @@ impl Benches {
 fn both_engines_and_the_reference_give_equal_verdicts_and_entries() {
     let cases = match std::env::var("COFRE_TEST_LISTS") {
         Ok(count) => count.parse().expect("COFRE_TEST_LISTS is a number"),
+        Err(_) if std::env::var_os("COFRE_NIGHT").is_some() => NIGHT,
         Err(_) => LISTS,
     };
     let regressions = FileFailurePersistence::SourceParallel("proptest-regressions");

@@ -371,7 +371,7 @@ impl Bench {
         let credential = Credential {
             state: CredentialState::Active,
             secret_version: login.version,
-            not_before: if login.version % 2 == 0 {
+            not_before: if login.version.is_multiple_of(2) {
                 login.credential.not_before
             } else {
                 stands.map_or(Timestamp::default(), |row| row.claimed.not_before)
