@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use cofre_model::time::Clock;
 use cofre_server::clock::SystemClock;
+use cofre_testkit::postgres::{Cluster, Wanted};
 
 use crate::testbank::{Certificate, Config, RunningBank, TestBank};
 use crate::world::{NAME, Wishes, World};
@@ -32,8 +33,10 @@ pub async fn bank() -> Result<RunningBank> {
 ///
 /// # Errors
 /// What could not be started.
-pub async fn up(folder: &Path) -> Result<()> {
-    let world = World::start(&Wishes::usual(folder)?).await?;
+pub async fn up(folder: &Path, postgres: bool) -> Result<()> {
+    let cluster = postgres.then(|| Cluster::start(&Wanted { kept_in: Some(folder.join("postgres")), tls: None }));
+    let cluster = cluster.transpose()?;
+    let world = World::start(&Wishes { cluster, ..Wishes::usual(folder)? }).await?;
     let bank = bank().await?;
     std::fs::write(world.folder.join("bank-ca.pem"), &bank.ca_pem)?;
     println!("Cofre {NAME} is up; development only.");

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cofre_demo::needles::Needles;
 use cofre_demo::{browser, control, story, up, world};
+use cofre_testkit::postgres::Cluster;
 
 #[derive(Debug, Parser)]
 #[command(name = "cofre-dev", version, about = "A development deployment of Cofre, and its story")]
@@ -23,12 +24,18 @@ enum Command {
         /// Where to keep it.
         #[arg(long, default_value = ".cofre/dev")]
         folder: PathBuf,
+        /// Keep the stores in a PostgreSQL of its own, below that folder, instead of SQLite files.
+        #[arg(long)]
+        postgres: bool,
     },
     /// Play the main story and end with a table of what was shown. Exit code 1 if a row was not shown.
     Demo {
         /// Keep everything in this folder instead of a temporary one.
         #[arg(long)]
         folder: Option<PathBuf>,
+        /// Play it on a throw-away PostgreSQL instead of SQLite files.
+        #[arg(long)]
+        postgres: bool,
     },
     /// Stands for an investor's browser: reads a page and values from standard input, prints the sealed login.
     #[command(hide = true)]
@@ -75,8 +82,11 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
-        Command::Up { folder } => runtime.block_on(up::up(&folder))?,
-        Command::Demo { folder } => return runtime.block_on(story::demo(folder)),
+        Command::Up { folder, postgres } => runtime.block_on(up::up(&folder, postgres))?,
+        Command::Demo { folder, postgres } => {
+            let cluster = postgres.then(Cluster::here).transpose()?;
+            return runtime.block_on(story::demo(folder, cluster));
+        }
         Command::Hold => hold()?,
         Command::Scan { pid } => scan(pid)?,
         Command::Browser => browser::seal_standard_input()?,

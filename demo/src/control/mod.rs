@@ -2,6 +2,7 @@
 //! promise 2. It walks the key tree by hand, with no permit of the vault's and no help from its envelope.
 
 pub mod by_hand;
+mod copies;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -19,14 +20,15 @@ use cofre_model::permit::{EntryRef, Mint, Permit, SendBy, Warm, WarmWarrant};
 use cofre_model::time::{Monotonic, Timestamp};
 use cofre_model::wording::Class;
 use cofre_server::clock::SystemClock;
-use cofre_store::{CommitConfig, Mode, Place, StoreConfig, Stores, TenantRecord};
+use cofre_store::{CommitConfig, Stores, TenantRecord};
+use cofre_testkit::postgres::{CLUSTER, Cluster};
+use cofre_testkit::stores::{self, ENGINE, Engine};
 use zeroize::Zeroizing;
+
+pub use copies::{copy_stores, empty, occurrences};
 
 use crate::needles::{Needles, Seen};
 use crate::world::token::{CUSTODIAN, SIM_FOLDER, dev_binary, settings, user_pin};
-
-/// The three stores, by file name.
-pub const STORES: [&str; 3] = ["records.db", "ciphertexts.db", "keyring.db"];
 
 /// What a control found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,29 +43,22 @@ pub struct Opened {
     pub keys_seen: Seen,
 }
 
-/// Copies the stores as a thief would: the files as they are.
-///
-/// # Errors
-/// Where a file cannot be copied.
-pub fn copy_stores(from: &Path, to: &Path, which: &[&str]) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for name in which {
-        for suffix in ["", "-wal"] {
-            let file = format!("{name}{suffix}");
-            if from.join(&file).exists() {
-                std::fs::copy(from.join(&file), to.join(&file)).with_context(|| file.clone())?;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Tries to open every login of the copied stores with the token in `token`, in a child process.
 ///
 /// # Errors
 /// Where the trial could not be made at all; logins that do not open are no error.
-pub fn open_all(stores: &Path, token: &Path, module: &Path, logins: &[CredentialId]) -> Result<Opened> {
-    let mut child = Command::new(dev_binary()?)
+pub fn open_all(
+    cluster: Option<&Cluster>,
+    stores: &Path,
+    (token, module): (&Path, &Path),
+    logins: &[CredentialId],
+) -> Result<Opened> {
+    let mut child = Command::new(dev_binary()?);
+    match cluster {
+        None => child.env(ENGINE, "sqlite"),
+        Some(cluster) => child.env(ENGINE, "postgres").env(CLUSTER, cluster.folder()),
+    };
+    let mut child = child
         .args(["control", "--stores"])
         .arg(stores)
         .arg("--module")
@@ -147,13 +142,10 @@ pub async fn child(folder: &Path, module: &Path) -> Result<()> {
 async fn open_copy(folder: &Path, slab: &Arc<Slab>) -> Result<Stores> {
     #[expect(clippy::disallowed_methods, reason = "a control outside the vault; never shipped")]
     let mint = Mint::assemble();
-    let config = StoreConfig {
-        records: Place::Sqlite(folder.join("records.db")),
-        ciphertexts: Place::Sqlite(folder.join("ciphertexts.db")),
-        keyring: Place::Sqlite(folder.join("keyring.db")),
-        mode: Mode::Dev,
-        ceiling: None,
-    };
+    if Engine::of_this_run()? == Engine::Postgres {
+        Cluster::here()?.adopt(folder).await?;
+    }
+    let config = stores::config(folder).await?;
     let commit = CommitConfig {
         origin: "control".to_owned(),
         node: "control".to_owned(),
@@ -244,34 +236,4 @@ async fn open_login(
         hashes.extend_from_slice(&sha256(by_hand::unpad(&padded)?));
     }
     Ok(hex::encode(sha256(&hashes)))
-}
-
-/// Empties one of the copied stores: its rows go, its marks stay, so that the set still opens as one.
-///
-/// # Errors
-/// Where SQLite refuses.
-pub async fn empty(folder: &Path, store: &str) -> Result<()> {
-    let tables: &[&str] = match store {
-        "ciphertexts.db" => &["sealed_fields"],
-        "keyring.db" => &["tenant_keys", "subject_keys", "data_keys", "deposit_keys"],
-        other => bail!("{other} is not emptied by this control"),
-    };
-    cofre_testkit::stores::empty(&folder.join(store), tables).await?;
-    Ok(())
-}
-
-/// How many times any of the values, where it is long enough to mean something, occurs in a file and its log.
-///
-/// # Errors
-/// Where the file cannot be read.
-pub fn occurrences<'a>(file: &Path, values: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<usize> {
-    let mut bytes = std::fs::read(file)?;
-    if let Ok(log) = std::fs::read(file.with_extension("db-wal")) {
-        bytes.extend(log);
-    }
-    let mut found = 0;
-    for (_, value) in values.filter(|(_, value)| value.len() >= 6) {
-        found += bytes.windows(value.len()).filter(|window| *window == value).count();
-    }
-    Ok(found)
 }

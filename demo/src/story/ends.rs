@@ -5,12 +5,14 @@ use cofre_model::id::CredentialId;
 use cofre_model::request::{Person, SubjectRef};
 use cofre_model::time::Span;
 use cofre_model::wording::Outcome;
+use cofre_testkit::stores::Store;
 use serde_json::Value;
 
 use super::Story;
 use super::bank::{event, start_worker};
 use crate::control;
 use crate::world::seed::Wanted;
+use crate::world::stores;
 
 /// Whose consent is revoked while a worker holds the login; banc-valles asks no second factor.
 const REVOKES: usize = 2;
@@ -65,9 +67,10 @@ impl Story {
     }
 
     async fn erasure(&mut self) -> Result<()> {
-        let stores = self.world.folder.join("stores");
+        let stores = stores::folder(&self.world.folder);
+        let cluster = self.wishes.cluster.as_ref();
         let before = self.scratch.join("before-erasure");
-        control::copy_stores(&stores, &before, &["ciphertexts.db"])?;
+        control::copy_stores(cluster, &stores, &before, &[Store::Ciphertexts]).await?;
         let investor = self.investors.get(LEAVES).context("investors")?;
         let (gone, reference) = (investor.credential, investor.reference.clone());
         let person = Person::Ref(SubjectRef::try_from(reference.as_str())?);
@@ -83,10 +86,11 @@ impl Story {
 
         // Yesterday's ciphertexts beside today's keyring and the token.
         let folder = self.scratch.join("restored");
-        control::copy_stores(&stores, &folder, &["records.db", "keyring.db"])?;
-        control::copy_stores(&before, &folder, &["ciphertexts.db"])?;
+        control::copy_stores(cluster, &stores, &folder, &[Store::Records, Store::Keyring]).await?;
+        control::copy_stores(cluster, &before, &folder, &[Store::Ciphertexts]).await?;
         let logins: Vec<CredentialId> = self.investors.iter().map(|each| each.credential).collect();
-        let opened = control::open_all(&folder, &self.world.folder.join("token"), &self.wishes.module, &logins)?;
+        let opened =
+            control::open_all(cluster, &folder, (&self.world.folder.join("token"), &self.wishes.module), &logins)?;
         let only_the_erased = !opened.digests.contains_key(&gone) && opened.digests.len() + 2 >= logins.len();
         self.table.row(
             10,

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use cofre_testkit::postgres::Cluster;
 
 use crate::testbank::{RunningBank, Visitor};
 use crate::up;
@@ -37,11 +38,11 @@ struct Story {
 ///
 /// # Errors
 /// What kept a chapter from being played at all; a check that did not hold is a row of the table instead.
-pub async fn demo(folder: Option<PathBuf>) -> Result<ExitCode> {
+pub async fn demo(folder: Option<PathBuf>, cluster: Option<Cluster>) -> Result<ExitCode> {
     let temporary = tempfile::tempdir()?;
     let folder = folder.unwrap_or_else(|| temporary.path().join("cofre"));
     // A short warm span, so that taking the token away shows within seconds.
-    let wishes = Wishes { warm_for: "3s", ..Wishes::usual(&folder)? };
+    let wishes = Wishes { warm_for: "3s", cluster, ..Wishes::usual(&folder)? };
     println!("Starting a vault, a token and a test bank …");
     let world = World::start(&wishes).await?;
     let bank = up::bank().await?;

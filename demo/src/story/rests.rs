@@ -4,13 +4,15 @@ use anyhow::{Context, Result};
 use cofre_client::sealing::Page;
 use cofre_model::id::{CredentialId, InstitutionId};
 use cofre_model::request::{Login as Wanted, SubjectRef};
+use cofre_testkit::stores::Store;
 use cofre_testkit::{institutions, logins};
 
 use super::cast::Investor;
 use super::{INVESTORS, Story};
 use crate::browser::seal_in_a_browser;
-use crate::control::{self, STORES};
+use crate::control;
 use crate::testbank::Enrolment;
+use crate::world::stores;
 use crate::world::token;
 
 /// Who mistypes the password.
@@ -127,7 +129,8 @@ impl Story {
 
     /// With ciphertexts, keyring and token everything opens; with any of the three missing, nothing.
     async fn controls(&mut self) -> Result<()> {
-        let stores = self.world.folder.join("stores");
+        let stores = stores::folder(&self.world.folder);
+        let cluster = self.wishes.cluster.as_ref();
         let token = self.world.folder.join("token");
         let logins: Vec<CredentialId> = self.investors.iter().map(|investor| investor.credential).collect();
         let expected: Vec<(CredentialId, String)> = self
@@ -137,25 +140,25 @@ impl Story {
             .collect();
         let module = self.wishes.module.clone();
         let all = self.scratch.join("all");
-        control::copy_stores(&stores, &all, &STORES)?;
-        let opened = control::open_all(&all, &token, &module, &logins)?;
+        control::copy_stores(cluster, &stores, &all, &Store::ALL).await?;
+        let opened = control::open_all(cluster, &all, (&token, &module), &logins)?;
         let every =
             opened.known == logins.len() && expected.iter().all(|(id, digest)| opened.digests.get(id) == Some(digest));
         self.table.row(1, "control: ciphertexts, keyring and token together open every login", None, every);
 
-        for missing in ["ciphertexts.db", "keyring.db"] {
-            let folder = self.scratch.join(format!("without-{missing}"));
-            control::copy_stores(&stores, &folder, &STORES)?;
-            control::empty(&folder, missing).await?;
-            let opened = control::open_all(&folder, &token, &module, &logins)?;
+        for missing in [Store::Ciphertexts, Store::Keyring] {
+            let folder = self.scratch.join(format!("without-{}", missing.name()));
+            control::copy_stores(cluster, &stores, &folder, &Store::ALL).await?;
+            control::empty(cluster, &folder, missing).await?;
+            let opened = control::open_all(cluster, &folder, (&token, &module), &logins)?;
             let none = opened.known == logins.len() && opened.digests.is_empty();
-            self.table.row(2, format!("without {missing}: not one of {} opens", opened.known), None, none);
+            self.table.row(2, format!("without {}: not one of {} opens", missing.name(), opened.known), None, none);
         }
         let other = self.scratch.join("another-token");
         token::make(&other, &module)?;
         let folder = self.scratch.join("without-token");
-        control::copy_stores(&stores, &folder, &STORES)?;
-        let opened = control::open_all(&folder, &other.join("token"), &module, &logins)?;
+        control::copy_stores(cluster, &stores, &folder, &Store::ALL).await?;
+        let opened = control::open_all(cluster, &folder, (&other.join("token"), &module), &logins)?;
         let none = opened.known == logins.len() && opened.digests.is_empty();
         self.table.row(2, format!("with another token: not one of {} opens", opened.known), None, none);
         // What is chosen from a list stands in the template for everybody to see.
@@ -163,7 +166,7 @@ impl Story {
             let chosen = |key: &str| each.institution.fields.iter().any(|f| f.key == key && !f.choices.is_empty());
             each.typed.fields().filter(move |(key, _)| !chosen(key))
         });
-        let found = control::occurrences(&stores.join("records.db"), typed_in)?;
+        let found = control::occurrences(&all, Store::Records, typed_in)?;
         self.table.row(2, "records alone: no value of any login occurs in them", None, found == 0);
         Ok(())
     }

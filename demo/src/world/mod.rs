@@ -5,6 +5,7 @@
 
 pub mod identities;
 pub mod seed;
+pub mod stores;
 pub mod token;
 pub mod vault;
 
@@ -16,6 +17,7 @@ use cofre_client::Deployment;
 use cofre_client::people::{Auditor, Operator, PrivacyOfficer, Security};
 use cofre_model::time::Clock;
 use cofre_server::clock::SystemClock;
+use cofre_testkit::postgres::Cluster;
 
 use identities::Identities;
 use seed::Tenant;
@@ -39,6 +41,8 @@ pub struct Wishes {
     pub memory: &'static str,
     /// What the vault logs, as a filter.
     pub log: &'static str,
+    /// The PostgreSQL for its stores; nothing for SQLite files in the folder.
+    pub cluster: Option<Cluster>,
     /// Workers to register, named `w01`, `w02`, …
     pub workers: usize,
 }
@@ -55,6 +59,7 @@ impl Wishes {
             warm_for: "300s",
             memory: "memfd_secret",
             log: "info",
+            cluster: None,
             workers: 25,
         })
     }
@@ -100,7 +105,11 @@ impl World {
         std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
         let identities = Identities::make(&folder.join("identities"), wishes.workers, clock.now())?;
         let signer = token::make(&folder, &wishes.module)?;
-        let config = vault::write_config(&folder, wishes)?;
+        let stores = stores::lines(&folder, wishes.cluster.as_ref()).await?;
+        let config = vault::write_config(&folder, wishes, &stores)?;
+        if wishes.cluster.is_some() {
+            stores::migrate(&config)?;
+        }
         let vault = Vault::start(&folder, &config)?;
         let door = Deployment::new(&vault.tenants_and_workers, NAME, &signer)?;
         let people_door = Deployment::new(&vault.people, NAME, &signer)?;

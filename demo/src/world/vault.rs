@@ -90,16 +90,13 @@ impl Drop for Vault {
     }
 }
 
-/// Writes the configuration of a development vault.
+/// Writes the configuration of a development vault with these lines below `[stores]`.
 ///
 /// # Errors
 /// Where it cannot be written.
-pub fn write_config(folder: &Path, wishes: &Wishes) -> Result<PathBuf> {
-    let stores = folder.join("stores");
-    std::fs::create_dir_all(&stores)?;
+pub fn write_config(folder: &Path, wishes: &Wishes, stores: &str) -> Result<PathBuf> {
     let quoted = |path: &Path| toml::Value::String(path.display().to_string()).to_string();
     let file = |name: &str| quoted(&folder.join("identities").join(name));
-    let store = |name: &str| quoted(&stores.join(name));
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("workspace")?.join("policies");
     let text = format!(
         r#"# Written by cofre-dev. Production refuses it.
@@ -121,10 +118,7 @@ bundle = {bundle}
 revocations = {revocations}
 
 [stores]
-records = {{ sqlite = {records} }}
-ciphertexts = {{ sqlite = {ciphertexts} }}
-keyring = {{ sqlite = {keyring} }}
-
+{stores}
 [custodians.{CUSTODIAN}]
 pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", signer_label = "{SIGNER}", pin = {{ file = {pin} }}, sessions = 4 }}
 "#,
@@ -136,9 +130,6 @@ pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", si
         key = file("node.key"),
         bundle = file("bundle.pem"),
         revocations = file("crl.pem"),
-        records = store("records.db"),
-        ciphertexts = store("ciphertexts.db"),
-        keyring = store("keyring.db"),
         module = quoted(&wishes.module),
         pin = quoted(&folder.join("pin")),
     );

@@ -64,7 +64,7 @@ struct Yard {
 impl Yard {
     /// A world in `folder` where `logins` logins rest under consents.
     async fn new(folder: &std::path::Path, logins: usize) -> Self {
-        let wishes = Wishes { workers: 6, ..Wishes::usual(folder).expect("hsm-sim is built") };
+        let wishes = Wishes { workers: 6, ..crate::usual(folder) };
         let world = World::start(&wishes).await.expect("a world");
         let crowd = crowd::deposit(&world, logins).await.expect("deposits");
         crowd::consent(&world, &crowd).await.expect("consents");

@@ -14,3 +14,15 @@ mod sandbox;
 mod story;
 #[cfg(test)]
 mod testbank;
+
+/// The usual world in a folder, its stores on the engine of this run as `cofre_testkit::stores` reads it.
+#[cfg(test)]
+fn usual(folder: &std::path::Path) -> cofre_demo::world::Wishes {
+    use cofre_testkit::postgres::Cluster;
+    use cofre_testkit::stores::Engine;
+    let cluster = match Engine::of_this_run().expect("an engine") {
+        Engine::Sqlite => None,
+        Engine::Postgres => Some(Cluster::here().expect("a cluster")),
+    };
+    cofre_demo::world::Wishes { cluster, ..cofre_demo::world::Wishes::usual(folder).expect("hsm-sim is built") }
+}

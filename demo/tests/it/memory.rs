@@ -5,9 +5,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
+use cofre_demo::control;
 use cofre_demo::needles::Needles;
 use cofre_demo::world::token::dev_binary;
 use cofre_demo::world::{Wishes, World};
+use cofre_testkit::stores::Store;
 
 use crate::crowd;
 
@@ -70,9 +72,8 @@ fn protected(pid: u32) {
 
 async fn nothing_is_left(memory: &'static str) {
     let folder = tempfile::tempdir().expect("a folder");
-    let usual = Wishes::usual(&folder.path().join("world")).expect("hsm-sim is built");
     // Everything the vault could say about its work, it says here.
-    let wishes = Wishes { memory, log: "debug,cofre=trace", ..usual };
+    let wishes = Wishes { memory, log: "debug,cofre=trace", ..crate::usual(&folder.path().join("world")) };
     let world = World::start(&wishes).await.expect("a world");
     let crowd = crowd::deposit(&world, LOGINS).await.expect("deposits");
     crowd::consent(&world, &crowd).await.expect("consents");
@@ -85,6 +86,10 @@ async fn nothing_is_left(memory: &'static str) {
         canaries.add(canary).expect("canaries are long");
     }
     let seen = canaries.in_memory(world.vault.pid()).expect("root may read the vault's memory");
+    // On PostgreSQL the stores do not lie in the world's folder: their dumps do, on either engine.
+    let dumps = world.folder.join("dumps");
+    let stores = cofre_demo::world::stores::folder(&world.folder);
+    control::copy_stores(wishes.cluster.as_ref(), &stores, &dumps, &Store::ALL).await.expect("dumps");
     let files = canaries.in_folder(&world.folder, &[]).expect("files");
     let status = world.operator.status().await.expect("status");
     println!(

@@ -18,8 +18,8 @@ use crate::text::Bytes;
 use crate::{tree, wire};
 
 pub use decode::decode;
-pub use fields::{fields, number};
 pub(crate) use decode::scopes as scopes_from_numbers;
+pub use fields::{fields, number};
 
 /// The most bytes a leaf may have: entry bundles carry its length as u16 (C2SP tlog-tiles).
 pub const MAX_LEAF: usize = 65_535;

@@ -58,7 +58,7 @@ impl Ciphertexts {
                 .execute(&mut transaction)
                 .await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// The sealed fields of one version, in the order they were put; none where there is no such version.

@@ -93,7 +93,7 @@ impl Database {
 
     /// A connection of its own, outside the pool.
     pub(crate) async fn connect(&self) -> Result<PgConnection, Error> {
-        Ok(within(Instant::now() + CONNECT, self.pool.connect_options().connect()).await?)
+        within(Instant::now() + CONNECT, self.pool.connect_options().connect()).await
     }
 
     /// A connection of its own that hears notifications on `channel`. It is connected anew by whoever finds it lost.

@@ -149,13 +149,13 @@ pub async fn edit_file(file: &Path, statements: &[&str]) -> Result<u64> {
     Ok(touched)
 }
 
-/// Empties tables of a store that no vault has open.
+/// Empties tables of a SQLite file that no vault has open.
 ///
 /// # Errors
-/// As [`edit`].
-pub async fn empty(folder: &Path, store: Store, tables: &[&str]) -> Result<u64> {
+/// As [`edit_file`].
+pub async fn empty_file(file: &Path, tables: &[&str]) -> Result<u64> {
     let statements: Vec<String> = tables.iter().map(|table| format!("DELETE FROM {table}")).collect();
-    edit(folder, store, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await
+    edit_file(file, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await
 }
 
 /// Keeps a store as it is, for [`restore`]. No vault may have it open.

@@ -66,7 +66,7 @@ fn logins(token: &Path) -> (usize, usize) {
 }
 
 pub(super) async fn refused(folder: &Path) {
-    let wishes = Wishes { workers: 2, ..Wishes::usual(&folder.join("world")).expect("hsm-sim is built") };
+    let wishes = Wishes { workers: 2, ..crate::usual(&folder.join("world")) };
     let world = World::start(&wishes).await.expect("a world");
     let crowd = crowd::deposit(&world, 2).await.expect("deposits");
     crowd::consent(&world, &crowd).await.expect("consents");

@@ -74,7 +74,7 @@ impl Keyring {
         if stored == 0 {
             return Err(Error::Exists);
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// The pair of this id, whatever its validity.

@@ -113,7 +113,7 @@ impl Keyring {
         if stored == 0 {
             return Err(Error::Exists);
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// The newest version of an owner's subject key.
@@ -164,7 +164,7 @@ impl Keyring {
         if stored == 0 {
             return Err(Error::Exists);
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// The data key of one version of a login.

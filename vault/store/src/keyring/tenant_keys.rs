@@ -68,7 +68,7 @@ impl Keyring {
                 return Err(Error::Exists);
             }
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// The shares of one version of a tenant key, by custodian and place; none where there is no such version.

@@ -64,11 +64,11 @@ fn record(row: &Row) -> Result<CredentialRecord, Error> {
 
 /// The row as it stands, if it belongs to this tenant.
 pub(crate) async fn row(session: &mut Session<'_>, tenant: &TenantId, id: &CredentialId) -> Result<Option<Row>, Error> {
-    Ok(statement("SELECT * FROM credentials WHERE id = $1 AND tenant_id = $2")
+    statement("SELECT * FROM credentials WHERE id = $1 AND tenant_id = $2")
         .bind(id.to_string())
         .bind(tenant.to_string())
         .fetch_optional(session)
-        .await?)
+        .await
 }
 
 pub(crate) async fn credential(

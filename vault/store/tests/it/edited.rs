@@ -73,7 +73,8 @@ async fn edits(files: &mut SqliteConnection, table: &str) -> Vec<(String, Vec<St
 #[tokio::test]
 async fn no_edit_of_a_deciding_column_ever_releases() {
     let mut seen = 0;
-    let mut files = World::on_sqlite(None).await.file(Store::Records).await;
+    let beside = World::on_sqlite(None).await;
+    let mut files = beside.file(Store::Records).await;
     for table in ["consents", "credentials"] {
         let world = World::new().await;
         let (credential, _) = world.releasable(4).await;

@@ -1,6 +1,7 @@
 //! What somebody can do who owns the database, on either engine: edit rows behind the vault's back, and keep its
 //! writer from writing.
 
+use cofre_model::time::Span;
 use cofre_testkit::postgres::{Cluster, databases};
 use cofre_testkit::stores::{self, Engine, Store};
 use sqlx::{ConnectOptions as _, Executor as _, PgConnection, SqliteConnection};
@@ -48,6 +49,17 @@ impl Lock {
                 session.execute("SELECT * FROM cofre.cell FOR UPDATE").await.expect("locked");
                 Self::Postgres(session)
             }
+        }
+    }
+
+    /// Lets as much time pass for whoever waits. A file's writer looks at the clock of the test once it has the lock;
+    /// a server measures the wait itself.
+    pub(crate) async fn keep(&mut self, world: &World, span: Span) {
+        world.clock.advance(span);
+        if let Self::Postgres(session) = self {
+            let micros = i64::try_from(span.as_micros()).expect("a wait");
+            let wait = sqlx::query("SELECT pg_sleep($1::float8 / 1000000)").bind(micros);
+            session.execute(wait).await.expect("waited");
         }
     }
 

@@ -4,6 +4,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "what a test's own scaffolding takes for granted may fail the test"
 )]
 

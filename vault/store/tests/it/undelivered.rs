@@ -54,9 +54,9 @@ async fn a_grant_whose_answer_could_not_leave_any_more_is_not_made() {
     let (credential, _) = world.releasable(1).await;
     let ask = world.ask(credential.id);
     let decision = world.decide(&world.facts(&ask).await);
-    let lock = Lock::on(&world).await;
+    let mut lock = Lock::on(&world).await;
     let waiting = submit(&world, decision).await;
-    world.clock.advance(Span::millis(81));
+    lock.keep(&world, Span::millis(81)).await;
     lock.release().await;
     let Ok(Committed::Denied { reason, at, .. }) = waiting.await.expect("task") else { panic!("granted too late") };
     assert_eq!(reason, Reason::NotDelivered);

@@ -78,6 +78,29 @@ impl Cluster {
         Ok(())
     }
 
+    /// Gives the roles that serve without a password their rights over the databases of a folder, which were put there
+    /// from elsewhere.
+    ///
+    /// # Errors
+    /// Where the databases are not what a vault has written.
+    pub async fn adopt(&self, folder: &Path) -> Result<()> {
+        let mut connection = self.administrator("postgres").await?;
+        roles(&mut connection).await?;
+        connection.close().await?;
+        self.migrate(|store| name(folder, store)).await
+    }
+
+    /// Empties tables of a database, whatever keeps them from it.
+    ///
+    /// # Errors
+    /// Where a table is not there.
+    pub async fn empty(&self, database: &str, tables: &[&str]) -> Result<u64> {
+        let statements: Vec<String> = tables.iter().map(|table| format!("DELETE FROM cofre.{table}")).collect();
+        let free = "SET session_replication_role = replica";
+        let all: Vec<&str> = std::iter::once(free).chain(statements.iter().map(String::as_str)).collect();
+        self.run(database, &all).await
+    }
+
     /// Drops the databases of a folder, whoever is connected to them.
     ///
     /// # Errors
@@ -185,7 +208,7 @@ async fn exists(connection: &mut PgConnection, database: &str) -> Result<bool> {
     Ok(found.fetch_optional(connection).await?.is_some())
 }
 
-async fn make(connection: &mut PgConnection, database: &str, template: &str, folder: &Path) -> Result<()> {
+pub(super) async fn make(connection: &mut PgConnection, database: &str, template: &str, folder: &Path) -> Result<()> {
     let text = format!("CREATE DATABASE {database} OWNER {OWNER} TEMPLATE {template}");
     connection.execute(AssertSqlSafe(text)).await.with_context(|| format!("database {database}"))?;
     let about = folder.display().to_string().replace('\'', "''");

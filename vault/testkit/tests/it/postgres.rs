@@ -131,13 +131,13 @@ async fn a_dump_is_the_whole_database_and_a_kept_cluster_starts_again() {
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).expect("opened");
     let wanted = Wanted { kept_in: Some(folder.path().join("kept")), tls: None };
     let cluster = Cluster::start(&wanted).expect("a cluster");
-    cluster.run("postgres", &["CREATE DATABASE one"]).await.expect("made");
+    cluster.run("postgres", &["CREATE ROLE cofre_owner", "CREATE DATABASE one"]).await.expect("made");
     let rows = cluster.run("one", &["CREATE TABLE t (v bytea)", "INSERT INTO t VALUES ('\\x0001'), (NULL)"]).await;
     assert_eq!(rows.expect("rows"), 2);
     let file = folder.path().join("one.sql");
     cluster.dump("one", &file).expect("dumped");
-    cluster.restore(&file, "two").await.expect("restored");
-    assert!(cluster.restore(&file, "two").await.is_err(), "over a database that is there");
+    cluster.restore(&file, "two", folder.path()).await.expect("restored");
+    assert!(cluster.restore(&file, "two", folder.path()).await.is_err(), "over a database that is there");
     drop(cluster);
 
     let cluster = Cluster::start(&wanted).expect("the same");

@@ -4,9 +4,7 @@
 
 -- The lives of the nodes that commit here. A group whose number is not above the fence was given up by its node: it
 -- is refused should it arrive after all.
-CREATE TABLE incarnations (
-  incarnation BYTEA PRIMARY KEY, node TEXT COLLATE "C" NOT NULL, started BIGINT NOT NULL, fence BIGINT NOT NULL
-);
+CREATE TABLE incarnations (incarnation BYTEA PRIMARY KEY, node TEXT COLLATE "C" NOT NULL, started BIGINT NOT NULL, fence BIGINT NOT NULL);
 
 -- What every node has to hear, by the ledger index of its first entry. A notification only says that something is here.
 CREATE TABLE told (
