@@ -80,7 +80,7 @@ async fn granted(world: &World, ask: &Ask) -> u64 {
         Committed::Granted { permit, .. } => Some(permit.entry().at.index),
         Committed::Denied { .. } | Committed::Moved => None,
     };
-    index.expect(&told(&committed))
+    index.expect("granted")
 }
 
 /// Changes until one is as wanted; whoever waits for one that never comes is ended by the test's own time limit.
