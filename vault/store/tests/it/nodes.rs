@@ -75,10 +75,12 @@ async fn follow_ups(world: &World, index: u64) -> Vec<Entry> {
 }
 
 async fn granted(world: &World, ask: &Ask) -> u64 {
-    match world.once(ask).await {
-        Committed::Granted { permit, .. } => permit.entry().at.index,
-        other => panic!("{}", told(&other)),
-    }
+    let committed = world.once(ask).await;
+    let index = match &committed {
+        Committed::Granted { permit, .. } => Some(permit.entry().at.index),
+        Committed::Denied { .. } | Committed::Moved => None,
+    };
+    index.expect("granted")
 }
 
 /// Changes until one is as wanted; whoever waits for one that never comes is ended by the test's own time limit.

@@ -28,11 +28,9 @@ impl Attack {
 
     /// The code of the error that a statement ends with; nothing where it runs.
     async fn code(&mut self, text: &str) -> Option<String> {
-        match sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut self.role).await {
-            Ok(_) => None,
-            Err(sqlx::Error::Database(refused)) => Some(refused.code().expect("a code").into_owned()),
-            Err(other) => panic!("{text}: {other}"),
-        }
+        let refused = sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut self.role).await.err()?;
+        let refused = refused.into_database_error().expect("an answer of the server");
+        Some(refused.code().expect("a code").into_owned())
     }
 
     async fn as_administrator(&self, statements: &[&str]) {

@@ -25,7 +25,7 @@ use crate::row::{column, instant};
 pub(super) enum Awaited {
     Decision(Option<ReleaseWarrant>),
     Warm(WarmWarrant),
-    Intent(DepositIntent),
+    Intent(Box<DepositIntent>),
     Other,
 }
 
@@ -45,7 +45,7 @@ pub(super) fn request(work: Work, left: Option<Span>, node: &NodeRef) -> Result<
             let WarmRequest { tenant, tenant_key_version, tenant_key_id, .. } = request;
             (encoded, Awaited::Warm(WarmWarrant { tenant, tenant_key_version, tenant_key_id }))
         }
-        Work::Intend(intent) => (encoder.intend(&intent)?, Awaited::Intent(intent)),
+        Work::Intend(intent) => (encoder.intend(&intent)?, Awaited::Intent(Box::new(intent))),
         Work::Apply(entry, operation) => (encoder.apply(&entry, operation)?, Awaited::Other),
         Work::Integrate(tiles, checkpoint) => {
             let tiles: Vec<Value> = tiles

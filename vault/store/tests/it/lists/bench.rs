@@ -116,12 +116,20 @@ impl Bench {
         self.world.tenant = tenant(number);
         self.world.institution = InstitutionId::try_from(format!("ins_bank-{number}").as_str()).expect("id");
         self.world.recipient = RecipientId::from_parts(self.world.ms(), self.world.bytes());
+        self.world.job_key = SigningKeyId::from_parts(self.world.ms(), self.world.bytes());
+        let key = cofre_model::job::SigningKey {
+            id: self.world.job_key,
+            tenant: self.world.tenant.id,
+            kind: cofre_model::job::StatementKind::Job,
+            public_key: [8; 32],
+            not_after: self.world.clock.now().plus(Span::days(365)),
+        };
         let recipient = Recipient { id: self.world.recipient, tenant: self.world.tenant.id, name: "Asesor".into() };
         let put = Operation::PutTenant {
             tenant: self.world.tenant.clone(),
             key_version: 1,
             warm_for: Span::secs(300),
-            signing_keys: Vec::new(),
+            signing_keys: vec![key],
             recipients: vec![recipient],
         };
         self.apply(EntryKind::TenantPut, put).await?;
@@ -371,7 +379,7 @@ impl Bench {
         let credential = Credential {
             state: CredentialState::Active,
             secret_version: login.version,
-            not_before: if login.version % 2 == 0 {
+            not_before: if login.version.is_multiple_of(2) {
                 login.credential.not_before
             } else {
                 stands.map_or(Timestamp::default(), |row| row.claimed.not_before)
