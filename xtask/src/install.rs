@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::run::step;
 
 /// A component: the file that shows it is there, and Debian's package.
-const NEEDED: &[(&str, &str)] = &[("/usr/lib/softhsm/libsofthsm2.so", "softhsm2")];
+const NEEDED: &[(&str, &str)] = &[("/usr/lib/softhsm/libsofthsm2.so", "softhsm2"), ("/usr/bin/g++", "g++")];
 
 /// Installs every missing component.
 pub(crate) fn install() -> Result<()> {

@@ -6,7 +6,10 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 
 use crate::run::{cargo, step};
-use crate::{check, install};
+use crate::{check, fuzz, install};
+
+/// Seconds of fuzzing, in total over all targets.
+const FUZZ_SECONDS: u64 = 60;
 
 /// What the test runner counted.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,7 +37,7 @@ impl Totals {
     }
 }
 
-/// Installs what is missing, runs the checks, then every test.
+/// Installs what is missing, runs the checks, then every test, then the fuzz targets for a minute.
 pub(crate) fn test() -> Result<()> {
     install::install()?;
     check::check()?;
@@ -47,7 +50,7 @@ pub(crate) fn test() -> Result<()> {
     if !(targets && documentation) || totals.failed > 0 || totals.passed == 0 {
         bail!("tests failed");
     }
-    Ok(())
+    fuzz::fuzz(&fuzz::Plan { seconds: FUZZ_SECONDS, ..fuzz::Plan::default() })
 }
 
 fn counted(arguments: &[&str], totals: &mut Totals) -> Result<bool> {
