@@ -12,6 +12,9 @@ use anyhow::{Result, bail};
 use crate::peers;
 use crate::run::{cargo, output, step};
 
+/// The workspace of the fuzz targets: apart, and under the same rules.
+const FUZZ: &str = "fuzz/Cargo.toml";
+
 /// One broken rule: where, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Violation(pub(crate) String);
@@ -19,6 +22,7 @@ pub(crate) struct Violation(pub(crate) String);
 /// Runs every check; prints each violation and fails if there is one.
 pub(crate) fn check() -> Result<()> {
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    step("format of fuzz", &mut cargo(&["fmt", "--manifest-path", FUZZ, "--check"]))?;
     rules()?;
     step("lints", &mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
     // Of programs, the doc comments are the help texts; they are read there.
@@ -33,12 +37,12 @@ fn rules() -> Result<()> {
     let files = sources::tracked()?;
     let mut broken = dependencies::check(&dependencies::packages(&metadata));
     let edges = ["tree", "--workspace", "--target", "all", "-e", "normal,build,dev", "--prefix", "none"];
-    let tree = output(cargo(&edges).args(["--format", licences::FORMAT]))?;
     let rules = licences::Rules::load()?;
-    broken.extend(licences::check(&licences::packages(&tree), &rules));
-    let peer =
-        output(cargo(&edges).args(["--locked", "--manifest-path", peers::KRYOPTIC, "--format", licences::FORMAT]))?;
-    broken.extend(licences::check(&licences::packages(&peer), &rules));
+    for workspace in ["Cargo.toml", FUZZ, peers::KRYOPTIC] {
+        let tree =
+            output(cargo(&edges).args(["--locked", "--manifest-path", workspace, "--format", licences::FORMAT]))?;
+        broken.extend(licences::check(&licences::packages(&tree), &rules));
+    }
     broken.extend(never::check(&files));
     broken.extend(release_path::check(&files));
     for Violation(text) in &broken {

@@ -16,6 +16,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("/usr/include/openssl/ssl.h", "libssl-dev"),
     ("/usr/include/sqlite3.h", "libsqlite3-dev"),
     ("/var/lib/dpkg/info/libclang-dev.list", "libclang-dev"),
+    ("/usr/bin/g++", "g++"),
     ("/usr/bin/systemd-analyze", "systemd"),
 ];
 

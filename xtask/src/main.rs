@@ -1,12 +1,15 @@
 //! The project's own commands. A fresh Debian machine with a Rust toolchain and a C compiler needs nothing else:
 //! what is missing is installed here, or named with the line to type.
 //!
-//! `cargo xtask demo` plays the main story, `cargo xtask test` runs every check, `cargo xtask check` the quick ones.
+//! `cargo xtask demo` plays the main story, `cargo xtask test` runs every check, `cargo xtask check` the quick ones,
+//! `cargo xtask night` the long ones.
 
 mod check;
 mod demo;
 mod docs;
+mod fuzz;
 mod install;
+mod night;
 mod peers;
 mod postgres;
 mod run;
@@ -40,6 +43,23 @@ enum Command {
     Docs,
     /// Formatting, lints, documentation, the dependency table, the Never list, licences and floor versions.
     Check,
+    /// Build the fuzz targets, replay what is kept, and search on.
+    Fuzz {
+        /// Seconds of search, in total over all targets.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Add inputs that reach something new to the committed corpora.
+        #[arg(long)]
+        keep: bool,
+        /// One target; all where there is none.
+        target: Option<String>,
+    },
+    /// The long versions: an hour of fuzzing in total, and tests that go further.
+    Night {
+        /// Seconds of fuzzing, in total over all targets.
+        #[arg(long, default_value_t = 3_600)]
+        fuzz_seconds: u64,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -49,5 +69,13 @@ fn main() -> anyhow::Result<()> {
         Command::Test => test::test(),
         Command::Docs => docs::docs(),
         Command::Check => check::check(),
+        Command::Fuzz { seconds, keep, target } => {
+            install::install()?;
+            fuzz::fuzz(&fuzz::Plan { seconds, keep, target })
+        }
+        Command::Night { fuzz_seconds } => {
+            install::install()?;
+            night::night(fuzz_seconds)
+        }
     }
 }

@@ -9,12 +9,14 @@ use anyhow::{Context, Result, bail};
 use crate::check::sources::{self, Source};
 use crate::postgres::Postgres;
 use crate::run::{cargo, step};
-use crate::{check, install, peers};
+use crate::{check, fuzz, install, peers};
 
 /// Tells tests on which engine their stores are to be.
 const STORES: &str = "COFRE_TEST_STORES";
 /// What every test says that opens stores.
 const OPENS: &str = "cofre_testkit::stores";
+/// Seconds of fuzzing, in total over all targets.
+const FUZZ_SECONDS: u64 = 60;
 
 /// What the test runner counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl Totals {
     }
 }
 
-/// Installs what is missing, runs the checks, then every test.
+/// Installs what is missing, runs the checks, then every test, then the fuzz targets for a minute.
 pub(crate) fn test() -> Result<()> {
     install::install()?;
     check::check()?;
@@ -73,7 +75,9 @@ pub(crate) fn test() -> Result<()> {
     let packages: Vec<&str> = again.iter().flat_map(|package| ["-p", package.as_str()]).collect();
     let stores = on("postgres", &[&["test"], &packages[..], &kinds[..]].concat())?;
     drop(postgres);
-    report(&targets.plus(documentation), &stores)
+    // Searched before the totals are told, so that those are the last lines of a run.
+    let searched = fuzz::fuzz(&fuzz::Plan { seconds: FUZZ_SECONDS, ..fuzz::Plan::default() });
+    report(&targets.plus(documentation), &stores).and(searched)
 }
 
 /// The names of the crates whose tests open stores, by what their tests say.

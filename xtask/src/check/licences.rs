@@ -19,6 +19,24 @@ pub(crate) struct Rules {
 #[derive(Debug, Deserialize)]
 struct Licenses {
     allow: Vec<String>,
+    #[serde(default)]
+    exceptions: Vec<Exception>,
+}
+
+/// Licences that one crate may carry besides.
+#[derive(Debug, Deserialize)]
+struct Exception {
+    #[serde(rename = "crate")]
+    name: String,
+    allow: Vec<String>,
+}
+
+impl Licenses {
+    /// What `package` may be under.
+    fn of(&self, package: &str) -> Vec<&str> {
+        let besides = self.exceptions.iter().filter(|exception| exception.name == package);
+        self.allow.iter().chain(besides.flat_map(|exception| &exception.allow)).map(String::as_str).collect()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,7 +104,7 @@ pub(crate) fn check(packages: &[Package], rules: &Rules) -> Vec<Violation> {
         if !package.ours && !package.from_registry {
             broken.push(Violation(format!("{named}: comes from no package registry")));
         }
-        if !licensed(&package.license, &rules.licenses.allow) {
+        if !licensed(&package.license, &rules.licenses.of(&package.name)) {
             broken.push(Violation(format!("{named}: licence `{}` is not in deny.toml", package.license)));
         }
         for ban in &rules.bans.deny {
@@ -103,10 +121,10 @@ pub(crate) fn check(packages: &[Package], rules: &Rules) -> Vec<Violation> {
 }
 
 /// SPDX expressions as crates write them: every `AND` part needs one allowed `OR` choice.
-fn licensed(expression: &str, allowed: &[String]) -> bool {
+fn licensed(expression: &str, allowed: &[&str]) -> bool {
     let plain = expression.replace(['(', ')'], " ").replace('/', " OR ");
     !plain.trim().is_empty()
-        && plain.split(" AND ").all(|part| part.split(" OR ").any(|choice| allowed.iter().any(|a| a == choice.trim())))
+        && plain.split(" AND ").all(|part| part.split(" OR ").any(|choice| allowed.contains(&choice.trim())))
 }
 
 /// Whether `version` is older than `floor`, by numeric parts; a pre-release is older than its release.
@@ -125,7 +143,10 @@ mod tests {
 
     fn rules() -> Rules {
         Rules {
-            licenses: Licenses { allow: vec!["MIT".into(), "Apache-2.0".into()] },
+            licenses: Licenses {
+                allow: vec!["MIT".into(), "Apache-2.0".into()],
+                exceptions: vec![Exception { name: "engine".into(), allow: vec!["NCSA".into()] }],
+            },
             bans: Bans {
                 deny: vec![
                     Ban { spec: "openssl".into(), reason: "one TLS".into() },
@@ -156,6 +177,7 @@ mod tests {
 
     #[test]
     fn each_rule_fails_on_a_planted_package() {
+        assert_eq!(check(&[package("engine", "1.0.0", "MIT AND NCSA")], &rules()), []);
         let good = package("h2", "0.4.18", "MIT OR GPL-3.0");
         assert_eq!(check(std::slice::from_ref(&good), &rules()), []);
         for bad in [
@@ -165,6 +187,7 @@ mod tests {
             package("x", "1.0.0", "GPL-3.0"),
             package("x", "1.0.0", "MIT AND GPL-3.0"),
             package("x", "1.0.0", ""),
+            package("x", "1.0.0", "MIT AND NCSA"),
             Package { from_registry: false, ..good },
         ] {
             assert_eq!(check(std::slice::from_ref(&bad), &rules()).len(), 1, "{bad:?} was not noticed");

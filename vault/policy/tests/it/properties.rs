@@ -170,7 +170,9 @@ fn random_facts() -> impl Strategy<Value = (Facts, Vec<Disturbance>)> {
     })
 }
 
+/// Fifty times as many cases at night.
 fn runner(cases: u32) -> TestRunner {
+    let cases = if std::env::var_os("COFRE_NIGHT").is_some() { cases * 50 } else { cases };
     TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
 }
 

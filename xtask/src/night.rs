@@ -1,0 +1,21 @@
+//! The long versions: fuzzing for an hour in total, and every test that goes further when it has the night.
+
+use anyhow::Result;
+
+use crate::fuzz;
+use crate::run::{cargo, step};
+
+/// Set for every long run; a test that can go further reads it.
+const NIGHT: &str = "COFRE_NIGHT";
+
+/// Long runs by name: the arguments of cargo. A row stands here once its tests read [`NIGHT`].
+const LONG: &[(&str, &[&str])] =
+    &[("properties of decisions", &["test", "-p", "cofre-policy", "--test", "it", "properties"])];
+
+/// Runs all of them.
+pub(crate) fn night(fuzz_seconds: u64) -> Result<()> {
+    for (name, arguments) in LONG {
+        step(name, cargo(arguments).env(NIGHT, "1"))?;
+    }
+    fuzz::fuzz(&fuzz::Plan { seconds: fuzz_seconds, ..fuzz::Plan::default() })
+}
