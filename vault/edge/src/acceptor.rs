@@ -106,6 +106,9 @@ impl NotLetIn {
             Self::Peer(PeerError::Identity(_)) => "identity",
             Self::Peer(_) => "certificate",
             Self::TooSlow => "too_slow",
+            Self::Crowded => "crowded",
+            Self::GaveWay => "gave_way",
+            Self::Full => "full",
         }
     }
 }

@@ -65,9 +65,9 @@ impl Departure {
         self.send_by.check(self.clock.monotonic()).is_ok()
     }
 
-    /// How long it may still leave.
+    /// How long it may still leave; zero where it may not.
     pub(crate) fn left_for(&self) -> Span {
-        self.send_by.left(self.clock.monotonic())
+        self.send_by.left(self.clock.monotonic()).unwrap_or_default()
     }
 
     /// Hands the answer to the transport; false where it is too late, which is recorded then.

@@ -60,12 +60,6 @@ impl SendBy {
         Self(submitted.plus(SEND_WITHIN))
     }
 
-    /// How long after `now` the answer may still leave; zero where it may not.
-    #[must_use]
-    pub const fn left(self, now: Monotonic) -> Span {
-        Span::micros(self.0.micros().saturating_sub(now.micros()))
-    }
-
     /// Whether the answer may still leave at `now`.
     ///
     /// # Errors
