@@ -1,6 +1,8 @@
 //! The commit in plain Rust: rows are structs in maps, time is a number, and nothing is ever lost. Small enough to be
 //! read beside `domain.md` and `consent.md`, and the third opinion where the two engines agree.
 
+mod permits;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cofre_model::consent::{Consent, ConsentState};
@@ -10,7 +12,7 @@ use cofre_model::id::*;
 use cofre_model::reason::Reason;
 use cofre_model::time::{Span, Timestamp};
 use cofre_model::wording::{Attendance, Outcome};
-use cofre_store::{DepositIntent, EnrolmentState, ErasureState, Lockdown, Operation as Op, SubjectState, WarmRequest};
+use cofre_store::{EnrolmentState, ErasureState, Lockdown, Operation as Op, SubjectState};
 
 /// A refusal by the rules.
 pub(super) type Done<T = ()> = Result<T, Reason>;
@@ -489,38 +491,5 @@ impl Reference {
         if held && !left {
             self.leases.remove(&login);
         }
-    }
-
-    fn served(&self, now: Timestamp, tenant: TenantId) -> Done<(u32, [u8; 16])> {
-        unless(self.trusts(now), Reason::ClockUntrusted)?;
-        let (_, version, id) = self.tenants.get(&tenant).ok_or(Reason::NotFound)?;
-        unless(!self.locked_down(&[tenant.to_string()]), Reason::Lockdown)?;
-        Ok((*version, *id))
-    }
-
-    pub(super) fn warm(&mut self, now: Timestamp, request: &WarmRequest) -> Done<u64> {
-        let key = self.served(now, request.tenant)?;
-        unless(key == (request.tenant_key_version, request.tenant_key_id), Reason::IntegrityFailure)?;
-        Ok(self.append(now, request.entry.clone()))
-    }
-
-    /// The version the deposit will be.
-    pub(super) fn intend(&mut self, now: Timestamp, intent: &DepositIntent) -> Done<u32> {
-        self.served(now, intent.tenant)?;
-        let session = self.sessions.get(&intent.enrolment).ok_or(Reason::NotFound)?;
-        let login = session.credential;
-        unless(session.state == EnrolmentState::Open && session.expires_at > self.at(now), Reason::WrongState)?;
-        let row = self.login(intent.tenant, login)?;
-        unless(open(row.row.state), Reason::WrongState)?;
-        let scopes = [intent.tenant.to_string(), row.row.institution.to_string(), login.to_string()];
-        unless(!self.locked_down(&scopes), Reason::Lockdown)?;
-        let version = row.intended.max(row.row.secret_version) + 1;
-        self.logins.entry(login).and_modify(|row| row.intended = version);
-        let entry = Entry { secret_version: Some(version), ..intent.entry.clone() };
-        let index = self.append(now, entry);
-        self.sessions.entry(intent.enrolment).and_modify(|session| {
-            (session.intent, session.version) = (Some(index), version);
-        });
-        Ok(version)
     }
 }

@@ -118,6 +118,6 @@ pub(super) fn list() -> impl Strategy<Value = Vec<Step>> {
         ]
     });
     let ready: Vec<Step> = ready.collect();
-    (prop::bool::weighted(0.85), prop::collection::vec(step(), 1..40))
+    (prop::bool::weighted(0.85), prop::collection::vec(step(), 1..80))
         .prop_map(move |(is_ready, steps)| if is_ready { ready.iter().copied().chain(steps).collect() } else { steps })
 }
