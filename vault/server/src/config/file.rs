@@ -64,6 +64,7 @@ pub(super) struct File {
     /// Example: `"info,cofre_release=debug"`
     #[serde(default = "default_log")]
     log: String,
+    /// What is sent to a collector; nothing without it.
     telemetry: Option<FileTelemetry>,
 }
 
@@ -102,6 +103,9 @@ struct FileListen {
     ///
     /// Example: `"127.0.0.1:7444"`
     people: SocketAddr,
+    /// Where metrics can be scraped; nowhere without it.
+    ///
+    /// Example: `"127.0.0.1:9464"`
     metrics: Option<SocketAddr>,
 }
 

@@ -13,10 +13,24 @@ use crate::config::{ConfigError, Telemetry};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileTelemetry {
+    /// The collector: `http://<address>:<port>` at a loopback address, `https://<host>:<port>` elsewhere.
+    ///
+    /// Example: `"http://127.0.0.1:4317"`
     otlp: String,
+    /// PEM authorities of an https collector; goes with https only.
+    ///
+    /// Example: `"/etc/cofre/collector-ca.pem"`
     ca: Option<PathBuf>,
+    /// How often metrics are sent, 1s to 1h.
+    ///
+    /// Default: `"10s"`
+    /// Example: `"30s"`
     #[serde(default = "default_interval", with = "humantime_serde")]
     interval: Duration,
+    /// The share of traces that are sent, 0.0 to 1.0.
+    ///
+    /// Default: `1.0`
+    /// Example: `0.1`
     #[serde(default = "default_sampling")]
     sampling: f64,
 }
