@@ -12,6 +12,7 @@ mod install;
 mod night;
 mod peers;
 mod postgres;
+mod programs;
 mod run;
 mod test;
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::check::sources::{self, Source};
 use crate::postgres::Postgres;
 use crate::run::{cargo, step};
-use crate::{check, fuzz, install, peers};
+use crate::{check, fuzz, install, peers, programs};
 
 /// Tells tests on which engine their stores are to be.
 const STORES: &str = "COFRE_TEST_STORES";
@@ -63,17 +63,19 @@ pub(crate) fn test() -> Result<()> {
     step("build", &mut cargo(&["build", "--workspace"]))?;
     peers::build()?;
     let postgres = Postgres::start()?;
-    let on = |engine: &str, arguments: &[&str]| {
-        let mut run = cargo(arguments);
-        run.env(STORES, engine).envs([postgres.variable()]);
-        println!("==> {STORES}={engine} cargo {}", arguments.join(" "));
-        counted(&mut run)
+    let on_sqlite = |arguments: &[&str]| {
+        println!("==> {STORES}=sqlite cargo {}", arguments.join(" "));
+        counted(cargo(arguments).env(STORES, "sqlite").envs([postgres.variable()]))
     };
     let kinds = ["--lib", "--bins", "--tests", "--no-fail-fast"];
-    let targets = on("sqlite", &[&["test", "--workspace"], &kinds[..]].concat())?;
-    let documentation = on("sqlite", &["test", "--workspace", "--doc", "--no-fail-fast"])?;
-    let packages: Vec<&str> = again.iter().flat_map(|package| ["-p", package.as_str()]).collect();
-    let stores = on("postgres", &[&["test"], &packages[..], &kinds[..]].concat())?;
+    let targets = on_sqlite(&[&["test", "--workspace"], &kinds[..]].concat())?;
+    let documentation = on_sqlite(&["test", "--workspace", "--doc", "--no-fail-fast"])?;
+    let mut stores = Totals { green: true, ..Totals::default() };
+    for program in programs::built(&kinds[..3])?.iter().filter(|program| again.contains(&program.package)) {
+        println!("==> {STORES}=postgres {}", program.name());
+        let counted = counted(program.command().env(STORES, "postgres").envs([postgres.variable()]))?;
+        stores = stores.plus(counted);
+    }
     drop(postgres);
     // Searched before the totals are told, so that those are the last lines of a run.
     let searched = fuzz::fuzz(&fuzz::Plan { seconds: FUZZ_SECONDS, ..fuzz::Plan::default() });

@@ -2,7 +2,7 @@
 //! collector where one is configured, and the same metrics as Prometheus text where a listener for it is.
 //!
 //! Nothing here decides, waits for or fails a call: queues are bounded, what does not fit is dropped and counted. What
-//! leaves by OTLP is held to the list of [`allowed`] keys; no id of a person, a login, a consent or a caller is on it.
+//! leaves by OTLP is held to the list of allowed keys; no id of a person, a login, a consent or a caller is on it.
 //! No type that holds a secret can be printed, so none can be logged.
 
 mod allowed;
@@ -98,7 +98,7 @@ impl Telemetry {
         }
     }
 
-    /// Lets out what is still held, in a thread of its own and for [`FLUSH`] at most: a collector that is gone or
+    /// Lets out what is still held, in a thread of its own and for `FLUSH` at most: a collector that is gone or
     /// hangs does not keep the process. After the last use of the node, while the runtime still turns.
     pub fn finish(self: Arc<Self>) {
         let (done, ended) = mpsc::channel();

@@ -202,7 +202,7 @@ mod tests {
             ("server", "cofre-hsm-sim"),
             ("server", "cofre-demo"),
             ("hsm-sim", "cofre-envelope"),
-            ("testkit", "cofre-custody"),
+            ("testkit", "cofre-server"),
         ] {
             assert_eq!(planted(name, dependency).len(), 1, "{name} -> {dependency} was not noticed");
         }
