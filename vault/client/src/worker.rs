@@ -138,8 +138,8 @@ impl Worker {
         ReleaseServiceClient::new(self.channel.clone())
     }
 
-    /// Asks for the login of a job. A TRY_AGAIN is repeated with the same request id, twice at most; any other refusal
-    /// is final for this call.
+    /// Asks for the login of a job. A TRY_AGAIN, or a call that broke off, is repeated with the same request id, twice at
+    /// most: one request counts once, however often it is answered. Any other refusal is final for this call.
     ///
     /// # Errors
     /// [`Error::Refused`] with the public reason and the ledger entry; [`NotVerified::Promise`] or
@@ -183,14 +183,19 @@ impl Worker {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => Error::from(status),
             };
-            let again = error.refused().filter(|refused| refused.reason == Some(PublicReason::TryAgain));
-            match again {
-                Some(refused) if repeats < REPEATS => {
-                    tokio::time::sleep(refused.retry_after.unwrap_or(PAUSE)).await;
-                    repeats += 1;
+            let pause = match &error {
+                Error::Refused(refused) if refused.reason == Some(PublicReason::TryAgain) => {
+                    refused.retry_after.unwrap_or(PAUSE)
                 }
+                // The vault resets a call, or cuts its connection, where an answer would leave too late.
+                Error::BrokenOff => PAUSE,
                 _ => return Err(error),
+            };
+            if repeats == REPEATS {
+                return Err(error);
             }
+            tokio::time::sleep(pause).await;
+            repeats += 1;
         }
     }
 

@@ -47,7 +47,13 @@ struct Vault {
     asked: Arc<Mutex<Vec<v1::ReleaseRequest>>>,
 }
 
+/// Instead of a reason: what a transport says by itself when a stream dies under a call.
+const BROKEN: &str = "(broken)";
+
 fn refusal(reason: &str) -> Status {
+    if reason == BROKEN {
+        return Status::unavailable("connection closed");
+    }
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, "cofre", HashMap::from([("entry".to_owned(), "7".to_owned())]));
     Status::with_error_details(Code::Aborted, "what to do", details)
@@ -218,6 +224,15 @@ async fn two_repeats_are_all_and_other_refusals_are_final() {
         assert_eq!((refused.public_reason(), refused.entry), (reason, Some(7)));
         assert_eq!(asked.lock().expect("not poisoned").len(), expected, "{reason}");
     }
+}
+
+#[tokio::test]
+async fn a_call_that_broke_off_is_repeated_with_the_same_request() {
+    let (worker, asked) = worker(2, BROKEN, |_| ()).await;
+    worker.release(errand()).await.unwrap_or_else(|error| panic!("{error}"));
+    let asked = asked.lock().expect("not poisoned").clone();
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|request| *request == asked[0]));
 }
 
 #[tokio::test]
