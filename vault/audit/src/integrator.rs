@@ -65,6 +65,7 @@ impl Integrator {
         // In this order each is at least as far as the one before it, whatever another integrator does meanwhile.
         let stored = self.records.checkpoint().await?;
         let committed = self.keyring.integrator().await?;
+        self.records.hold_against(committed);
         let head = self.records.head().await?.size;
         let published = stored.as_ref().map_or(0, |checkpoint| checkpoint.size);
         let promised = committed.map_or(0, |state| state.size);

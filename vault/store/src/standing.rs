@@ -14,10 +14,19 @@ use cofre_model::id::{ConsentId, CredentialId, InstitutionId, SubjectId, TenantI
 use cofre_model::registry::LockdownScope;
 use cofre_model::wording::Outcome;
 
-/// A login as its newest entries left it.
+/// The row of a consent as its newest entries left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Agreed {
+    /// The entry that wrote it.
+    written: EntryId,
+    /// It was revoked or has expired.
+    ended: bool,
+}
+
+/// The row of a login as its newest entries left it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Login {
-    /// The entry that wrote its row.
+    /// The entry that wrote it.
     written: EntryId,
     /// The version of its secret; 0 before the first.
     version: u32,
@@ -25,14 +34,16 @@ struct Login {
     rejected: bool,
 }
 
-/// The ledger up to some index, folded. It grows with the rows that stand and with what may never stand again, not
-/// with the number of releases.
+/// The ledger up to some index, folded. It grows with the rows that were written and with what may never stand again,
+/// not with the number of releases.
 #[derive(Debug, Default)]
 #[expect(unnameable_types, reason = "part of a sealed trait")]
 pub struct Standing {
     next: u64,
-    consents: HashMap<ConsentId, EntryId>,
+    consents: HashMap<ConsentId, Agreed>,
     logins: HashMap<CredentialId, Login>,
+    /// The ids of the entries that wrote a row. An entry told a second time writes nothing.
+    writers: HashSet<EntryId>,
     erased: HashSet<SubjectId>,
     lockdowns: HashSet<String>,
     quarantined: HashSet<String>,
@@ -51,20 +62,22 @@ impl Standing {
         self.next
     }
 
-    /// Folds in the entry at `index`. One that is not the next is left alone: it was folded in before, or what lies
-    /// between has to come first.
-    pub(crate) fn fold(&mut self, index: u64, entry: &Entry) {
+    /// Folds in the entry at `index`; one that cannot be read, given as nothing, takes all standing away. Says whether
+    /// it was the next: what was folded in before is left alone, and what lies between has to come first.
+    pub(crate) fn fold(&mut self, index: u64, entry: Option<&Entry>) -> bool {
         if index != self.next {
-            return;
+            return false;
         }
         self.next = index.saturating_add(1);
+        let Some(entry) = entry else {
+            self.distrust();
+            return true;
+        };
         match entry.kind {
-            EntryKind::ConsentRequested | EntryKind::ConsentGranted => {
-                self.consents.extend(entry.consents.iter().map(|id| (*id, entry.id)));
-            }
+            EntryKind::ConsentRequested | EntryKind::ConsentGranted => self.agreed(entry),
             EntryKind::ConsentRevoked | EntryKind::ConsentExpired => {
                 for id in &entry.consents {
-                    self.consents.remove(id);
+                    self.consents.entry(*id).and_modify(|consent| consent.ended = true);
                 }
             }
             EntryKind::EnrolmentOpened => self.enrolled(entry),
@@ -75,25 +88,51 @@ impl Standing {
             EntryKind::WorkerQuarantined => self.quarantined.extend(entry.reference.clone()),
             _ => {}
         }
+        true
+    }
+
+    /// Whether this entry writes a row.
+    ///
+    /// SECURITY: its id is random and stands under the row's MAC. Who appends a copy of an old entry, to have its row
+    /// stand again, brings an id that was there before.
+    fn writes(&mut self, entry: &Entry) -> bool {
+        let first = self.writers.insert(entry.id);
+        if !first {
+            tracing::error!(kind = %entry.kind, "incident: the ledger holds an entry a second time; it writes nothing");
+        }
+        first
+    }
+
+    fn agreed(&mut self, entry: &Entry) {
+        if self.writes(entry) {
+            let row = Agreed { written: entry.id, ended: false };
+            self.consents.extend(entry.consents.iter().map(|id| (*id, row)));
+        }
     }
 
     /// Only a login that was never there gets a row with its enrolment.
     fn enrolled(&mut self, entry: &Entry) {
-        if let Some(id) = entry.credential {
-            self.logins.entry(id).or_insert(Login { written: entry.id, version: 0, rejected: false });
+        if let Some(id) = entry.credential
+            && !self.logins.contains_key(&id)
+            && self.writes(entry)
+        {
+            self.logins.insert(id, Login { written: entry.id, version: 0, rejected: false });
         }
     }
 
     fn deposited(&mut self, entry: &Entry) {
-        if let (Some(id), Some(version)) = (entry.credential, entry.secret_version) {
+        if let (Some(id), Some(version)) = (entry.credential, entry.secret_version)
+            && self.writes(entry)
+        {
             self.logins.insert(id, Login { written: entry.id, version, rejected: false });
         }
     }
 
     fn reported(&mut self, entry: &Entry) {
-        let Some(login) = entry.credential.and_then(|id| self.logins.get_mut(&id)) else { return };
         // Its digest names the MAC of the row that the report wrote: later by the institution's lock.
-        if entry.digest.is_some() {
+        let writes = entry.digest.is_some() && self.writes(entry);
+        let Some(login) = entry.credential.and_then(|id| self.logins.get_mut(&id)) else { return };
+        if writes {
             login.written = entry.id;
         }
         // A report on a secret that was replaced meanwhile says nothing of the new one.
@@ -103,17 +142,22 @@ impl Standing {
         }
     }
 
-    /// Whether `written` is the entry that wrote the row of a consent in force or awaiting, and its holder is not
-    /// erased.
-    pub(crate) fn consent(&self, id: &ConsentId, holder: &SubjectId, written: &EntryId) -> bool {
-        !self.distrusted && self.consents.get(id) == Some(written) && !self.erased.contains(holder)
+    /// What the ledger says of the row of a consent that the entry `written` wrote.
+    pub(crate) fn consent(&self, id: &ConsentId, holder: &SubjectId, written: &EntryId) -> Word {
+        match self.consents.get(id).filter(|_| !self.distrusted) {
+            Some(consent) if consent.written == *written => {
+                Word::newest(!consent.ended && !self.erased.contains(holder))
+            }
+            _ => Word::Replaced,
+        }
     }
 
-    /// Whether `written` is the entry that wrote the row of a login that may permit something, and its holder is not
-    /// erased.
-    pub(crate) fn login(&self, id: &CredentialId, holder: &SubjectId, written: &EntryId) -> bool {
-        let stands = self.logins.get(id).is_some_and(|login| login.written == *written && !login.rejected);
-        !self.distrusted && stands && !self.erased.contains(holder)
+    /// What the ledger says of the row of a login that the entry `written` wrote.
+    pub(crate) fn login(&self, id: &CredentialId, holder: &SubjectId, written: &EntryId) -> Word {
+        match self.logins.get(id).filter(|_| !self.distrusted) {
+            Some(login) if login.written == *written => Word::newest(!login.rejected && !self.erased.contains(holder)),
+            _ => Word::Replaced,
+        }
     }
 
     /// Whether this worker was quarantined.
@@ -135,6 +179,24 @@ impl Standing {
             .or_else(|| pressed(LockdownScope::Tenant, tenant))
             .or_else(|| institution.and_then(|id| pressed(LockdownScope::Institution, id)))
             .or_else(|| credential.and_then(|id| pressed(LockdownScope::Credential, id)))
+    }
+}
+
+/// What the ledger says of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(unnameable_types, reason = "part of a sealed trait")]
+pub enum Word {
+    /// It is the newest, and was not ended: it may permit something.
+    Stands,
+    /// It is the newest, and was ended: it may say what its terms were.
+    Ended,
+    /// A newer one was written, or it never was in the ledger: it says nothing.
+    Replaced,
+}
+
+impl Word {
+    const fn newest(stands: bool) -> Self {
+        if stands { Self::Stands } else { Self::Ended }
     }
 }
 

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::columns::{self, Kind};
 use crate::error::Error;
 use crate::row::Row;
-use crate::standing::Standing;
+use crate::standing::{Standing, Word};
 
 /// A kind of row under a MAC. Closed.
 #[expect(unnameable_types, reason = "sealed: no other row is under a MAC")]
@@ -30,9 +30,9 @@ pub trait Deciding: Sized {
     /// custodian.
     #[doc(hidden)]
     fn permits(&self) -> bool;
-    /// Whether the ledger says that this row, as `written` by the entry of that id, stands.
+    /// What the ledger says of this row, as `written` by the entry of that id.
     #[doc(hidden)]
-    fn stands(&self, written: &EntryId, standing: &Standing) -> bool;
+    fn word(&self, written: &EntryId, standing: &Standing) -> Word;
 }
 
 /// The columns of a kind of row.
@@ -52,7 +52,7 @@ impl Deciding for Consent {
         // SECURITY: an awaiting row may become an active one; without a MAC its terms could be edited meanwhile.
         matches!(self.state, ConsentState::Active | ConsentState::AwaitingAuthorisation)
     }
-    fn stands(&self, written: &EntryId, standing: &Standing) -> bool {
+    fn word(&self, written: &EntryId, standing: &Standing) -> Word {
         standing.consent(&self.id, &self.subject, written)
     }
 }
@@ -69,7 +69,7 @@ impl Deciding for Credential {
         // SECURITY: what a deposit makes active is what was tagged when the enrolment was opened.
         matches!(self.state, CredentialState::Active | CredentialState::Enrolling)
     }
-    fn stands(&self, written: &EntryId, standing: &Standing) -> bool {
+    fn word(&self, written: &EntryId, standing: &Standing) -> Word {
         standing.login(&self.id, &self.owner, written)
     }
 }
@@ -93,8 +93,8 @@ struct Content {
     /// The state the row was in when it was last tagged. Not believed: it is part of what the MAC is computed over.
     tagged_state: Vec<u8>,
     last_tag: [u8; 32],
-    /// The ledger says that this row is the newest and was not ended. False until it was asked.
-    stands: bool,
+    /// What the ledger says of this row.
+    word: Word,
 }
 
 /// A column of fixed length. One of another length cannot be true: all-zero bytes are as false.
@@ -130,16 +130,16 @@ impl<T: Deciding> Unverified<T> {
         }
         let (entry, tag, last_tag) = (fixed(row, "entry_id"), fixed(row, "tag"), fixed(row, "last_tag"));
         let tagged_state = row.text("tagged_state").map(|text| text.as_bytes().to_vec()).unwrap_or_default();
-        let row = Content { columns, entry, tag, tagged_state, last_tag, stands: false };
+        let row = Content { columns, entry, tag, tagged_state, last_tag, word: Word::Replaced };
         Ok(Self { row: Some(row), kind: PhantomData })
     }
 
     /// Holds the row against the ledger, and says whether it stands there; one that can permit nothing always does.
     pub(crate) fn held_against(&mut self, standing: &Standing) -> bool {
         let Some(row) = &mut self.row else { return true };
-        row.stands =
-            T::read(&row.columns).is_none_or(|content| !content.permits() || content.stands(&row.entry, standing));
-        row.stands
+        let Some(content) = T::read(&row.columns) else { return true };
+        row.word = content.word(&row.entry, standing);
+        if content.permits() { row.word == Word::Stands } else { row.word != Word::Replaced }
     }
 
     /// Whether there is a row at all.
@@ -160,7 +160,7 @@ impl<T: Deciding> Unverified<T> {
         let Some(row) = self.row else { return Evidence::Absent };
         let Some(content) = T::read(&row.columns) else { return Evidence::Forged };
         let columns: Vec<&[u8]> = row.columns.iter().map(Vec::as_slice).collect();
-        if !content.permits() || (row.stands && check(T::TABLE, &columns, &row.entry, &row.tag)) {
+        if !content.permits() || (row.word == Word::Stands && check(T::TABLE, &columns, &row.entry, &row.tag)) {
             Evidence::Genuine(content)
         } else {
             Evidence::Forged
@@ -174,13 +174,13 @@ impl<T: Deciding> Unverified<T> {
     ///
     /// An erased login is [`Evidence::Forged`] here: what found its like was taken out of it.
     pub fn verify_as_tagged(self, mac: impl FnOnce(&str, &[&[u8]], &EntryId) -> [u8; 32]) -> Evidence<T> {
-        let Some(Content { columns, entry, tag, tagged_state, last_tag, stands }) = self.row else {
+        let Some(Content { columns, entry, tag, tagged_state, last_tag, word }) = self.row else {
             return Evidence::Absent;
         };
         let Some(content) = T::read(&columns) else { return Evidence::Forged };
         if content.permits() {
             let columns: Vec<&[u8]> = columns.iter().map(Vec::as_slice).collect();
-            let holds = stands && same(&mac(T::TABLE, &columns, &entry), &tag);
+            let holds = word == Word::Stands && same(&mac(T::TABLE, &columns, &entry), &tag);
             return if holds { Evidence::Genuine(content) } else { Evidence::Forged };
         }
         let tagged: Vec<&[u8]> = T::spec()
@@ -189,7 +189,8 @@ impl<T: Deciding> Unverified<T> {
             .zip(&columns)
             .map(|((name, _), bytes)| if *name == "state" { tagged_state.as_slice() } else { bytes.as_slice() })
             .collect();
-        let holds = same(&set_aside(&mac(T::TABLE, &tagged, &entry)), &last_tag);
+        // SECURITY: an old genuine row, dressed as one that was ended, is no newest row.
+        let holds = word != Word::Replaced && same(&set_aside(&mac(T::TABLE, &tagged, &entry)), &last_tag);
         if holds { Evidence::Genuine(content) } else { Evidence::Forged }
     }
 }

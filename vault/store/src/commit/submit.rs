@@ -174,6 +174,7 @@ impl Records {
     /// Refused as NOT_FOUND, LOCKDOWN, INTEGRITY_FAILURE (another key id or version than recorded) or
     /// CLOCK_UNTRUSTED; else the store's.
     pub async fn warm(&self, request: WarmRequest) -> Result<Permit<Warm>, CommitError> {
+        self.not_stopped(&request.tenant).await?;
         match self.submissions().submit(Work::Warm(request)).await? {
             Answer::Warm(permit) => Ok(permit),
             _ => Err(Error::Unanswered.into()),
@@ -186,6 +187,7 @@ impl Records {
     /// # Errors
     /// Refused as NOT_FOUND, WRONG_STATE, LOCKDOWN or CLOCK_UNTRUSTED; else the store's.
     pub async fn intend_deposit(&self, intent: DepositIntent) -> Result<Permit<Deposit>, CommitError> {
+        self.not_stopped(&intent.tenant).await?;
         match self.submissions().submit(Work::Intend(intent)).await? {
             Answer::Deposit(permit) => Ok(permit),
             _ => Err(Error::Unanswered.into()),

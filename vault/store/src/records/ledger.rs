@@ -12,7 +12,7 @@ use crate::statement::statement;
 /// The most entries one read gives.
 const ENTRIES: u64 = 1_000;
 /// The most leaf hashes one read gives.
-const HASHES: u64 = 100_000;
+const HASHES: u64 = 10_000;
 
 /// Where the ledger ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,19 +113,31 @@ impl Records {
         rows.iter().map(record).collect()
     }
 
-    /// Leaf hashes from `from` on, before `until`, at most 100,000 of them.
+    /// Leaf hashes from `from` on, before `until`, at most 10,000 of them: of the bytes as they rest.
     ///
     /// # Errors
-    /// The store's.
+    /// [`Error::Corrupt`] where the bytes of an entry are not those that were promised; the store's.
     pub async fn leaf_hashes(&self, from: u64, until: u64) -> Result<Vec<[u8; 32]>, Error> {
         let until = until.min(from.saturating_add(HASHES));
-        let rows =
-            statement(r#"SELECT leaf_hash FROM ledger_entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index""#)
-                .bind(column(from))
-                .bind(column(until))
-                .fetch_all(&mut self.reader().await?)
-                .await?;
-        rows.iter().map(|row| Cells::of("ledger_entries", row).bytes("leaf_hash")).collect()
+        let rows = statement(
+            r#"SELECT bytes, leaf_hash FROM ledger_entries WHERE "index" >= $1 AND "index" < $2 ORDER BY "index""#,
+        )
+        .bind(column(from))
+        .bind(column(until))
+        .fetch_all(&mut self.reader().await?)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let cells = Cells::of("ledger_entries", row);
+                let hash = cofre_ledger::entry::leaf_hash(cells.blob("bytes")?);
+                // SECURITY: the root that is signed has to speak of the very bytes that auditors will be given.
+                if cells.bytes::<32>("leaf_hash")? == hash {
+                    Ok(hash)
+                } else {
+                    Err(Error::corrupt("ledger_entries", "bytes"))
+                }
+            })
+            .collect()
     }
 
     /// One tile, as wide as it is by now.

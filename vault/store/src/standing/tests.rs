@@ -5,7 +5,7 @@ use cofre_model::id::{ConsentId, CredentialId, InstitutionId, SubjectId, TenantI
 use cofre_model::registry::LockdownScope;
 use cofre_model::wording::Outcome;
 
-use super::{Standing, stop};
+use super::{Standing, Word, stop};
 
 /// A ledger in the making.
 #[derive(Default)]
@@ -16,8 +16,16 @@ impl Ledger {
         let index = self.0.next();
         let mut entry = Entry::new(kind, [u8::try_from(index + 1).expect("few"); 16]);
         fill(&mut entry);
-        self.0.fold(index, &entry);
+        assert!(self.0.fold(index, Some(&entry)));
         entry.id
+    }
+
+    fn consent(&self, id: &ConsentId, holder: &SubjectId, written: &[u8; 16]) -> bool {
+        self.0.consent(id, holder, written) == Word::Stands
+    }
+
+    fn login(&self, id: &CredentialId, holder: &SubjectId, written: &[u8; 16]) -> bool {
+        self.0.login(id, holder, written) == Word::Stands
     }
 }
 
@@ -34,19 +42,19 @@ fn only_the_newest_row_of_a_consent_stands_and_none_once_it_ended() {
         entry.credential = Some(credential);
     };
     let mut ledger = Ledger::default();
-    assert!(!ledger.0.consent(&consent, &holder, &[1; 16]), "nothing stands that was never written");
+    assert!(!ledger.consent(&consent, &holder, &[1; 16]), "nothing stands that was never written");
     let requested = ledger.append(EntryKind::ConsentRequested, of_it);
-    assert!(ledger.0.consent(&consent, &holder, &requested));
+    assert!(ledger.consent(&consent, &holder, &requested));
     let granted = ledger.append(EntryKind::ConsentGranted, of_it);
-    assert!(ledger.0.consent(&consent, &holder, &granted) && !ledger.0.consent(&consent, &holder, &requested));
+    assert!(ledger.consent(&consent, &holder, &granted) && !ledger.consent(&consent, &holder, &requested));
     // Entries that only rely on it, and the end of another, change nothing.
     ledger.append(EntryKind::Granted, of_it);
     ledger.append(EntryKind::ConsentRevoked, |entry| entry.consents = vec![ConsentId::from_parts(1, [9; 10])]);
-    assert!(ledger.0.consent(&consent, &holder, &granted));
+    assert!(ledger.consent(&consent, &holder, &granted));
     for end in [EntryKind::ConsentRevoked, EntryKind::ConsentExpired] {
         let granted = ledger.append(EntryKind::ConsentGranted, of_it);
         ledger.append(end, of_it);
-        assert!(!ledger.0.consent(&consent, &holder, &granted), "{end}");
+        assert!(!ledger.consent(&consent, &holder, &granted), "{end}");
     }
 }
 
@@ -61,16 +69,16 @@ fn only_the_newest_row_of_a_login_stands() {
     };
     let mut ledger = Ledger::default();
     let opened = ledger.append(EntryKind::EnrolmentOpened, of_it(None));
-    assert!(ledger.0.login(&credential, &holder, &opened));
+    assert!(ledger.login(&credential, &holder, &opened));
     let first = ledger.append(EntryKind::Deposited, of_it(Some(1)));
-    assert!(ledger.0.login(&credential, &holder, &first) && !ledger.0.login(&credential, &holder, &opened));
+    assert!(ledger.login(&credential, &holder, &first) && !ledger.login(&credential, &holder, &opened));
     ledger.append(EntryKind::EnrolmentOpened, of_it(None));
-    assert!(ledger.0.login(&credential, &holder, &first), "an enrolment of a login that is there writes no row");
+    assert!(ledger.login(&credential, &holder, &first), "an enrolment of a login that is there writes no row");
     let locked = ledger.append(EntryKind::Reported, |entry| {
         of_it(Some(1))(entry);
         (entry.outcome, entry.digest) = (Some(Outcome::Locked), Some([7; 32]));
     });
-    assert!(ledger.0.login(&credential, &holder, &locked) && !ledger.0.login(&credential, &holder, &first));
+    assert!(ledger.login(&credential, &holder, &locked) && !ledger.login(&credential, &holder, &first));
     let rejected = |version| {
         move |entry: &mut Entry| {
             of_it(version)(entry);
@@ -79,13 +87,13 @@ fn only_the_newest_row_of_a_login_stands() {
     };
     let second = ledger.append(EntryKind::Deposited, of_it(Some(2)));
     ledger.append(EntryKind::Reported, rejected(Some(1)));
-    assert!(ledger.0.login(&credential, &holder, &second), "a report on the secret before says nothing of this one");
+    assert!(ledger.login(&credential, &holder, &second), "a report on the secret before says nothing of this one");
     ledger.append(EntryKind::Reported, rejected(Some(2)));
-    assert!(!ledger.0.login(&credential, &holder, &second));
+    assert!(!ledger.login(&credential, &holder, &second));
     let third = ledger.append(EntryKind::Deposited, of_it(Some(3)));
-    assert!(ledger.0.login(&credential, &holder, &third));
+    assert!(ledger.login(&credential, &holder, &third));
     ledger.append(EntryKind::Reported, rejected(None));
-    assert!(!ledger.0.login(&credential, &holder, &third), "a report that names no version is held against it");
+    assert!(!ledger.login(&credential, &holder, &third), "a report that names no version is held against it");
 }
 
 #[test]
@@ -98,9 +106,9 @@ fn nothing_of_an_erased_holder_stands() {
     });
     let granted = ledger.append(EntryKind::ConsentGranted, |entry| entry.consents = vec![consent]);
     ledger.append(EntryKind::ErasureAccepted, |entry| entry.owner = Some(holder));
-    assert!(!ledger.0.login(&credential, &holder, &deposited) && !ledger.0.consent(&consent, &holder, &granted));
+    assert!(!ledger.login(&credential, &holder, &deposited) && !ledger.consent(&consent, &holder, &granted));
     let other = SubjectId::from_parts(1, [4; 10]);
-    assert!(ledger.0.login(&credential, &other, &deposited));
+    assert!(ledger.login(&credential, &other, &deposited));
 }
 
 #[test]
@@ -129,6 +137,45 @@ fn stop_buttons_and_quarantines_stay() {
 }
 
 #[test]
+fn an_entry_told_a_second_time_revives_nothing() {
+    let (credential, holder) = login();
+    let consent = ConsentId::from_parts(1, [3; 10]);
+    let mut ledger = Ledger::default();
+    let granted = ledger.append(EntryKind::ConsentGranted, |entry| entry.consents = vec![consent]);
+    ledger.append(EntryKind::ConsentRevoked, |entry| entry.consents = vec![consent]);
+    let again = |kind: EntryKind, id: [u8; 16]| {
+        move |entry: &mut Entry| {
+            (entry.kind, entry.id, entry.consents) = (kind, id, vec![consent]);
+            (entry.credential, entry.secret_version, entry.digest) = (Some(credential), Some(1), Some([7; 32]));
+        }
+    };
+    ledger.append(EntryKind::ConsentGranted, again(EntryKind::ConsentGranted, granted));
+    assert!(!ledger.consent(&consent, &holder, &granted));
+    assert_eq!(ledger.0.consent(&consent, &holder, &granted), Word::Ended);
+    let first = ledger.append(EntryKind::Deposited, |entry| {
+        (entry.credential, entry.secret_version) = (Some(credential), Some(1));
+    });
+    let locked = ledger.append(EntryKind::Reported, |entry| {
+        (entry.credential, entry.secret_version, entry.digest) = (Some(credential), Some(1), Some([7; 32]));
+    });
+    for kind in [EntryKind::Deposited, EntryKind::Reported, EntryKind::EnrolmentOpened] {
+        ledger.append(kind, again(kind, first));
+        assert!(!ledger.login(&credential, &holder, &first) && ledger.login(&credential, &holder, &locked), "{kind}");
+    }
+}
+
+#[test]
+fn an_entry_that_no_node_writes_takes_all_standing_away() {
+    let (_, holder) = login();
+    let consent = ConsentId::from_parts(1, [3; 10]);
+    let mut ledger = Ledger::default();
+    let granted = ledger.append(EntryKind::ConsentGranted, |entry| entry.consents = vec![consent]);
+    assert!(ledger.0.fold(1, None));
+    assert!(!ledger.consent(&consent, &holder, &granted));
+    assert_eq!(ledger.0.next(), 2, "ending things goes on");
+}
+
+#[test]
 fn entries_are_folded_in_their_order_and_once() {
     let consent = ConsentId::from_parts(1, [3; 10]);
     let (_, holder) = login();
@@ -138,10 +185,10 @@ fn entries_are_folded_in_their_order_and_once() {
         entry
     };
     let mut standing = Standing::default();
-    standing.fold(1, &entry(EntryKind::ConsentGranted, 1));
-    assert_eq!((standing.next(), standing.consent(&consent, &holder, &[1; 16])), (0, false), "a gap");
-    standing.fold(0, &entry(EntryKind::ConsentGranted, 1));
-    standing.fold(1, &entry(EntryKind::ConsentRevoked, 2));
-    standing.fold(0, &entry(EntryKind::ConsentGranted, 1));
-    assert_eq!((standing.next(), standing.consent(&consent, &holder, &[1; 16])), (2, false), "a repeat");
+    assert!(!standing.fold(1, Some(&entry(EntryKind::ConsentGranted, 1))));
+    assert_eq!((standing.next(), standing.consent(&consent, &holder, &[1; 16])), (0, Word::Replaced), "a gap");
+    assert!(standing.fold(0, Some(&entry(EntryKind::ConsentGranted, 1))));
+    assert!(standing.fold(1, Some(&entry(EntryKind::ConsentRevoked, 2))));
+    assert!(!standing.fold(0, Some(&entry(EntryKind::ConsentGranted, 3))));
+    assert_eq!((standing.next(), standing.consent(&consent, &holder, &[1; 16])), (2, Word::Ended), "a repeat");
 }

@@ -491,7 +491,10 @@ impl World {
             outcome,
             lock: None,
         };
-        self.apply(EntryKind::Reported, report).await
+        let mut entry = self.entry(EntryKind::Reported);
+        let grant = self.records().grant(&ask.credential, &ask.job).await.expect("read");
+        entry.secret_version = grant.map(|grant| grant.secret_version);
+        self.records().apply(entry, report).await
     }
 }
 
