@@ -11,14 +11,14 @@ mod undelivered;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cofre_model::consent::{Consent, ConsentState};
+use cofre_model::consent::Consent;
 use cofre_model::credential::{Credential, CredentialState as Login};
 use cofre_model::entry::{Entry, EntryKind, Epochs, NodeRef, Verdict};
 use cofre_model::id::*;
 use cofre_model::reason::Reason;
 use cofre_model::time::{Span, Timestamp};
 use cofre_model::wording::{Attendance, Outcome};
-use cofre_store::{EnrolmentState, ErasureState, Lockdown, Operation as Op, SubjectState};
+use cofre_store::{EnrolmentState, ErasureState, Operation as Op, SubjectState};
 
 pub(super) use undelivered::DRAWN;
 
