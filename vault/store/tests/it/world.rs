@@ -163,10 +163,9 @@ impl World {
     }
 
     /// The same deployment after its node has ended and begun a new life.
-    pub(crate) async fn reopened(self, config: StoreConfig, settings: CommitConfig) -> Self {
+    pub(crate) async fn reopened(self, open: impl Future<Output = Stores>) -> Self {
         self.stores.close().await;
-        let stores = Stores::open(config, settings).await.expect("opened again");
-        Self { stores, ..self }
+        Self { stores: open.await, ..self }
     }
 
     pub(crate) fn records(&self) -> &Records {

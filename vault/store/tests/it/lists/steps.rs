@@ -132,8 +132,12 @@ fn relation() -> impl Strategy<Value = Relation> {
 
 fn call() -> impl Strategy<Value = Call> {
     let back = prop_oneof![4 => Just(0_usize), 1 => 1..3_usize];
-    (relation(), back, prop::bool::weighted(0.6), 0..2_usize)
-        .prop_map(|(relation, back, alone, worker)| Call { relation, back, alone, worker })
+    (relation(), back, prop::bool::weighted(0.6), 0..2_usize).prop_map(|(relation, back, alone, worker)| Call {
+        relation,
+        back,
+        alone,
+        worker,
+    })
 }
 
 const fn new(alone: bool, worker: usize) -> Call {
@@ -181,7 +185,7 @@ fn stopping() -> impl Strategy<Value = Step> {
         4 => login().prop_map(Step::LockLogin),
         2 => Just(Step::LockInstitution),
         2 => login().prop_map(Step::LockTenant),
-        1 => Just(Step::LockPlatform),
+        2 => Just(Step::LockPlatform),
         3 => (0..2_usize).prop_map(Step::Quarantine),
     ]
 }
@@ -202,36 +206,48 @@ fn time() -> impl Strategy<Value = Step> {
         6 => (1_u64..400).prop_map(Step::Advance),
         3 => (1_500_u64..6_000).prop_map(Step::Advance),
         2 => (40_000_u64..90_000).prop_map(Step::Advance),
-        1 => (20_u64..200).prop_map(|days| Step::Advance(days * 86_400)),
+        1 => (1_u64..60).prop_map(|days| Step::Advance(days * 86_400)),
         2 => (1_u64..4_000).prop_map(Step::Back),
     ]
 }
 
 fn reach(login: usize) -> impl Strategy<Value = Step> {
-    (0..8_usize, -1..2_i64).prop_map(move |(which, off)| Step::Reach(login, which, off))
+    let which = prop_oneof![5 => Just(0_usize), 3 => Just(1_usize), 2 => Just(2_usize), 1 => 3..8_usize];
+    (which, -1..2_i64).prop_map(move |(which, off)| Step::Reach(login, which, off))
 }
 
 /// Ways to be rid of a lease.
 fn freeing(login: usize) -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => Just(Step::Report(login, 0, 0, 0)),
-        2 => Just(Step::Report(login, 1, 0, 0)),
+        1 => Just(Step::Report(login, 0, 0, 0)),
+        4 => Just(Step::Report(login, 1, 0, 0)),
         2 => Just(Step::Withdraw(login, 0)),
-        2 => (100_u64..140).prop_map(Step::Advance),
+        2 => (118_u64..122).prop_map(Step::Advance),
         1 => Just(Step::Advance(1)),
+        1 => (1_998_u64..2_006).prop_map(Step::Back),
     ]
 }
 
 /// Two decisions that both held when they were made.
 fn race() -> Fragment {
-    (login(), call(), call(), any::<bool>())
-        .prop_flat_map(|(login, one, other, far)| {
-            (Just((login, one, other, far)), freeing(login), reach(login))
+    let relation = prop_oneof![
+        4 => Just(Relation::New),
+        2 => Just(Relation::Further),
+        2 => Just(Relation::Resealed),
+        3 => Just(Relation::Changed),
+        2 => Just(Relation::Repeat),
+        2 => Just(Relation::Stolen),
+        2 => Just(Relation::Borrowed),
+    ];
+    (login(), call(), call(), relation, any::<bool>())
+        .prop_flat_map(|(login, one, other, relation, far)| {
+            (Just((login, one, Call { relation, back: 0, ..other }, far)), freeing(login), reach(login))
         })
         .prop_map(|((login, one, other, far), freed, reach)| {
             let between = if far { reach } else { freed };
             let fresh = Call { relation: Relation::New, ..one };
-            vec![Step::Decide(login, fresh), Step::Decide(login, other), Step::Commit, between, Step::Commit]
+            let decided = [Step::Decide(login, fresh), Step::Decide(login, other), Step::Commit, between];
+            decided.into_iter().chain([Step::Commit, Step::Commit]).collect()
         })
         .boxed()
 }
@@ -241,9 +257,24 @@ fn visits() -> Fragment {
     (login(), 0..2_usize, 0..2_usize)
         .prop_flat_map(|(login, one, other)| (Just((login, one, other)), freeing(login), reach(login)))
         .prop_map(|((login, one, other), freed, reach)| {
-            let first = [Step::Ask(login, new(true, one)), Step::Decide(login, new(true, other)), freed];
-            let then = [Step::Commit, reach, Step::Ask(login, new(true, other))];
-            first.into_iter().chain(then).collect()
+            let decided = [Step::Decide(login, new(true, one)), Step::Decide(login, new(true, other)), Step::Commit];
+            let then = [freed, Step::Commit, Step::Commit, reach, Step::Ask(login, new(true, other))];
+            decided.into_iter().chain(then).collect()
+        })
+        .boxed()
+}
+
+/// A day's visits, as near to one another as they may be, or a little nearer.
+fn day() -> Fragment {
+    (login(), 1_u8..3, 1_795_u64..1_802)
+        .prop_flat_map(|(login, per_day, apart)| (Just((login, per_day, apart)), reach(login)))
+        .prop_map(|((login, per_day, apart), reach)| {
+            let consent = [Step::End(login, false), Step::Request(login, per_day, 30 * 86_400), Step::Grant(login)];
+            let visit = || [Step::Ask(login, new(true, 0)), Step::Report(login, 0, 0, 0), Step::Advance(apart)];
+            let race =
+                [Step::Decide(login, new(true, 1)), Step::Ask(login, new(true, 0)), Step::Report(login, 0, 0, 0)];
+            let visits = visit().into_iter().chain(visit()).chain(race);
+            consent.into_iter().chain(visits).chain([reach, Step::Commit, Step::Ask(login, new(true, 1))]).collect()
         })
         .boxed()
 }
@@ -311,13 +342,14 @@ fn reports() -> Fragment {
 
 /// Something that ends at an instant, asked for about then.
 fn bounds() -> Fragment {
-    (login(), lasts(), 0..4_u8)
+    (login(), lasts(), 0..5_u8)
         .prop_flat_map(|(login, lasts, what)| (Just((login, lasts, what)), reach(login)))
         .prop_map(|((login, lasts, what), reach)| match what {
             0 => vec![Step::End(login, false), Step::Request(login, 2, lasts), reach, Step::Grant(login)],
             1 => vec![reach, Step::End(login, true), Step::Request(login, 2, lasts), Step::Grant(login)],
             2 => vec![Step::Enrol(login), reach, Step::Intend(login), Step::Complete(login, false)],
-            _ => vec![Step::Enrol(login), Step::Intend(login), reach, Step::Complete(login, false)],
+            3 => vec![Step::Enrol(login), Step::Intend(login), reach, Step::Complete(login, false)],
+            _ => vec![Step::Enrol(login), Step::EndEnrolment(login), reach, Step::Intend(login)],
         })
         .boxed()
 }
@@ -348,7 +380,10 @@ fn restart() -> Fragment {
         .prop_map(|(login, other, withdrawn)| {
             let ask = |call| Step::Ask(login, call);
             let granted = [ask(new(false, 0)), ask(REPEAT), Step::Withdraw(login, withdrawn), ask(further(true))];
-            granted.into_iter().chain([Step::Restart(other), ask(new(false, 1)), Step::Report(login, 1, 0, 0)]).collect()
+            granted
+                .into_iter()
+                .chain([Step::Restart(other), ask(new(false, 1)), Step::Report(login, 1, 0, 0)])
+                .collect()
         })
         .boxed()
 }
@@ -361,18 +396,19 @@ fn fragment() -> Fragment {
         120 => one(building()),
         180 => one(releasing()),
         30 => one(registering()),
-        60 => one(time()),
+        45 => one(time()),
         60 => race(),
-        60 => visits(),
+        50 => visits(),
+        30 => day(),
         50 => session(),
         40 => repeats(),
         30 => undelivered(),
         40 => refused(),
         30 => reports(),
         40 => bounds(),
-        10 => erasure(),
-        14 => stop(),
-        6 => restart(),
+        12 => erasure(),
+        18 => stop(),
+        8 => restart(),
     ]
     .boxed()
 }
@@ -389,7 +425,7 @@ pub(super) fn list() -> impl Strategy<Value = Vec<Step>> {
         ]
     });
     let ready: Vec<Step> = ready.collect();
-    (prop::bool::weighted(0.9), prop::collection::vec(fragment(), 1..24)).prop_map(move |(is_ready, fragments)| {
+    (prop::bool::weighted(0.94), prop::collection::vec(fragment(), 1..24)).prop_map(move |(is_ready, fragments)| {
         let ready = ready.iter().copied().take(if is_ready { ready.len() } else { 0 });
         ready.chain(fragments.into_iter().flatten()).collect()
     })

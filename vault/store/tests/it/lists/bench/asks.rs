@@ -43,7 +43,7 @@ impl Bench {
             }
             Ok(Committed::Denied { reason, retry_at, .. }) => Decided::Denied(reason, retry_at),
             Ok(Committed::Moved) => Decided::Moved,
-            Err(cause) => return Err(TestCaseError::fail(cause.to_string())),
+            Err(cause) => return Err(unanswered("", &cause)),
         };
         prop_assert_eq!(&told, &expected);
         self.told.push(format!("{told:?}"));
@@ -90,7 +90,7 @@ impl Bench {
         let done = match self.world.records().warm(request).await {
             Ok(permit) => Ok(permit.entry().at.index),
             Err(CommitError::Refused(reason)) => Err(reason),
-            Err(CommitError::Store(cause)) => return Err(TestCaseError::fail(cause.to_string())),
+            Err(CommitError::Store(cause)) => return Err(unanswered("", &cause)),
         };
         prop_assert_eq!(done, expected);
         self.told.push(format!("{done:?}"));

@@ -42,7 +42,7 @@ impl Bench {
         let done = match self.world.records().intend_deposit(intent).await {
             Ok(permit) => Ok(permit.entry().warrant.secret_version),
             Err(CommitError::Refused(reason)) => Err(reason),
-            Err(CommitError::Store(cause)) => return Err(TestCaseError::fail(cause.to_string())),
+            Err(CommitError::Store(cause)) => return Err(unanswered("", &cause)),
         };
         prop_assert_eq!(done, expected);
         self.told.push(format!("{done:?}"));
