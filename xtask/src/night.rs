@@ -9,8 +9,10 @@ use crate::run::{cargo, step};
 const NIGHT: &str = "COFRE_NIGHT";
 
 /// Long runs by name: the arguments of cargo. A row stands here once its tests read [`NIGHT`].
-const LONG: &[(&str, &[&str])] =
-    &[("properties of decisions", &["test", "-p", "cofre-policy", "--test", "it", "properties"])];
+const LONG: &[(&str, &[&str])] = &[
+    ("properties of decisions", &["test", "-p", "cofre-policy", "--test", "it", "properties"]),
+    ("random lists on both engines", &["test", "-p", "cofre-store", "--test", "it", "lists::", "--", "--nocapture"]),
+];
 
 /// Runs all of them.
 pub(crate) fn night(fuzz_seconds: u64) -> Result<()> {

@@ -69,6 +69,8 @@ pub(crate) fn commit_config(clock: &Arc<TestClock>) -> CommitConfig {
 /// One release request.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
+    /// Who asks, as SPIFFE id text.
+    pub(crate) worker: String,
     pub(crate) credential: CredentialId,
     pub(crate) request: RequestId,
     pub(crate) job: JobId,
@@ -158,6 +160,12 @@ impl World {
         job_key: SigningKeyId,
     ) -> Self {
         Self { folder, clock, stores, tenant, institution, recipient, job_key, next: AtomicU64::new(1_000_000) }
+    }
+
+    /// The same deployment after its node has ended and begun a new life.
+    pub(crate) async fn reopened(self, open: impl Future<Output = Stores>) -> Self {
+        self.stores.close().await;
+        Self { stores: open.await, ..self }
     }
 
     pub(crate) fn records(&self) -> &Records {
@@ -371,7 +379,15 @@ impl World {
     pub(crate) fn ask(&self, credential: CredentialId) -> Ask {
         let request = RequestId::from_parts(self.ms(), self.bytes());
         let job = JobId::from_parts(self.ms(), self.bytes());
-        Ask { credential, request, job, seal_key_digest: self.bytes(), digest: self.bytes(), attendance: None }
+        Ask {
+            worker: WORKER.into(),
+            credential,
+            request,
+            job,
+            seal_key_digest: self.bytes(),
+            digest: self.bytes(),
+            attendance: None,
+        }
     }
 
     pub(crate) fn attended(&self, credential: &Credential) -> Ask {
@@ -393,7 +409,7 @@ impl World {
     pub(crate) async fn try_facts(&self, ask: &Ask) -> Result<Facts, Error> {
         let now = self.clock.now();
         let query = ReleaseQuery {
-            worker: WORKER,
+            worker: &ask.worker,
             tenant: self.tenant.id,
             credential: ask.credential,
             request: ask.request,
@@ -420,7 +436,7 @@ impl World {
             region: Slug::try_from(REGION).expect("slug"),
             epochs: rows.epochs,
             entry_id: self.bytes(),
-            caller: CallerRef { identity: WORKER.into(), fingerprint: [1; 32] },
+            caller: CallerRef { identity: ask.worker.clone(), fingerprint: [1; 32] },
             request: RequestFacts {
                 id: ask.request,
                 digest: ask.digest,
@@ -451,7 +467,7 @@ impl World {
             id: ask.job,
             tenant: self.tenant.id,
             credential: ask.credential,
-            worker: WORKER.into(),
+            worker: ask.worker.clone(),
             purpose: Purpose::WealthAggregation,
             scopes: [Scope::Positions].into_iter().collect(),
             recipient: self.recipient,
@@ -476,7 +492,7 @@ impl World {
         let report = Operation::ReportOutcome {
             credential: ask.credential,
             job: ask.job,
-            worker: WORKER.into(),
+            worker: ask.worker.clone(),
             outcome: Outcome::Locked,
             lock: Some((row.clone(), credential_tag(row, &entry))),
         };
@@ -487,7 +503,7 @@ impl World {
         let report = Operation::ReportOutcome {
             credential: ask.credential,
             job: ask.job,
-            worker: WORKER.into(),
+            worker: ask.worker.clone(),
             outcome,
             lock: None,
         };

@@ -32,8 +32,10 @@ impl Reference {
             ..denial.epochs
         };
         if stand != relied {
+            self.meet("denial moved");
             return Decided::Moved;
         }
+        self.meet(format!("decided: {}", denial.reason));
         self.denied(now, entry, denial.reason, denial.retry_at)
     }
 
@@ -52,11 +54,18 @@ impl Reference {
 
     pub(super) fn grant(&mut self, now: Timestamp, terms: &GrantTerms) -> Decided {
         if self.epochs(Some(&terms.worker), Some(terms.tenant), Some(terms.credential)) != terms.epochs {
+            self.meet("grant moved");
             return Decided::Moved;
         }
         match self.held_to(now, terms) {
-            Ok(session) => self.released(now, terms, session),
-            Err((reason, retry_at)) => self.denied(now, &terms.entry, reason, retry_at),
+            Ok(session) => {
+                self.meet(format!("granted: {} {}", session.standing(), terms.attendance));
+                self.released(now, terms, session)
+            }
+            Err((reason, retry_at)) => {
+                self.meet(format!("under the lock: {reason}"));
+                self.denied(now, &terms.entry, reason, retry_at)
+            }
         }
     }
 
@@ -102,6 +111,7 @@ impl Reference {
         Ok(Session {
             repeats: past.map(|past| past.index),
             counted,
+            first_alone,
             since,
             until: lease.map_or(terms.lease_until, |lease| lease.until.max(terms.lease_until)).min(ends),
             attendance: counts_as.unwrap_or(terms.attendance),
@@ -161,6 +171,7 @@ impl Reference {
                 worker: terms.worker.clone(),
                 request: terms.request,
                 credential: terms.credential,
+                owner: terms.warrant.owner,
                 job: terms.job,
                 digest: terms.request_digest,
                 seal_key: terms.seal_key_digest,
@@ -197,7 +208,19 @@ impl Reference {
 struct Session {
     repeats: Option<u64>,
     counted: bool,
+    first_alone: bool,
     since: Timestamp,
     until: Timestamp,
     attendance: Attendance,
+}
+
+impl Session {
+    const fn standing(&self) -> &'static str {
+        match (self.repeats, self.counted, self.first_alone) {
+            (Some(_), _, _) => "again",
+            (None, true, true) => "first alone",
+            (None, true, false) => "new",
+            (None, false, _) => "further",
+        }
+    }
 }

@@ -1,23 +1,40 @@
 //! What a list is made of. Logins are named by their place; whatever a step needs that is not there, it goes without.
+//! Steps come in fragments: a few that together reach what single ones seldom would, and single ones between them.
 
 use proptest::prelude::*;
 
-/// Logins of a list. The last two have one owner.
+/// Logins of a list. The first two have one owner, the last one is another tenant's.
 pub(super) const LOGINS: usize = 3;
 
-/// How a request relates to those before it.
+/// How a request relates to an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Relation {
     /// Nothing of it was seen before.
     New,
-    /// Another request of the newest job, sealed to the same key.
+    /// Another request of its job, sealed to the same key.
     Further,
-    /// The newest request again.
+    /// Another request of its job, sealed to another key.
+    Resealed,
+    /// The same request again.
     Repeat,
     /// Its id again with another content.
     Changed,
     /// Its attendance statement again, with another request.
     Stolen,
+    /// All of it again, by the other worker.
+    Borrowed,
+}
+
+/// A request for a release.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    pub(super) relation: Relation,
+    /// To which earlier one, counted back from the newest.
+    pub(super) back: usize,
+    /// Whether the investor is absent.
+    pub(super) alone: bool,
+    /// One of the two workers, where no earlier request decides that.
+    pub(super) worker: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -27,83 +44,373 @@ pub(super) enum Step {
     Intend(usize),
     /// With the dedupe tag of this login, or of the next one.
     Complete(usize, bool),
-    Request(usize, u8),
+    /// So many unattended visits a day, for so many seconds.
+    Request(usize, u8, u64),
     Grant(usize),
     End(usize, bool),
     Receipt(usize),
     /// Decides and commits.
-    Ask(usize, Relation, bool),
+    Ask(usize, Call),
     /// Decides; the commit comes later.
-    Decide(usize, Relation, bool),
+    Decide(usize, Call),
     /// Commits what was decided first.
     Commit,
-    /// 0: fine, 1: wrong secret, 2: locked for that many hours.
-    Report(usize, u8, u64),
+    /// On a request counted back from the newest. 0: fine, 1: wrong secret, 2: locked for that many hours.
+    Report(usize, usize, u8, u64),
     Withdraw(usize, usize),
-    Warm(bool),
+    Warm(usize, bool),
+    /// The tenant that has nothing to do with the login. 0: ends its consent, 1: its enrolment, 2: deposits, 3: erases.
+    Foreign(usize, u8),
     Policy(u8),
     PutInstitution,
+    PutWorker(usize),
     LockLogin(usize),
     LockInstitution,
-    LockTenant,
-    Quarantine,
+    LockTenant(usize),
+    LockPlatform,
+    Quarantine(usize),
     Erase(usize),
     KeysDestroyed(usize),
     Certify(usize),
+    /// The node's life ends and another one begins: of the same node, or of one with another name.
+    Restart(bool),
     /// Seconds.
     Advance(u64),
     /// The world's clock is set back by milliseconds.
     Back(u64),
+    /// The next step is so many microseconds after an instant at which something of this login ends, or before it.
+    Reach(usize, usize, i64),
+}
+
+impl Step {
+    /// The login it is about.
+    pub(super) const fn place(&self) -> Option<usize> {
+        match self {
+            Self::Enrol(login)
+            | Self::EndEnrolment(login)
+            | Self::Intend(login)
+            | Self::Complete(login, _)
+            | Self::Request(login, ..)
+            | Self::Grant(login)
+            | Self::End(login, _)
+            | Self::Receipt(login)
+            | Self::Ask(login, _)
+            | Self::Decide(login, _)
+            | Self::Report(login, ..)
+            | Self::Withdraw(login, _)
+            | Self::Warm(login, _)
+            | Self::Foreign(login, _)
+            | Self::LockLogin(login)
+            | Self::LockTenant(login)
+            | Self::Erase(login)
+            | Self::KeysDestroyed(login)
+            | Self::Certify(login)
+            | Self::Reach(login, ..) => Some(*login),
+            _ => None,
+        }
+    }
+}
+
+/// A few steps that belong together.
+type Fragment = BoxedStrategy<Vec<Step>>;
+
+fn login() -> impl Strategy<Value = usize> {
+    0..LOGINS
 }
 
 fn relation() -> impl Strategy<Value = Relation> {
     prop_oneof![
-        4 => Just(Relation::New),
-        3 => Just(Relation::Further),
-        2 => Just(Relation::Repeat),
+        5 => Just(Relation::New),
+        4 => Just(Relation::Further),
+        3 => Just(Relation::Repeat),
+        1 => Just(Relation::Resealed),
         1 => Just(Relation::Changed),
         1 => Just(Relation::Stolen),
+        1 => Just(Relation::Borrowed),
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let login = || 0..LOGINS;
-    let building = prop_oneof![
+fn call() -> impl Strategy<Value = Call> {
+    let back = prop_oneof![4 => Just(0_usize), 1 => 1..3_usize];
+    (relation(), back, prop::bool::weighted(0.6), 0..2_usize).prop_map(|(relation, back, alone, worker)| Call {
+        relation,
+        back,
+        alone,
+        worker,
+    })
+}
+
+const fn new(alone: bool, worker: usize) -> Call {
+    Call { relation: Relation::New, back: 0, alone, worker }
+}
+
+const fn further(alone: bool) -> Call {
+    Call { relation: Relation::Further, back: 0, alone, worker: 0 }
+}
+
+const REPEAT: Call = Call { relation: Relation::Repeat, back: 0, alone: true, worker: 0 };
+
+fn lasts() -> impl Strategy<Value = u64> {
+    prop_oneof![2 => Just(200_u64), 1 => Just(4_000_u64), 4 => Just(30 * 86_400_u64)]
+}
+
+fn building() -> impl Strategy<Value = Step> {
+    prop_oneof![
         3 => login().prop_map(Step::Enrol),
         1 => login().prop_map(Step::EndEnrolment),
         3 => login().prop_map(Step::Intend),
         3 => (login(), prop::bool::weighted(0.2)).prop_map(|(login, twin)| Step::Complete(login, twin)),
-        4 => (login(), 0..4_u8).prop_map(|(login, per_day)| Step::Request(login, per_day)),
+        4 => (login(), 0..4_u8, lasts()).prop_map(|(login, per_day, lasts)| Step::Request(login, per_day, lasts)),
         4 => login().prop_map(Step::Grant),
         2 => (login(), any::<bool>()).prop_map(|(login, expires)| Step::End(login, expires)),
         1 => login().prop_map(Step::Receipt),
-    ];
-    let releasing = prop_oneof![
-        6 => (login(), relation(), any::<bool>()).prop_map(|(login, how, alone)| Step::Ask(login, how, alone)),
-        4 => (login(), relation(), any::<bool>()).prop_map(|(login, how, alone)| Step::Decide(login, how, alone)),
+        1 => (login(), 0..4_u8).prop_map(|(login, what)| Step::Foreign(login, what)),
+    ]
+}
+
+fn releasing() -> impl Strategy<Value = Step> {
+    let report = (login(), 0..2_usize, 0..3_u8, 0..180_u64);
+    prop_oneof![
+        6 => (login(), call()).prop_map(|(login, call)| Step::Ask(login, call)),
+        4 => (login(), call()).prop_map(|(login, call)| Step::Decide(login, call)),
         4 => Just(Step::Commit),
-        3 => (login(), 0..3_u8, 0..180_u64).prop_map(|(login, what, hours)| Step::Report(login, what, hours)),
+        3 => report.prop_map(|(login, back, what, hours)| Step::Report(login, back, what, hours)),
         2 => (login(), 0..3_usize).prop_map(|(login, back)| Step::Withdraw(login, back)),
-        1 => any::<bool>().prop_map(Step::Warm),
-    ];
-    let stopping = prop_oneof![
-        2 => login().prop_map(Step::LockLogin),
-        1 => Just(Step::LockInstitution),
-        1 => Just(Step::LockTenant),
-        1 => Just(Step::Quarantine),
+        1 => (login(), any::<bool>()).prop_map(|(login, right)| Step::Warm(login, right)),
+    ]
+}
+
+fn stopping() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => login().prop_map(Step::LockLogin),
+        2 => Just(Step::LockInstitution),
+        2 => login().prop_map(Step::LockTenant),
+        2 => Just(Step::LockPlatform),
+        3 => (0..2_usize).prop_map(Step::Quarantine),
+    ]
+}
+
+fn registering() -> impl Strategy<Value = Step> {
+    prop_oneof![
         2 => (0..3_u8).prop_map(Step::Policy),
-        2 => Just(Step::PutInstitution),
+        1 => Just(Step::PutInstitution),
+        1 => (0..2_usize).prop_map(Step::PutWorker),
         2 => login().prop_map(Step::Erase),
-        2 => login().prop_map(Step::KeysDestroyed),
-        2 => login().prop_map(Step::Certify),
+        1 => login().prop_map(Step::KeysDestroyed),
+        1 => login().prop_map(Step::Certify),
+    ]
+}
+
+fn time() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1_u64..400).prop_map(Step::Advance),
+        3 => (1_500_u64..6_000).prop_map(Step::Advance),
+        2 => (40_000_u64..90_000).prop_map(Step::Advance),
+        1 => (1_u64..60).prop_map(|days| Step::Advance(days * 86_400)),
+        2 => (1_u64..4_000).prop_map(Step::Back),
+    ]
+}
+
+fn reach(login: usize) -> impl Strategy<Value = Step> {
+    let which = prop_oneof![5 => Just(0_usize), 3 => Just(1_usize), 2 => Just(2_usize), 1 => 3..8_usize];
+    (which, -1..2_i64).prop_map(move |(which, off)| Step::Reach(login, which, off))
+}
+
+/// Ways to be rid of a lease.
+fn freeing(login: usize) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => Just(Step::Report(login, 0, 0, 0)),
+        4 => Just(Step::Report(login, 1, 0, 0)),
+        2 => Just(Step::Withdraw(login, 0)),
+        2 => (118_u64..122).prop_map(Step::Advance),
+        1 => Just(Step::Advance(1)),
+        1 => (1_998_u64..2_006).prop_map(Step::Back),
+    ]
+}
+
+/// Two decisions that both held when they were made.
+fn race() -> Fragment {
+    let relation = prop_oneof![
+        4 => Just(Relation::New),
+        2 => Just(Relation::Further),
+        2 => Just(Relation::Resealed),
+        3 => Just(Relation::Changed),
+        2 => Just(Relation::Repeat),
+        2 => Just(Relation::Stolen),
+        2 => Just(Relation::Borrowed),
     ];
-    let time = prop_oneof![
-        5 => (1_u64..400).prop_map(Step::Advance),
-        2 => (1_500_u64..6_000).prop_map(Step::Advance),
-        1 => (20_u64..200).prop_map(|days| Step::Advance(days * 86_400)),
-        1 => (1_u64..4_000).prop_map(Step::Back),
-    ];
-    prop_oneof![4 => building, 8 => releasing, 1 => stopping, 3 => time]
+    (login(), call(), call(), relation, any::<bool>())
+        .prop_flat_map(|(login, one, other, relation, far)| {
+            (Just((login, one, Call { relation, back: 0, ..other }, far)), freeing(login), reach(login))
+        })
+        .prop_map(|((login, one, other, far), freed, reach)| {
+            let between = if far { reach } else { freed };
+            let fresh = Call { relation: Relation::New, ..one };
+            let decided = [Step::Decide(login, fresh), Step::Decide(login, other), Step::Commit, between];
+            decided.into_iter().chain([Step::Commit, Step::Commit]).collect()
+        })
+        .boxed()
+}
+
+/// A visit without the investor, and another one about when it may come.
+fn visits() -> Fragment {
+    (login(), 0..2_usize, 0..2_usize)
+        .prop_flat_map(|(login, one, other)| (Just((login, one, other)), freeing(login), reach(login)))
+        .prop_map(|((login, one, other), freed, reach)| {
+            let decided = [Step::Decide(login, new(true, one)), Step::Decide(login, new(true, other)), Step::Commit];
+            let then = [freed, Step::Commit, Step::Commit, reach, Step::Ask(login, new(true, other))];
+            decided.into_iter().chain(then).collect()
+        })
+        .boxed()
+}
+
+/// A day's visits, as near to one another as they may be, or a little nearer.
+fn day() -> Fragment {
+    (login(), 1_u8..3, 1_795_u64..1_802)
+        .prop_flat_map(|(login, per_day, apart)| (Just((login, per_day, apart)), reach(login)))
+        .prop_map(|((login, per_day, apart), reach)| {
+            let consent = [Step::End(login, false), Step::Request(login, per_day, 30 * 86_400), Step::Grant(login)];
+            let visit = || [Step::Ask(login, new(true, 0)), Step::Report(login, 0, 0, 0), Step::Advance(apart)];
+            let race =
+                [Step::Decide(login, new(true, 1)), Step::Ask(login, new(true, 0)), Step::Report(login, 0, 0, 0)];
+            let visits = visit().into_iter().chain(visit()).chain(race);
+            consent.into_iter().chain(visits).chain([reach, Step::Commit, Step::Ask(login, new(true, 1))]).collect()
+        })
+        .boxed()
+}
+
+/// A session that begins with the investor and goes on without, once more and once again.
+fn session() -> Fragment {
+    (login(), call(), 1_u64..110)
+        .prop_flat_map(|(login, last, later)| (Just((login, last, later)), reach(login)))
+        .prop_map(|((login, last, later), reach)| {
+            let ask = |call| Step::Ask(login, call);
+            let steps = [ask(new(false, 0)), ask(further(true)), ask(further(true)), Step::Advance(later), ask(REPEAT)];
+            steps.into_iter().chain([ask(further(false)), reach, ask(last)]).collect()
+        })
+        .boxed()
+}
+
+/// One request asked for again and again, for as long as that works.
+fn repeats() -> Fragment {
+    (login(), any::<bool>())
+        .prop_flat_map(|(login, alone)| (Just((login, alone)), reach(login)))
+        .prop_map(|((login, alone), reach)| {
+            let (ask, repeat) = (Step::Ask(login, new(alone, 0)), Step::Ask(login, REPEAT));
+            let again = [repeat, Step::Advance(100), Step::Decide(login, REPEAT)].into_iter();
+            [ask, Step::Advance(90)].into_iter().chain(again).chain([repeat, reach, Step::Commit, repeat]).collect()
+        })
+        .boxed()
+}
+
+/// Answers that did not leave: the lease goes with the last of them.
+fn undelivered() -> Fragment {
+    (login(), any::<bool>(), 0..3_usize, 0..3_usize)
+        .prop_map(|(login, alone, one, other)| {
+            let ask = |call| Step::Ask(login, call);
+            let granted = [ask(new(alone, 0)), ask(REPEAT), ask(further(alone))];
+            let back = [Step::Withdraw(login, one), Step::Withdraw(login, other), ask(new(alone, 1))];
+            granted.into_iter().chain(back).collect()
+        })
+        .boxed()
+}
+
+/// A secret the institution refuses, or a login it locks; then it is entered anew, or it is not.
+fn refused() -> Fragment {
+    (login(), 1..3_u8, prop_oneof![1 => Just(1_u64), 2 => 0..180_u64], any::<bool>())
+        .prop_flat_map(|(login, what, hours, anew)| (Just((login, what, hours, anew)), reach(login)))
+        .prop_map(|((login, what, hours, anew), reach)| {
+            let ask = Step::Ask(login, new(false, 0));
+            let enter = [Step::Enrol(login), Step::Intend(login), Step::Complete(login, false)];
+            let told = [ask, Step::Report(login, 0, what, hours), ask];
+            let enter = enter.into_iter().take(if anew { 3 } else { 0 });
+            told.into_iter().chain(enter).chain([reach, ask]).collect()
+        })
+        .boxed()
+}
+
+/// A report that comes just before its end, or just after.
+fn reports() -> Fragment {
+    (login(), 0..3_u8, any::<bool>())
+        .prop_flat_map(|(login, what, alone)| (Just((login, what, alone)), reach(login)))
+        .prop_map(|((login, what, alone), reach)| {
+            let report = Step::Report(login, 0, what, 1);
+            vec![Step::Ask(login, new(alone, 0)), reach, report, Step::Ask(login, new(alone, 1))]
+        })
+        .boxed()
+}
+
+/// Something that ends at an instant, asked for about then.
+fn bounds() -> Fragment {
+    (login(), lasts(), 0..5_u8)
+        .prop_flat_map(|(login, lasts, what)| (Just((login, lasts, what)), reach(login)))
+        .prop_map(|((login, lasts, what), reach)| match what {
+            0 => vec![Step::End(login, false), Step::Request(login, 2, lasts), reach, Step::Grant(login)],
+            1 => vec![reach, Step::End(login, true), Step::Request(login, 2, lasts), Step::Grant(login)],
+            2 => vec![Step::Enrol(login), reach, Step::Intend(login), Step::Complete(login, false)],
+            3 => vec![Step::Enrol(login), Step::Intend(login), reach, Step::Complete(login, false)],
+            _ => vec![Step::Enrol(login), Step::EndEnrolment(login), reach, Step::Intend(login)],
+        })
+        .boxed()
+}
+
+/// A person goes.
+fn erasure() -> Fragment {
+    (login(), call(), 0..4_usize)
+        .prop_map(|(login, call, far)| {
+            let steps = [Step::Erase(login), Step::KeysDestroyed(login), Step::Certify(login)];
+            steps.into_iter().take(far).chain([Step::Ask(login, call)]).collect()
+        })
+        .boxed()
+}
+
+/// A stop button, pressed while a decision waits and a lease is held.
+fn stop() -> Fragment {
+    (login(), stopping(), call())
+        .prop_map(|(login, stop, call)| {
+            let held = [Step::Ask(login, new(false, 0)), Step::Decide(login, further(true)), stop];
+            held.into_iter().chain([Step::Commit, Step::Ask(login, call), Step::Report(login, 0, 0, 0)]).collect()
+        })
+        .boxed()
+}
+
+/// A node ends between a grant and its report.
+fn restart() -> Fragment {
+    (login(), prop::bool::weighted(0.3), 0..3_usize)
+        .prop_map(|(login, other, withdrawn)| {
+            let ask = |call| Step::Ask(login, call);
+            let granted = [ask(new(false, 0)), ask(REPEAT), Step::Withdraw(login, withdrawn), ask(further(true))];
+            granted
+                .into_iter()
+                .chain([Step::Restart(other), ask(new(false, 1)), Step::Report(login, 1, 0, 0)])
+                .collect()
+        })
+        .boxed()
+}
+
+fn fragment() -> Fragment {
+    fn one(step: impl Strategy<Value = Step> + 'static) -> Fragment {
+        step.prop_map(|step| vec![step]).boxed()
+    }
+    prop_oneof![
+        120 => one(building()),
+        180 => one(releasing()),
+        30 => one(registering()),
+        45 => one(time()),
+        60 => race(),
+        50 => visits(),
+        30 => day(),
+        50 => session(),
+        40 => repeats(),
+        30 => undelivered(),
+        40 => refused(),
+        30 => reports(),
+        40 => bounds(),
+        12 => erasure(),
+        18 => stop(),
+        8 => restart(),
+    ]
+    .boxed()
 }
 
 /// Most lists start with logins that can be released, so that there is something to lose.
@@ -113,11 +420,13 @@ pub(super) fn list() -> impl Strategy<Value = Vec<Step>> {
             Step::Enrol(login),
             Step::Intend(login),
             Step::Complete(login, false),
-            Step::Request(login, 3),
+            Step::Request(login, 3, 30 * 86_400),
             Step::Grant(login),
         ]
     });
     let ready: Vec<Step> = ready.collect();
-    (prop::bool::weighted(0.85), prop::collection::vec(step(), 1..80))
-        .prop_map(move |(is_ready, steps)| if is_ready { ready.iter().copied().chain(steps).collect() } else { steps })
+    (prop::bool::weighted(0.94), prop::collection::vec(fragment(), 1..24)).prop_map(move |(is_ready, fragments)| {
+        let ready = ready.iter().copied().take(if is_ready { ready.len() } else { 0 });
+        ready.chain(fragments.into_iter().flatten()).collect()
+    })
 }

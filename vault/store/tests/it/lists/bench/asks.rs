@@ -3,26 +3,64 @@
 use super::*;
 
 impl Bench {
-    pub(super) async fn decide(&mut self, place: usize, relation: Relation, alone: bool) -> Decision {
+    pub(super) async fn decide(&mut self, place: usize, call: Call) -> Decision {
         let login = &self.logins[place];
-        let fresh = match alone {
+        let fresh = match call.alone {
             true => self.world.ask(login.credential.id),
             false => self.world.attended(&login.credential),
         };
-        let ask = match (relation, login.asks.last()) {
+        let fresh = Ask { worker: self.workers[call.worker].clone(), ..fresh };
+        let earlier = login.asks.iter().rev().nth(call.back).or(login.asks.last());
+        let ask = match (call.relation, earlier) {
             (Relation::New, _) | (_, None) => fresh,
-            (Relation::Further, Some(last)) => Ask { job: last.job, seal_key_digest: last.seal_key_digest, ..fresh },
-            (Relation::Repeat, Some(last)) => last.clone(),
-            (Relation::Changed, Some(last)) => Ask { digest: fresh.digest, ..last.clone() },
-            (Relation::Stolen, Some(last)) => Ask { attendance: last.attendance.clone(), ..fresh },
+            (Relation::Further, Some(of)) => {
+                Ask { job: of.job, seal_key_digest: of.seal_key_digest, worker: of.worker.clone(), ..fresh }
+            }
+            (Relation::Resealed, Some(of)) => Ask { job: of.job, worker: of.worker.clone(), ..fresh },
+            (Relation::Repeat, Some(of)) => of.clone(),
+            (Relation::Changed, Some(of)) => Ask { digest: fresh.digest, ..of.clone() },
+            (Relation::Stolen, Some(of)) => Ask { attendance: of.attendance.clone(), ..fresh },
+            (Relation::Borrowed, Some(of)) => {
+                let other = self.workers.iter().find(|worker| **worker != of.worker);
+                Ask { worker: other.unwrap_or(&of.worker).clone(), ..of.clone() }
+            }
         };
         let decision = self.world.decide(&self.world.facts(&ask).await);
         self.logins[place].asks.push(ask);
         decision
     }
 
-    pub(super) async fn report(&mut self, place: usize, what: u8, hours: u64) -> Checked {
-        let Some(ask) = self.logins[place].asks.last() else { return Ok(()) };
+    pub(super) async fn commit(&mut self, place: usize, decision: Decision) -> Checked {
+        let now = self.world.clock.now();
+        let expected = match &decision {
+            Decision::Permit(grant) => self.reference.grant(now, grant.terms()),
+            Decision::Deny(denial) => self.reference.deny(now, denial),
+        };
+        let told = match self.world.records().commit(decision).await {
+            Ok(Committed::Granted { permit, .. }) => {
+                self.logins[place].grants.push(permit.entry().at.index);
+                Decided::Granted(permit.entry().warrant.lease_until)
+            }
+            Ok(Committed::Denied { reason, retry_at, .. }) => Decided::Denied(reason, retry_at),
+            Ok(Committed::Moved) => Decided::Moved,
+            Err(cause) => return Err(unanswered("", &cause)),
+        };
+        prop_assert_eq!(&told, &expected);
+        self.told.push(format!("{told:?}"));
+        Ok(())
+    }
+
+    pub(super) async fn withdraw(&mut self, place: usize, back: usize) -> Checked {
+        let Some(grant) = self.logins[place].grants.iter().rev().nth(back).copied() else { return Ok(()) };
+        let mut entry = self.world.entry(EntryKind::Outcome);
+        entry.verdict = Some(Verdict::Denied);
+        entry.reason = Some(cofre_model::reason::Reason::NotDelivered);
+        entry.follows = Some(grant);
+        self.record(entry, Operation::Note).await.map(drop)
+    }
+
+    pub(super) async fn report(&mut self, place: usize, back: usize, what: u8, hours: u64) -> Checked {
+        let Some(ask) = self.logins[place].asks.iter().rev().nth(back).cloned() else { return Ok(()) };
         let (credential, job) = (ask.credential, ask.job);
         let entry = self.world.entry(EntryKind::Reported);
         let stands = self.world.records().credential(&self.world.tenant.id, &credential).await.expect("read");
@@ -37,7 +75,7 @@ impl Bench {
             1 => Outcome::WrongSecret,
             _ => Outcome::Locked,
         };
-        let report = Operation::ReportOutcome { credential, job, worker: WORKER.into(), outcome, lock };
+        let report = Operation::ReportOutcome { credential, job, worker: ask.worker, outcome, lock };
         self.record(entry, report).await.map(drop)
     }
 
@@ -52,7 +90,7 @@ impl Bench {
         let done = match self.world.records().warm(request).await {
             Ok(permit) => Ok(permit.entry().at.index),
             Err(CommitError::Refused(reason)) => Err(reason),
-            Err(CommitError::Store(cause)) => return Err(TestCaseError::fail(cause.to_string())),
+            Err(CommitError::Store(cause)) => return Err(unanswered("", &cause)),
         };
         prop_assert_eq!(done, expected);
         self.told.push(format!("{done:?}"));

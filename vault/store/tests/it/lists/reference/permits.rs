@@ -17,15 +17,29 @@ impl Reference {
     }
 
     pub(in crate::lists) fn warm(&mut self, now: Timestamp, request: &WarmRequest) -> Done<u64> {
-        let key = self.served(now, request.tenant)?;
-        unless(key == (request.tenant_key_version, request.tenant_key_id), Reason::IntegrityFailure)?;
-        Ok(self.append(now, request.entry.clone()))
+        let done = self.served(now, request.tenant).and_then(|key| {
+            unless(key == (request.tenant_key_version, request.tenant_key_id), Reason::IntegrityFailure)
+        });
+        self.meet(match &done {
+            Ok(()) => "WARM".into(),
+            Err(reason) => format!("WARM: {reason}"),
+        });
+        done.map(|()| self.append(now, request.entry.clone()))
     }
 
     /// The version the deposit will be.
     pub(in crate::lists) fn intend(&mut self, now: Timestamp, intent: &DepositIntent) -> Done<u32> {
+        let done = self.intended(now, intent);
+        self.meet(match &done {
+            Ok(_) => "DEPOSIT_INTENDED".into(),
+            Err(reason) => format!("DEPOSIT_INTENDED: {reason}"),
+        });
+        done
+    }
+
+    fn intended(&mut self, now: Timestamp, intent: &DepositIntent) -> Done<u32> {
         self.served(now, intent.tenant)?;
-        let session = self.sessions.get(&intent.enrolment).ok_or(Reason::NotFound)?;
+        let session = self.session(intent.tenant, &intent.enrolment)?;
         let login = session.credential;
         unless(session.state == EnrolmentState::Open && session.expires_at > self.at(now), Reason::WrongState)?;
         let row = self.login(intent.tenant, login)?;
