@@ -204,7 +204,7 @@ impl Stream for Incoming {
 }
 
 /// A connection with a known caller. Reading and writing fail from the moment its peer loses its standing, its
-/// certificate ends or it is too old; writing also once a grant's answer that the transport has is past its time.
+/// certificate ends or it is too old, and once a grant's answer that the transport has is past its time.
 #[derive(Debug)]
 pub struct Connection {
     stream: TlsStream<TcpStream>,
@@ -239,6 +239,13 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // SECURITY: nothing that was still on its way may pass for delivered.
+        self.admission.peer.departures().abandon();
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = Arc<Peer>;
 
@@ -249,7 +256,8 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.ended(cx)?;
+        // The session writes what it holds, last, where what it reads is no good record.
+        self.may_write(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -262,7 +270,13 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.may_write(cx)?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // The transport flushes only what it has written whole, and the session is empty after it. A write proves less:
+        // the session takes what the socket does not.
+        if matches!(flushed, Poll::Ready(Ok(()))) && !self.stream.get_ref().1.wants_write() {
+            self.admission.peer.departures().flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
