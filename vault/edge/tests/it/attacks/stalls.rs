@@ -182,12 +182,15 @@ async fn a_login_taken_but_for_its_last_byte_and_reset_is_of_unknown_delivery() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grants_answer_that_is_not_recorded_has_reached_its_socket() {
-    const FILLED: usize = 16;
-    let mut scene = Scene::new(&[Change::ShortAge]).await;
+    // In answers of 60 KiB, which is less than a session keeps: one of these fills is where only the session has room.
+    // The loopback's sockets keep between one and three MiB.
+    const FILLS: std::ops::Range<usize> = 8..56;
+    let mut scene = Scene::new(&[Change::ShortAge, Change::NoRate]).await;
+    let before = scene.vault.counts();
     let mut wires = Vec::new();
     // Every window is wide open and TCP takes next to nothing: what the vault writes is first in the socket's buffer,
     // then in the TLS session's, then in its own. Each wire fills that a little further before the grant.
-    for filled in 0..FILLED {
+    for filled in FILLS {
         let mut wire = scene.vault.narrow_wire(&scene.mallory, &window(1 << 30)).await;
         assert!(wire.send(&frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes())).await);
         for _ in 0..filled {
@@ -197,15 +200,15 @@ async fn a_grants_answer_that_is_not_recorded_has_reached_its_socket() {
         wires.push((wire, stream));
     }
     // The vault ends each, at the latest for its age: what is in a socket arrives all the same, and nothing else does.
-    let mut counts = scene.vault.until(|counts| counts.reached >= FILLED && counts.connections <= 1).await;
+    scene.vault.until(|now| now.reached > before.reached && now.connections <= before.connections).await;
     let mut arrived = 0;
     for (mut wire, stream) in wires {
         wire.read_on();
         let seen = wire.closed().await;
         arrived += usize::from(seen.data_of(stream) == PREFIX + GRANT_BYTES);
     }
-    counts = scene.vault.until(|now| now.missed + now.unknown >= counts.missed + counts.unknown).await;
-    assert!(arrived + counts.missed + counts.unknown >= FILLED, "{arrived} {counts:?}");
+    let counts = scene.vault.counts();
+    assert!(arrived + counts.missed + counts.unknown >= FILLS.len(), "{arrived} {counts:?}");
     assert!(arrived > 0 && counts.unknown > 0, "{arrived} {counts:?}");
     scene.end();
 }
