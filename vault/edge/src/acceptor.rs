@@ -16,7 +16,7 @@ use rustls::NamedGroup;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Sleep;
+use tokio::time::{Interval, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
@@ -69,7 +69,7 @@ impl Door {
         let group = session.negotiated_key_exchange_group().map_or(NamedGroup::Unknown(0), |group| group.name());
         let chain = session.peer_certificates().ok_or(PeerError::NoCertificate)?;
         let chain = chain.iter().map(|each| each.clone().into_owned()).collect();
-        let admission = self.standing.admit(chain, address, group)?;
+        let admission = self.standing.admit(chain, address, group, self.limits.connections_per_identity)?;
         Ok((stream, admission))
     }
 }
@@ -174,6 +174,7 @@ async fn greet(
                 stream,
                 cut: Box::pin(admission.peer.cut().cancelled_owned()),
                 over: Box::pin(tokio::time::sleep(left)),
+                look: tokio::time::interval_at(tokio::time::Instant::now() + door.limits.look, door.limits.look),
                 admission,
                 _place: place,
             };
@@ -211,17 +212,25 @@ pub struct Connection {
     admission: Admission,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     over: Pin<Box<Sleep>>,
+    look: Interval,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    /// An error once the connection may not live on. Leaves a waker with both causes otherwise.
+    /// An error once the connection may not live on. Leaves a waker with each cause otherwise.
     fn ended(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.cut.poll_unpin(cx).is_ready() {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, PeerError::Untrusted));
         }
         if self.over.poll_unpin(cx).is_ready() {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, PeerError::Expired));
+        }
+        // SECURITY: a stream makes no call at which it would be asked; lists that went stale end it here.
+        while self.look.poll_tick(cx).is_ready() {
+            if let Err(cause) = self.admission.check() {
+                self.admission.peer.cut().cancel();
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, cause));
+            }
         }
         Ok(())
     }

@@ -188,7 +188,8 @@ impl http_body::Body for Watched {
 
     fn is_end_stream(&self) -> bool {
         let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        self.over || rest.as_ref().is_some_and(|here| here.message.is_none() && !here.handed && here.body.is_end_stream())
+        self.over
+            || rest.as_ref().is_some_and(|here| here.message.is_none() && !here.handed && here.body.is_end_stream())
     }
 }
 
