@@ -16,7 +16,7 @@ use rustls::NamedGroup;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Sleep;
+use tokio::time::{Interval, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
@@ -69,7 +69,7 @@ impl Door {
         let group = session.negotiated_key_exchange_group().map_or(NamedGroup::Unknown(0), |group| group.name());
         let chain = session.peer_certificates().ok_or(PeerError::NoCertificate)?;
         let chain = chain.iter().map(|each| each.clone().into_owned()).collect();
-        let admission = self.standing.admit(chain, address, group)?;
+        let admission = self.standing.admit(chain, address, group, self.limits.connections_per_identity)?;
         Ok((stream, admission))
     }
 }
@@ -174,6 +174,7 @@ async fn greet(
                 stream,
                 cut: Box::pin(admission.peer.cut().cancelled_owned()),
                 over: Box::pin(tokio::time::sleep(left)),
+                look: tokio::time::interval_at(tokio::time::Instant::now() + door.limits.look, door.limits.look),
                 admission,
                 _place: place,
             };
@@ -204,24 +205,32 @@ impl Stream for Incoming {
 }
 
 /// A connection with a known caller. Reading and writing fail from the moment its peer loses its standing, its
-/// certificate ends or it is too old; writing also once a grant's answer that the transport has is past its time.
+/// certificate ends or it is too old, and once a grant's answer that the transport has is past its time.
 #[derive(Debug)]
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     admission: Admission,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     over: Pin<Box<Sleep>>,
+    look: Interval,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    /// An error once the connection may not live on. Leaves a waker with both causes otherwise.
+    /// An error once the connection may not live on. Leaves a waker with each cause otherwise.
     fn ended(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.cut.poll_unpin(cx).is_ready() {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, PeerError::Untrusted));
         }
         if self.over.poll_unpin(cx).is_ready() {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, PeerError::Expired));
+        }
+        // SECURITY: a stream makes no call at which it would be asked; lists that went stale end it here.
+        while self.look.poll_tick(cx).is_ready() {
+            if let Err(cause) = self.admission.check() {
+                self.admission.peer.cut().cancel();
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, cause));
+            }
         }
         Ok(())
     }
@@ -239,6 +248,13 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // SECURITY: nothing that was still on its way may pass for delivered.
+        self.admission.peer.departures().abandon();
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = Arc<Peer>;
 
@@ -249,7 +265,8 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.ended(cx)?;
+        // The session writes what it holds, last, where what it reads is no good record.
+        self.may_write(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -262,7 +279,13 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.may_write(cx)?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // The transport flushes only what it has written whole, and the session is empty after it. A write proves less:
+        // the session takes what the socket does not.
+        if matches!(flushed, Poll::Ready(Ok(()))) && !self.stream.get_ref().1.wants_write() {
+            self.admission.peer.departures().flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,7 +3,8 @@
 //!
 //! The transport asks for the next frame before it knows whether there is room for it. A grant's answer is therefore
 //! given in two: first the five bytes that announce a message (gRPC over HTTP/2, "Length-Prefixed-Message"), which
-//! a peer with a closed window holds up, then the message, which so long is still here and can be dropped.
+//! a peer with a closed window holds up, then the message, which so long is still here and can be dropped. Its end is
+//! given only after the transport has written the message, which is how a reset in between is found.
 
 use std::fmt;
 use std::pin::Pin;
@@ -38,6 +39,8 @@ struct Here {
     body: Body,
     /// A grant's message whose announcement is with the transport.
     message: Option<Bytes>,
+    /// Whether a grant's message is with the transport.
+    handed: bool,
 }
 
 /// Puts the body of `response` under watch.
@@ -54,7 +57,7 @@ pub(crate) fn watched(
         tokio::spawn(taken_within(within, Arc::downgrade(&load), Arc::clone(peer)));
     }
     response.map(|body| {
-        let rest = Arc::new(Mutex::new(Some(Here { body, message: None })));
+        let rest = Arc::new(Mutex::new(Some(Here { body, message: None, handed: false })));
         if let Some(departure) = &departure {
             tokio::spawn(gone_by(Arc::clone(departure), Arc::downgrade(&rest), Arc::clone(peer)));
         }
@@ -76,17 +79,17 @@ async fn taken_within(within: Duration, load: Weak<Load>, peer: Arc<Peer>) {
 
 /// Drops an answer whose time is over, or cuts its connection where the transport has it.
 async fn gone_by(departure: Arc<Departure>, rest: Weak<Mutex<Option<Here>>>, peer: Arc<Peer>) {
-    while !departure.is_over() {
+    while departure.in_time() && !departure.is_over() {
         tokio::time::sleep(departure.left_for().to_std() + JUST_AFTER).await;
-        match departure.overdue() {
-            Overdue::No => {}
-            Overdue::Held => {
-                if let Some(rest) = rest.upgrade() {
-                    rest.lock().unwrap_or_else(PoisonError::into_inner).take();
-                }
+    }
+    match departure.overdue() {
+        Overdue::No => {}
+        Overdue::Held => {
+            if let Some(rest) = rest.upgrade() {
+                rest.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
-            Overdue::Handed => peer.cut().cancel(),
         }
+        Overdue::Handed => peer.cut().cancel(),
     }
 }
 
@@ -122,11 +125,20 @@ impl Watched {
 
     fn next(&self, here: &mut Here, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if let (Some(message), Some(departure)) = (here.message.take(), &self.departure) {
+            // Counted first: what was handed over cannot be refused any more.
+            let frame = self.frame(message, Some(Arc::clone(departure)));
+            if frame.is_err() {
+                return Poll::Ready(Some(frame));
+            }
             if !departure.hand_over() {
                 return Poll::Ready(Some(Err(status::status(Reason::NotDelivered))));
             }
+            here.handed = true;
             self.peer.departures().watch(departure);
-            return Poll::Ready(Some(self.frame(message, Some(Arc::clone(departure)))));
+            return Poll::Ready(Some(frame));
+        }
+        if let (true, Some(departure)) = (here.handed, &self.departure) {
+            ready!(departure.poll_whole(cx));
         }
         let frame = match ready!(Pin::new(&mut here.body).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
@@ -139,7 +151,7 @@ impl Watched {
         if let Some(departure) = &self.departure
             && data.len() > PREFIX
         {
-            if departure.overdue() != Overdue::No {
+            if departure.too_late() {
                 return Poll::Ready(Some(self.too_late()));
             }
             here.message = Some(data.split_off(PREFIX));
@@ -176,7 +188,8 @@ impl http_body::Body for Watched {
 
     fn is_end_stream(&self) -> bool {
         let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        self.over || rest.as_ref().is_some_and(|here| here.message.is_none() && here.body.is_end_stream())
+        self.over
+            || rest.as_ref().is_some_and(|here| here.message.is_none() && !here.handed && here.body.is_end_stream())
     }
 }
 
@@ -194,7 +207,7 @@ impl fmt::Debug for Watched {
     }
 }
 
-/// Bytes with the transport. It lets go of them when the socket has them, or when their stream was reset.
+/// Bytes with the transport. It lets go of them when it has written them, or when their stream was reset.
 struct Cargo {
     bytes: Bytes,
     counted: bool,

@@ -1,5 +1,6 @@
-//! Places for peers that are nobody yet. They are few, one source address takes only its share, and where all are
-//! taken the oldest handshake of the busiest source gives way: whoever stalls loses, whoever goes on gets through.
+//! Places for peers that are nobody yet. They are few and one source takes only its share. Where its share is taken its
+//! own oldest handshake gives way, and where all are taken that of the busiest: whoever stalls loses, whoever goes on
+//! gets through, also from behind the same address.
 //!
 //! Nothing here knows a certificate; who has shown a good one leaves.
 
@@ -38,12 +39,22 @@ impl Places {
         token
     }
 
-    /// The oldest of the busiest source; of equally busy ones, that with the oldest.
-    fn to_give_way(&self) -> Option<(IpAddr, u64)> {
-        let oldest = self.by_source.iter().filter_map(|(source, of_source)| {
-            of_source.first_key_value().map(|(number, _)| (of_source.len(), Reverse(*number), *source))
+    /// The oldest of the busiest network in the busiest site, or in `site`; of equally busy ones, that with the oldest.
+    fn to_give_way(&self, site: Option<IpAddr>) -> Option<(IpAddr, u64)> {
+        let mut of_site: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for (source, of_source) in &self.by_source {
+            *of_site.entry(site_of(*source)).or_default() += of_source.len();
+        }
+        let sources = self.by_source.iter().filter(|(source, _)| site.is_none_or(|site| site_of(**source) == site));
+        let oldest = sources.filter_map(|(source, of_source)| {
+            let busy = of_site.get(&site_of(*source)).copied().unwrap_or_default();
+            of_source.first_key_value().map(|(number, _)| (busy, of_source.len(), Reverse(*number), *source))
         });
-        oldest.max().map(|(_, Reverse(number), source)| (source, number))
+        oldest.max().map(|(_, _, Reverse(number), source)| (source, number))
+    }
+
+    fn of_site(&self, site: IpAddr) -> usize {
+        self.by_source.iter().filter(|(source, _)| site_of(**source) == site).map(|(_, each)| each.len()).sum()
     }
 }
 
@@ -52,15 +63,14 @@ impl Handshakes {
         Arc::new(Self { most, per_source, places: Mutex::default() })
     }
 
-    /// A place for a peer at `address`, or none where its source has its share. Another may be cut for it.
+    /// A place for a peer at `address`, for which another may be cut; none only where there are no places.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Handshake> {
         let source = source(address);
+        let site = site_of(source);
         let mut places = self.places();
-        if places.by_source.get(&source).is_some_and(|of_source| of_source.len() >= self.per_source) {
-            return None;
-        }
-        if places.taken() >= self.most {
-            let (source, number) = places.to_give_way()?;
+        let of_site = (places.of_site(site) >= self.per_source).then_some(site);
+        if of_site.is_some() || places.taken() >= self.most {
+            let (source, number) = places.to_give_way(of_site)?;
             if let Some(cut) = places.leave(source, number) {
                 cut.cancel();
             }
@@ -108,6 +118,14 @@ fn source(address: IpAddr) -> IpAddr {
     }
 }
 
+/// What shares one share: an address of version 4, the /48 of one of version 6, which one customer may own whole.
+fn site_of(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 80 << 80)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,19 +142,26 @@ mod tests {
     fn a_source_has_its_share_and_gets_places_back() {
         let handshakes = Handshakes::new(8, 2);
         let first = handshakes.enter(at("10.0.0.1")).expect("a place");
-        let _second = handshakes.enter(at("::ffff:10.0.0.1")).expect("the same source in other writing");
-        assert!(handshakes.enter(at("10.0.0.1")).is_none());
-        assert!(handshakes.enter(at("10.0.0.2")).is_some());
+        let second = handshakes.enter(at("::ffff:10.0.0.1")).expect("the same source in other writing");
+        let other = handshakes.enter(at("10.0.0.2")).expect("a place");
+        let third = handshakes.enter(at("10.0.0.1")).expect("the place of its own oldest");
+        assert_eq!([&first, &second, &other, &third].map(stands), [false, true, true, true]);
         drop(first);
-        assert!(handshakes.enter(at("10.0.0.1")).is_some());
+        drop(second);
+        let fourth = handshakes.enter(at("10.0.0.1")).expect("a place that was given back");
+        assert!(stands(&third) && stands(&fourth));
     }
 
     #[test]
-    fn one_network_of_version_6_is_one_source() {
-        let handshakes = Handshakes::new(8, 1);
-        let _held = handshakes.enter(at("2001:db8:1:2::1")).expect("a place");
-        assert!(handshakes.enter(at("2001:db8:1:2:ffff::9")).is_none());
-        assert!(handshakes.enter(at("2001:db8:1:3::1")).is_some());
+    fn one_site_of_version_6_has_one_share_and_its_busiest_network_gives_way() {
+        let handshakes = Handshakes::new(8, 3);
+        let enter = |address| handshakes.enter(at(address)).expect("a place");
+        let single = enter("2001:db8:1:3::1");
+        let twice = [enter("2001:db8:1:2::1"), enter("2001:db8:1:2:ffff::9")];
+        let other = enter("2001:db8:2:2::1");
+        // The site has its share: the busiest of its networks gives way, not the oldest of all.
+        let newcomer = enter("2001:db8:1:4::1");
+        assert_eq!([&single, &twice[0], &twice[1], &other, &newcomer].map(stands), [true, false, true, true, true]);
     }
 
     #[test]

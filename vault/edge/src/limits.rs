@@ -62,8 +62,13 @@ pub const TENANT_AND_WORKER_CONNECTIONS: usize = 448;
 /// Connections of the people's listener: their own, so that no flood of workers keeps the security team out.
 /// With the other listener 512 in all.
 pub const PEOPLE_CONNECTIONS: usize = 64;
-/// Connections one identity may have, so that a single one cannot take every place.
+/// Connections one tenant's or worker's identity may have: fewer than a quarter of the places of its listener.
 pub const CONNECTIONS_PER_IDENTITY: usize = 64;
+/// Connections one person may have: an eighth of the people's places, so that one certificate keeps nobody out.
+pub const PEOPLE_CONNECTIONS_PER_IDENTITY: usize = 8;
+/// Time between two looks whether an open connection is still in good standing. What is told to no call, as that the
+/// revocation lists are stale, ends its streams after that long at most.
+pub const STANDING_INTERVAL: Duration = Duration::from_secs(30);
 /// Bytes of one certificate.
 pub const CERTIFICATE_BYTES: usize = 8 * 1024;
 /// Certificates a peer may present: the leaf and up to three intermediates.
@@ -168,6 +173,8 @@ pub fn server_builder() -> Server {
 pub struct DoorLimits {
     /// Connections whose caller is known.
     pub connections: usize,
+    /// Connections of one identity.
+    pub connections_per_identity: usize,
     /// Handshakes at once.
     pub handshakes: usize,
     /// Handshakes at once from one source address, so that one source cannot take the places of all others.
@@ -176,6 +183,8 @@ pub struct DoorLimits {
     pub handshake: Duration,
     /// Age at which the door itself cuts a connection, whatever the transport did.
     pub age: Duration,
+    /// [`STANDING_INTERVAL`]
+    pub look: Duration,
 }
 
 impl DoorLimits {
@@ -183,16 +192,20 @@ impl DoorLimits {
     /// once after a restart of theirs.
     #[must_use]
     pub const fn of(listener: gate::Listener) -> Self {
-        let (connections, handshakes) = match listener {
-            gate::Listener::TenantsAndWorkers => (TENANT_AND_WORKER_CONNECTIONS, TENANT_AND_WORKER_HANDSHAKES),
-            gate::Listener::People => (PEOPLE_CONNECTIONS, PEOPLE_HANDSHAKES),
+        let (connections, connections_per_identity, handshakes) = match listener {
+            gate::Listener::TenantsAndWorkers => {
+                (TENANT_AND_WORKER_CONNECTIONS, CONNECTIONS_PER_IDENTITY, TENANT_AND_WORKER_HANDSHAKES)
+            }
+            gate::Listener::People => (PEOPLE_CONNECTIONS, PEOPLE_CONNECTIONS_PER_IDENTITY, PEOPLE_HANDSHAKES),
         };
         Self {
             connections,
+            connections_per_identity,
             handshakes,
             handshakes_per_source: handshakes / 2,
             handshake: HANDSHAKE_TIMEOUT,
             age: CONNECTION_AGE.saturating_add(CONNECTION_GRACE),
+            look: STANDING_INTERVAL,
         }
     }
 }

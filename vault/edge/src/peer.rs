@@ -74,7 +74,7 @@ pub enum PeerError {
     /// The revocation list is past its next update, so that nobody's standing is known.
     #[error("revocation list is stale")]
     RevocationsStale,
-    /// The identity holds [`limits::CONNECTIONS_PER_IDENTITY`] connections already.
+    /// The identity holds as many connections already as its listener allows to one.
     #[error("identity has too many connections")]
     TooManyConnections,
 }

@@ -14,7 +14,6 @@ use rustls::{NamedGroup, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::departure::Departures;
-use crate::limits;
 use crate::load::Places;
 use crate::peer::{self, PeerError};
 use crate::tls::{Material, TlsError, Trust};
@@ -135,12 +134,14 @@ impl Standing {
     /// [`TlsError`] names the part that does not work; nothing was changed then.
     pub fn reload(&self, material: &Material<'_>) -> Result<Reloaded, TlsError> {
         let trust = Arc::new(Trust::load(material, &self.trust_domain, &self.clock)?);
-        // INVARIANT: swapped before the walk, so that a handshake of the old trust either is in `live` already or
-        // finds the new trust in `admit`.
+        // INVARIANT: swapped before the list is taken, so that a handshake of the old trust either is in it already or
+        // finds the new trust in `admit`, which looks under the lock.
         self.trust.store(Arc::clone(&trust));
         let now = self.clock.now();
         let mut cut = 0;
-        for peer in self.live().peers.values() {
+        // Verified outside the lock: nobody's admission waits for hundreds of chains.
+        let peers: Vec<Arc<Peer>> = self.live().peers.values().map(Arc::clone).collect();
+        for peer in peers {
             if trust.verify(&peer.chain, now).is_err() {
                 peer.cut.cancel();
                 cut += 1;
@@ -172,12 +173,13 @@ impl Standing {
     }
 
     /// Takes a connection in whose handshake ended: makes its caller, and verifies it against the trust of now,
-    /// which may not be that of the handshake.
+    /// which may not be that of the handshake. Its identity may have `most` connections.
     pub(crate) fn admit(
         self: &Arc<Self>,
         chain: Vec<CertificateDer<'static>>,
         address: SocketAddr,
         group: NamedGroup,
+        most: usize,
     ) -> Result<Admission, PeerError> {
         let leaf = chain.first().ok_or(PeerError::NoCertificate)?;
         let caller = peer::caller_from_certificate(leaf, &self.trust_domain)?;
@@ -200,7 +202,7 @@ impl Standing {
         self.check(&peer)?;
         let identity = peer.caller.identity();
         let held = live.peers.values().filter(|other| other.caller.identity() == identity).count();
-        if held >= limits::CONNECTIONS_PER_IDENTITY {
+        if held >= most {
             return Err(PeerError::TooManyConnections);
         }
         let number = live.next;
@@ -239,6 +241,13 @@ pub(crate) struct Admission {
     pub(crate) peer: Arc<Peer>,
     number: u64,
     standing: Arc<Standing>,
+}
+
+impl Admission {
+    /// Whether the peer is in good standing now.
+    pub(crate) fn check(&self) -> Result<(), PeerError> {
+        self.standing.check(&self.peer)
+    }
 }
 
 impl Drop for Admission {

@@ -3,7 +3,7 @@
 
 use cofre_envelope::{PublicKey, random};
 use cofre_model::caller::Caller;
-use cofre_model::entry::{Entry, EntryKind, Verdict};
+use cofre_model::entry::{Entry, EntryId, EntryKind, Verdict};
 use cofre_model::permit::{Evidence, ReleaseWarrant, TooLate};
 use cofre_model::request::ReleaseRequest;
 use cofre_store::Operation;
@@ -13,6 +13,8 @@ use crate::release::{Answer, Releases};
 
 /// The method these entries are about.
 pub(crate) const METHOD: &str = "cofre.v1.ReleaseService/Release";
+/// What an OUTCOME entry refers to where the answer, or a part of it, may have left.
+const UNKNOWN: &str = "DELIVERY_UNKNOWN";
 
 /// The field to mend, and the way out, of a request that was refused as BAD_REQUEST after it was parsed: its key, which
 /// is looked at first, or else the time in its id.
@@ -53,23 +55,21 @@ impl Releases {
         let reason = cause.reason();
         self.verdicts.undelivered(reason);
         tracing::warn!(reason = reason.as_str(), index = granted.at.index, cause = %cause, "grant not delivered");
-        match random::array() {
-            Err(_) => tracing::error!(index = granted.at.index, "outcome not recorded: no randomness"),
-            Ok(id) => {
-                let mut entry = Entry::new(EntryKind::Outcome, id);
-                entry.method = Some(METHOD.into());
-                entry.tenant = Some(granted.warrant.tenant);
-                entry.credential = Some(granted.warrant.credential);
-                entry.owner = Some(granted.warrant.owner);
-                entry.verdict = Some(Verdict::Denied);
-                entry.reason = Some(reason);
-                entry.follows = Some(granted.at.index);
-                if let Err(error) = self.records.apply(entry, Operation::Note).await {
-                    tracing::error!(index = granted.at.index, error = %error, "outcome not recorded");
-                }
-            }
-        }
+        self.follow(granted, |entry| (entry.verdict, entry.reason) = (Some(Verdict::Denied), Some(reason))).await;
         Error::Undelivered { cause: Box::new(cause), granted: granted.at }
+    }
+
+    /// Appends the OUTCOME of `granted`, with what `says` writes into it.
+    async fn follow(&self, granted: &Evidence<ReleaseWarrant>, says: impl FnOnce(&mut Entry)) {
+        let Ok(id) = random::array() else {
+            tracing::error!(index = granted.at.index, "outcome not recorded: no randomness");
+            return;
+        };
+        let mut entry = outcome_of(granted, id);
+        says(&mut entry);
+        if let Err(error) = self.records.apply(entry, Operation::Note).await {
+            tracing::error!(index = granted.at.index, error = %error, "outcome not recorded");
+        }
     }
 
     /// The counter accepted the answer for sending, or found it too late.
@@ -80,8 +80,26 @@ impl Releases {
         }
     }
 
-    /// The caller was gone before its answer could leave.
+    /// The answer was given to the transport and nobody knows how much of it left. SECURITY: an outcome without a verdict
+    /// takes nothing back. The lease stays, since whoever delays his own reading may hold the login.
+    pub async fn unknown(&self, granted: &Evidence<ReleaseWarrant>) {
+        self.verdicts.unknown();
+        tracing::warn!(index = granted.at.index, "nobody knows whether a grant was delivered");
+        self.follow(granted, |entry| entry.reference = Some(UNKNOWN.into())).await;
+    }
+
+    /// The answer never left, and will not.
     pub async fn abandoned(&self, granted: &Evidence<ReleaseWarrant>) {
         let _ = self.outcome(granted, TooLate.into()).await;
     }
+}
+
+fn outcome_of(granted: &Evidence<ReleaseWarrant>, id: EntryId) -> Entry {
+    let mut entry = Entry::new(EntryKind::Outcome, id);
+    entry.method = Some(METHOD.into());
+    entry.tenant = Some(granted.warrant.tenant);
+    entry.credential = Some(granted.warrant.credential);
+    entry.owner = Some(granted.warrant.owner);
+    entry.follows = Some(granted.at.index);
+    entry
 }

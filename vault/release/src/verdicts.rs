@@ -9,9 +9,10 @@ use tracing::Span;
 /// One number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// `granted`, `denied`, or `undelivered`: granted, but the answer did not leave.
+    /// `granted`, `denied`, `undelivered`: granted, but the answer did not leave, or `unknown`: granted, and nobody knows
+    /// whether it left.
     pub verdict: &'static str,
-    /// Why; none for a grant.
+    /// Why; none for a grant or where nobody knows.
     pub reason: Option<Reason>,
     /// How often.
     pub count: u64,
@@ -23,12 +24,13 @@ pub(crate) struct Verdicts {
     granted: AtomicU64,
     denied: Box<[AtomicU64]>,
     undelivered: Box<[AtomicU64]>,
+    unknown: AtomicU64,
 }
 
 impl Default for Verdicts {
     fn default() -> Self {
         let zeros = || Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { granted: AtomicU64::new(0), denied: zeros(), undelivered: zeros() }
+        Self { granted: AtomicU64::new(0), denied: zeros(), undelivered: zeros(), unknown: AtomicU64::new(0) }
     }
 }
 
@@ -48,6 +50,11 @@ impl Verdicts {
         count(&self.undelivered, reason);
     }
 
+    pub(crate) fn unknown(&self) {
+        Span::current().record("outcome", "unknown");
+        self.unknown.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn counts(&self) -> impl Iterator<Item = Count> {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let by_reason = move |verdict: &'static str, numbers: &[AtomicU64]| {
@@ -55,9 +62,10 @@ impl Verdicts {
             let counts = pairs.map(|(reason, number)| Count { verdict, reason: Some(*reason), count: read(number) });
             counts.collect::<Vec<_>>()
         };
-        let granted = Count { verdict: "granted", reason: None, count: read(&self.granted) };
+        let alone = |verdict, number| Count { verdict, reason: None, count: read(number) };
+        let (granted, unknown) = (alone("granted", &self.granted), alone("unknown", &self.unknown));
         let (denied, undelivered) = (by_reason("denied", &self.denied), by_reason("undelivered", &self.undelivered));
-        std::iter::once(granted).chain(denied).chain(undelivered)
+        [granted, unknown].into_iter().chain(denied).chain(undelivered)
     }
 }
 
@@ -75,7 +83,7 @@ mod tests {
     #[test]
     fn each_verdict_is_counted_by_its_own_reason_and_everything_starts_at_zero() {
         let verdicts = Verdicts::default();
-        assert_eq!(verdicts.counts().count(), 1 + 2 * Reason::ALL.len());
+        assert_eq!(verdicts.counts().count(), 2 + 2 * Reason::ALL.len());
         assert!(verdicts.counts().all(|each| each.count == 0));
         verdicts.granted();
         for reason in Reason::ALL {

@@ -1,6 +1,7 @@
 //! `cofre.v1.ReleaseService`: a worker obtains one login, once, and is told when its lease has to stop.
 //!
-//! A grant leaves before its `send_by` or is recorded as not delivered, also where the worker hung up meanwhile.
+//! A grant leaves before its `send_by`, or is recorded as not delivered, also where the worker hung up meanwhile; where
+//! part of it may have left, as of unknown delivery.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use cofre_proto::v1::watch_lease_response::Event;
 use cofre_release::{LeaseEnd, Promise, Releases};
 use tonic::{Request, Response};
 
-use crate::departure::Departure;
+use crate::departure::{Departure, Fate};
 
 use super::desk::{Answer, Call, Desk, No, Outlet};
 
@@ -144,11 +145,16 @@ impl Service {
         }
     }
 
-    /// Watches over the answer of a grant until it left, and records that it was not delivered where it does not.
+    /// Watches over the answer of a grant until it left, and records where it did not, or where nobody knows.
     fn departure(&self, call: Call, granted: &Evidence<ReleaseWarrant>) -> Arc<Departure> {
         let (releases, evidence) = (Arc::clone(&self.releases), granted.clone());
-        Departure::new(granted.send_by, Arc::clone(&self.clock), move || {
-            call.finish(async move { releases.abandoned(&evidence).await });
+        Departure::new(granted.send_by, Arc::clone(&self.clock), move |fate| {
+            call.finish(async move {
+                match fate {
+                    Fate::Undelivered => releases.abandoned(&evidence).await,
+                    Fate::Unknown => releases.unknown(&evidence).await,
+                }
+            });
         })
     }
 }
@@ -170,7 +176,7 @@ fn to_wire(released: Released, entry: &Evidence<ReleaseWarrant>, promise: v1::Pr
     }
 }
 
-/// An answer on its way out. Its departure, dropped before it left, records that it was not delivered.
+/// An answer on its way out. Its departure, dropped before it left, records that.
 struct Outgoing {
     granted: Evidence<ReleaseWarrant>,
     response: v1::ReleaseResponse,

@@ -27,6 +27,7 @@ fn small(connections: usize, handshakes: usize, handshake: Duration) -> Plan {
         handshakes_per_source: handshakes,
         handshake,
         age: Duration::from_secs(60),
+        ..DoorLimits::of(Listener::TenantsAndWorkers)
     };
     Plan { limits: Some(limits), ..Plan::new() }
 }

@@ -40,6 +40,22 @@ async fn an_intermediate_may_stand_between() {
 }
 
 #[tokio::test]
+async fn one_person_cannot_keep_the_others_out() {
+    let house = Plan::new().open().await;
+    let people = limits::PEOPLE_CONNECTIONS_PER_IDENTITY;
+    let person = house.issue("spiffe://cofre.test/person/operator/mallory");
+    let mut held = Vec::new();
+    for _ in 0..people {
+        held.push(house.enter_by(Listener::People, &person).await.expect("let in"));
+    }
+    assert!(not_admitted(&house.enter_by(Listener::People, &person).await));
+    let other = house.issue("spiffe://cofre.test/person/security/sol");
+    house.enter_by(Listener::People, &other).await.expect("another person is let in");
+    assert!(people * 8 <= limits::PEOPLE_CONNECTIONS);
+    assert!(limits::CONNECTIONS_PER_IDENTITY * 4 <= limits::TENANT_AND_WORKER_CONNECTIONS);
+}
+
+#[tokio::test]
 async fn one_identity_cannot_take_every_place() {
     let house = Plan::new().open().await;
     let worker = house.issue(WORKER);

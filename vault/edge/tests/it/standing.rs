@@ -1,5 +1,9 @@
 //! Standing is lost while a connection is open: by revocation, by expiry, by a list gone stale.
 
+use std::time::Duration;
+
+use cofre_edge::gate::Listener;
+use cofre_edge::limits::DoorLimits;
 use cofre_edge::revocation::Standing;
 use cofre_edge::tls::TlsError;
 use cofre_model::reason::Reason;
@@ -114,6 +118,22 @@ async fn a_stale_list_admits_nobody_until_a_fresh_one_comes() {
 
     assert_eq!(house.revoke(&[]).cut, 0);
     assert_eq!(call(&channel, CHECK).await.expect("a status").code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_list_that_goes_stale_cuts_connections_that_make_no_call() {
+    let look = Duration::from_millis(50);
+    let limits = DoorLimits { look, ..DoorLimits::of(Listener::TenantsAndWorkers) };
+    assert!(DoorLimits::of(Listener::TenantsAndWorkers).look <= Duration::from_secs(60));
+    let house = Plan { limits: Some(limits), ..Plan::new() }.open().await;
+    let worker = house.issue(WORKER);
+    let mut stream = by_hand(&house, &identity(&worker, &house.ca)).await.expect("let in");
+    stream.read_exact(&mut [0; 9]).await.expect("the server's settings");
+    assert_eq!(house.standing.connections(), 1);
+    house.clock.advance(Span::days(7));
+    // Ends only because it is cut: neither side has anything to say, and no list is exchanged.
+    within(stream.read_to_end(&mut Vec::new())).await.ok();
+    assert_eq!(house.reached(), 0);
 }
 
 #[test]

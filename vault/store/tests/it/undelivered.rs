@@ -130,6 +130,24 @@ async fn an_undelivered_grant_frees_the_login_unless_its_session_has_another() {
 }
 
 #[tokio::test]
+async fn a_grant_of_unknown_delivery_keeps_its_lease() {
+    let world = World::new().await;
+    let (credential, _) = world.releasable(1).await;
+    let ask = world.ask(credential.id);
+    let Committed::Granted { permit, .. } = world.once(&ask).await else { panic!("not granted") };
+    let mut entry = world.entry(EntryKind::Outcome);
+    entry.reference = Some("DELIVERY_UNKNOWN".into());
+    entry.follows = Some(permit.entry().at.index);
+    world.records().apply(entry, Operation::Note).await.expect("noted");
+    assert!(lease(&world, &ask).await);
+    // It has its outcome: a later life of the node says nothing more and takes nothing back.
+    let world = restarted(world, |config| CommitConfig { incarnation: [10; 16], ..config }).await;
+    world.apply(EntryKind::NodeStarted, Operation::NodeStarted).await.expect("started");
+    assert_eq!(follow_ups(&world, permit.entry().at.index).await.len(), 1);
+    assert!(lease(&world, &ask).await);
+}
+
+#[tokio::test]
 async fn a_node_that_starts_again_says_what_it_cannot_know() {
     let world = World::new().await;
     let (open, reported) = (world.releasable(1).await.0, world.releasable(1).await.0);

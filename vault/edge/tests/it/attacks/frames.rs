@@ -97,6 +97,7 @@ pub(super) struct Seen {
     ended: BTreeSet<u32>,
     connection: i64,
     streams: BTreeMap<u32, i64>,
+    of_stream: BTreeMap<u32, usize>,
     initial: i64,
 }
 
@@ -106,12 +107,20 @@ impl Seen {
         self.ended.len()
     }
 
+    /// Bytes of the answer on `stream`.
+    pub(super) fn data_of(&self, stream: u32) -> usize {
+        self.of_stream.get(&stream).copied().unwrap_or_default()
+    }
+
     fn take(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let number = |at: usize| {
             payload.get(at..at + 4).map_or(0, |four| u32::from_be_bytes(four.try_into().expect("four bytes")))
         };
         match kind {
-            DATA => self.data += payload.len(),
+            DATA => {
+                self.data += payload.len();
+                *self.of_stream.entry(stream).or_default() += payload.len();
+            }
             HEADERS => {
                 self.heads += usize::from(self.answered.insert(stream));
                 if flags & END_STREAM != 0 {
@@ -154,8 +163,7 @@ impl Wire {
     /// Opens with a preface and `settings`, and counts what comes back.
     pub(super) async fn open(stream: TlsStream<TcpStream>, settings: &[u8]) -> Self {
         let mut wire = Self::unread(stream, settings).await;
-        let read = wire.unread.take().expect("not read yet");
-        tokio::spawn(count(read, Arc::clone(&wire.seen), Arc::clone(&wire.changed)));
+        wire.read_on();
         within(wire.until(|seen| seen.initial != WINDOW || seen.closed)).await;
         // The vault's own windows hold from here on.
         assert!(wire.send(&frame(SETTINGS, ACK, 0, &[])).await, "{:?}", wire.seen());
@@ -177,6 +185,13 @@ impl Wire {
         let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(SETTINGS, 0, 0, settings).as_slice()].concat();
         assert!(wire.send(&preface).await, "the preface was not taken");
         wire
+    }
+
+    /// Reads from now on.
+    pub(super) fn read_on(&mut self) {
+        if let Some(read) = self.unread.take() {
+            tokio::spawn(count(read, Arc::clone(&self.seen), Arc::clone(&self.changed)));
+        }
     }
 
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -14,7 +14,7 @@ use cofre_client::connect::connect;
 use cofre_client::identity::ServerIdentity;
 use cofre_edge::acceptor::Door;
 use cofre_edge::counter::CounterLayer;
-use cofre_edge::departure::Departure;
+use cofre_edge::departure::{Departure, Fate};
 use cofre_edge::gate::Listener;
 use cofre_edge::limits::{CALL_BURST, CALLS_PER_SECOND, DoorLimits, Limits, Rates};
 use cofre_edge::revocation::Standing;
@@ -164,7 +164,24 @@ impl Clock for Wall {
 struct Sized<S> {
     inner: S,
     clock: Arc<dyn Clock>,
-    missed: Arc<AtomicUsize>,
+    fates: Arc<Fates>,
+}
+
+/// How many answers met which fate.
+#[derive(Debug, Default)]
+struct Fates {
+    missed: AtomicUsize,
+    unknown: AtomicUsize,
+}
+
+impl Fates {
+    fn count(&self, fate: Fate) {
+        let number = match fate {
+            Fate::Undelivered => &self.missed,
+            Fate::Unknown => &self.unknown,
+        };
+        number.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl<S> Sized<S> {
@@ -178,10 +195,8 @@ impl<S> Sized<S> {
 
     fn grant(&self) -> http::Response<Body> {
         let mut response = Self::answer(GRANT_BYTES);
-        let (send_by, missed) = (SendBy::from_submission(self.clock.monotonic()), Arc::clone(&self.missed));
-        let departure = Departure::new(send_by, Arc::clone(&self.clock), move || {
-            missed.fetch_add(1, Ordering::SeqCst);
-        });
+        let (send_by, fates) = (SendBy::from_submission(self.clock.monotonic()), Arc::clone(&self.fates));
+        let departure = Departure::new(send_by, Arc::clone(&self.clock), move |fate| fates.count(fate));
         response.extensions_mut().insert(departure);
         response
     }
@@ -233,7 +248,7 @@ pub(super) fn serve(folder: &str) {
         vault.put_tenant(1, "acme").await;
         let stop = CancellationToken::new();
         let services = Services::new(vault.use_cases(), vault.node(), register.clone(), stop.clone());
-        let missed = Arc::new(AtomicUsize::new(0));
+        let fates = Arc::new(Fates::default());
         let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = tcp.local_addr().expect("an address");
         let listener = Listener::TenantsAndWorkers;
@@ -241,8 +256,8 @@ pub(super) fn serve(folder: &str) {
         let incoming = door.open(tcp, stop.clone());
         let counter = CounterLayer::limited(bounds.limits, listener, Arc::clone(&standing), rates, register.clone());
         let sized = {
-            let missed = Arc::clone(&missed);
-            tower::layer::layer_fn(move |inner| Sized { inner, clock: Arc::clone(&clock), missed: Arc::clone(&missed) })
+            let fates = Arc::clone(&fates);
+            tower::layer::layer_fn(move |inner| Sized { inner, clock: Arc::clone(&clock), fates: Arc::clone(&fates) })
         };
         let server = bounds.limits.builder().layer(counter).layer(ReachedLayer(Arc::clone(&reached))).layer(sized);
         let mut server = server;
@@ -259,7 +274,8 @@ pub(super) fn serve(folder: &str) {
                     reached: reached.calls(),
                     refused: register.all().len(),
                     connections: standing.connections(),
-                    missed: missed.load(Ordering::SeqCst),
+                    missed: fates.missed.load(Ordering::SeqCst),
+                    unknown: fates.unknown.load(Ordering::SeqCst),
                 };
                 say(&counts.to_line());
             }
@@ -288,17 +304,21 @@ pub(super) struct Counts {
     pub(super) connections: usize,
     /// Answers that were recorded as not delivered.
     pub(super) missed: usize,
+    /// Answers of which nobody knows.
+    pub(super) unknown: usize,
 }
 
 impl Counts {
     fn to_line(self) -> String {
-        format!("{} {} {} {}", self.reached, self.refused, self.connections, self.missed)
+        format!("{} {} {} {} {}", self.reached, self.refused, self.connections, self.missed, self.unknown)
     }
 
     fn from_line(line: &str) -> Self {
         let numbers: Vec<usize> = line.split(' ').map(|each| each.parse().expect("a number")).collect();
-        let [reached, refused, connections, missed] = numbers.as_slice() else { panic!("four numbers: {line}") };
-        Self { reached: *reached, refused: *refused, connections: *connections, missed: *missed }
+        let [reached, refused, connections, missed, unknown] = *numbers.as_slice() else {
+            panic!("five numbers: {line}")
+        };
+        Self { reached, refused, connections, missed, unknown }
     }
 }
 
@@ -413,9 +433,13 @@ impl Attacked {
     }
 
     async fn shake(&self, who: &Issued) -> TlsStream<TcpStream> {
+        self.shake_by(who, TcpSocket::new_v4().expect("a socket")).await
+    }
+
+    async fn shake_by(&self, who: &Issued, socket: TcpSocket) -> TlsStream<TcpStream> {
         let config = identity(who, &self.ca).tls(ServerIdentity::any_node(TRUST_DOMAIN), Arc::clone(&self.clock));
         let connector = TlsConnector::from(Arc::new(config.expect("good material")));
-        let tcp = TcpStream::connect(self.address).await.expect("a connection");
+        let tcp = socket.connect(self.address).await.expect("a connection");
         tcp.set_nodelay(true).expect("set");
         connector.connect(ServerName::try_from("vault").expect("a name"), tcp).await.expect("a handshake")
     }
@@ -428,6 +452,13 @@ impl Attacked {
     /// The same, by a peer that reads nothing.
     pub(super) async fn unread_wire(&self, who: &Issued) -> Wire {
         Wire::unread(self.shake(who).await, &[]).await
+    }
+
+    /// The same, with hardly any room in its socket for what it does not read.
+    pub(super) async fn narrow_wire(&self, who: &Issued, settings: &[u8]) -> Wire {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 * 1024).expect("set");
+        Wire::unread(self.shake_by(who, socket).await, settings).await
     }
 
     /// Ends the process, in order.

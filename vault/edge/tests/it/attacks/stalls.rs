@@ -106,8 +106,10 @@ async fn a_grants_answer_leaves_whole_to_whoever_takes_it() {
         }
         whole += 1;
     }
-    assert_eq!(whole + scene.vault.counts().missed, 20);
-    assert!(whole > 0);
+    // What came whole may still be of unknown delivery, where the machine was too busy to see it go.
+    let counts = scene.vault.counts();
+    assert!(counts.missed + counts.unknown >= 20 - whole && counts.missed <= 20 - whole, "{whole} {counts:?}");
+    assert!(whole > 0 && counts.unknown < 20, "{counts:?}");
     scene.end();
 }
 
@@ -127,17 +129,87 @@ async fn a_grants_answer_behind_a_closed_window_never_leaves() {
     scene.end();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_grants_answer_that_has_begun_to_leave_is_cut_off() {
+/// A peer that lets through `bytes` of an answer and no more: the vault cuts it off, and claims nothing.
+async fn begun(bytes: usize) {
     let mut scene = Scene::new(&[]).await;
     let mut wire = scene.vault.wire(&scene.mallory, &window(0)).await;
     let stream = wire.ask(GRANT).await.expect("a stream");
-    open_window(&mut wire, stream, 9).await;
-    within(missed(&mut scene, 1)).await;
+    open_window(&mut wire, stream, u32::try_from(bytes).expect("short")).await;
+    within(scene.vault.until(|counts| counts.unknown + counts.missed == 1)).await;
     open_window(&mut wire, stream, 60_000).await;
-    let seen = wire.closed().await;
-    assert!(seen.data <= 9, "{seen:?}");
-    assert_eq!(scene.vault.counts().missed, 1);
+    let counts = scene.vault.counts();
+    if counts.missed == 1 {
+        // Too late already when it was asked for: nothing of it left.
+        within(wire.until(|seen| seen.resets == 1 || seen.closed)).await;
+        assert!(wire.seen().data <= PREFIX);
+    } else {
+        let seen = wire.closed().await;
+        assert!(seen.data <= bytes, "{seen:?}");
+    }
+    assert_eq!(counts.missed + counts.unknown, 1);
+    scene.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grants_answer_that_has_begun_to_leave_is_cut_off_and_of_unknown_delivery() {
+    begun(9).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_taken_but_for_its_last_byte_is_of_unknown_delivery() {
+    begun(PREFIX + GRANT_BYTES - 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_taken_but_for_its_last_byte_and_reset_is_of_unknown_delivery() {
+    let mut scene = Scene::new(&[]).await;
+    let most = PREFIX + GRANT_BYTES - 1;
+    let mut unknown = 0;
+    // On a machine that is busy elsewhere an answer may be too late; it is asked for again.
+    for round in 1..=20 {
+        let mut wire = scene.vault.wire(&scene.mallory, &window(u32::try_from(most).expect("short"))).await;
+        let stream = wire.ask(GRANT).await.expect("a stream");
+        within(wire.until(|seen| seen.data == most || seen.resets > 0 || seen.closed)).await;
+        wire.send(&frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])).await;
+        let took = wire.seen().data == most;
+        let counts = within(scene.vault.until(|counts| counts.unknown + counts.missed == round)).await;
+        assert_eq!(counts.unknown, unknown + usize::from(took), "{counts:?}");
+        unknown = counts.unknown;
+    }
+    assert!(unknown > 0);
+    scene.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grants_answer_that_is_not_recorded_has_reached_its_socket() {
+    // In answers of 60 KiB, which is less than a session keeps: one of these fills is where only the session has room.
+    // The loopback's sockets keep between one and three MiB.
+    const FILLS: std::ops::Range<usize> = 8..56;
+    let mut scene = Scene::new(&[Change::ShortAge, Change::NoRate]).await;
+    let before = scene.vault.counts();
+    let mut wires = Vec::new();
+    // Every window is wide open and TCP takes next to nothing: what the vault writes is first in the socket's buffer,
+    // then in the TLS session's, then in its own. Each wire fills that a little further before the grant.
+    for filled in FILLS {
+        let mut wire = scene.vault.narrow_wire(&scene.mallory, &window(1 << 30)).await;
+        assert!(wire.send(&frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes())).await);
+        for _ in 0..filled {
+            wire.ask(LARGE).await.expect("a stream");
+        }
+        let stream = wire.ask(GRANT).await.expect("a stream");
+        wires.push((wire, stream));
+    }
+    // The vault ends each, at the latest for its age: what is in a socket arrives all the same, and nothing else does.
+    scene.vault.until(|now| now.reached > before.reached && now.connections <= before.connections).await;
+    let mut arrived = 0;
+    for (mut wire, stream) in wires {
+        wire.read_on();
+        let seen = wire.closed().await;
+        arrived += usize::from(seen.data_of(stream) == PREFIX + GRANT_BYTES);
+    }
+    let counts = scene.vault.counts();
+    assert!(arrived + counts.missed + counts.unknown >= FILLS.len(), "{arrived} {counts:?}");
+    assert!(arrived > 0 && counts.unknown > 0, "{arrived} {counts:?}");
     scene.end();
 }
 
