@@ -85,11 +85,7 @@ impl Erasures {
     pub(crate) async fn sign_certificate(&self, erasure: &Erasure, tombstone: &Tombstone) -> Result<String, Error> {
         let payload = self.payload(erasure, tombstone).await?;
         let payload = serde_json::to_vec(&payload).map_err(|_| Error::Certificate("cannot be written as JSON"))?;
-        let key = match self.signer.public_key() {
-            cofre_custody::VerifyingKey::Ed25519(bytes) => signed::VerifyingKey::ed25519(bytes),
-            cofre_custody::VerifyingKey::P256(point) => signed::VerifyingKey::p256(point),
-        };
-        let key = key.map_err(|_| Error::FaultySignature)?;
+        let key = self.verifying_key()?;
         let input = jws::signing_input(&key, &self.signer_name, TYPE, &payload)
             .map_err(|_| Error::Certificate("its header cannot be written"))?;
         let signature = self.signer.sign(input.as_bytes()).await?;

@@ -34,6 +34,28 @@ pub enum Error {
     /// A row that the erasure's state says is there is not.
     #[error("the stores lack what the records say is there")]
     Missing,
+    /// The row of an erasure says something else than the entry of its acceptance, or that entry is not one.
+    #[error("entry {index} does not accept the erasure that the records say it does: keep the records as evidence")]
+    Contradiction {
+        /// The entry.
+        index: u64,
+    },
+    /// This process did not see the acceptance, and no checkpoint covers it yet.
+    #[error(
+        "the acceptance at entry {index} is not under a signed checkpoint yet: the next one lets the erasure go on"
+    )]
+    Uncovered {
+        /// The entry.
+        index: u64,
+    },
+    /// A checkpoint should cover the acceptance and does not.
+    #[error(
+        "the acceptance at entry {index} does not prove to be under the newest checkpoint: keep the records as evidence"
+    )]
+    Unproven {
+        /// The entry.
+        index: u64,
+    },
     /// No randomness was to be had.
     #[error("the system gives no randomness")]
     Randomness,
@@ -53,9 +75,12 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Refused { reason, .. } => *reason,
-            Self::Store(cofre_store::Error::Corrupt { .. }) | Self::Entry(_) | Self::Missing => {
-                Reason::IntegrityFailure
-            }
+            Self::Store(cofre_store::Error::Corrupt { .. })
+            | Self::Entry(_)
+            | Self::Missing
+            | Self::Contradiction { .. }
+            | Self::Unproven { .. } => Reason::IntegrityFailure,
+            Self::Uncovered { .. } => Reason::WrongState,
             Self::Store(_) => Reason::AuditUnavailable,
             Self::Commit(error) => error.reason(),
             Self::Signer(_) | Self::FaultySignature => Reason::KeyServiceUnavailable,
@@ -70,6 +95,11 @@ impl Error {
             Self::Refused { field, .. } => *field,
             _ => None,
         }
+    }
+
+    /// Whether somebody wrote around the ledger.
+    pub(crate) const fn is_incident(&self) -> bool {
+        matches!(self, Self::Entry(_) | Self::Missing | Self::Contradiction { .. } | Self::Unproven { .. })
     }
 
     /// Whether only the signature is missing: everything before it was done.

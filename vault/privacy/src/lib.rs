@@ -4,18 +4,27 @@
 //! (entry). Every step may be done twice, and where it stopped is in records, so that a crash or an absent custodian
 //! delays the certificate and never the destruction.
 //!
+//! Records alone destroy nothing: whoever writes them could otherwise have any person's keys shredded. Keys go where the
+//! caller asked for it in this very process, or where the acceptance proves to lie under a checkpoint that the
+//! deployment's signer signed ([`Known`]). What remains: who writes records *and* is not noticed until the integrator
+//! has signed over the invented entry has it carried out; the entry then stands in the signed register, under the node's
+//! name, for good. And who writes records can keep an erasure from being carried out, which is logged as an incident
+//! at every turn.
+//!
 //! No key is opened here. Nor is a warm one left behind: subject keys and data keys live for one operation, what stays
 //! warm is the tenant's key, which opens nothing of a person whose subject key is gone.
 
 mod certificate;
 mod erase;
 mod error;
+mod known;
 
 use std::sync::Arc;
 
 pub use certificate::{HORIZON, SCHEMA, TYPE};
 pub use erase::Erased;
 pub use error::Error;
+pub use known::Known;
 
 use cofre_custody::Signer;
 use cofre_model::caller::{Caller, Role};
@@ -42,6 +51,8 @@ pub struct Erasures {
     pub deployment: String,
     /// The node's clocks.
     pub clock: Arc<dyn Clock>,
+    /// Erasures whose acceptance is beyond doubt; empty when the process starts.
+    pub known: Known,
 }
 
 impl Erasures {

@@ -84,6 +84,7 @@ impl Parts {
                 signer_name: origin,
                 deployment: config.deployment.clone(),
                 clock: Arc::clone(&self.clock),
+                known: cofre_privacy::Known::default(),
             }),
             register: Arc::new(Register { records: records.clone(), key: self.note_key.clone() }),
             admin: Arc::new(Admin {

@@ -248,6 +248,7 @@ fn use_cases(stores: Stores, clock: &Arc<dyn Clock>) -> UseCases {
             signer_name: ORIGIN.to_owned(),
             deployment: "cofre.test".to_owned(),
             clock: Arc::clone(&clock),
+            known: cofre_privacy::Known::default(),
         }),
         register: Arc::new(Register {
             records: records.clone(),

@@ -5,7 +5,7 @@ use cofre_model::entry::EntryKind;
 use cofre_model::id::ErasureId;
 use cofre_model::wording::Class;
 use cofre_store::Operation;
-use cofre_testkit::stores::{Store, back_up, restore};
+use cofre_testkit::stores::{Store, back_up, edit, restore};
 use serde_json::Value;
 
 use crate::support::{Investor, NOW, Node, front_end, node};
@@ -45,6 +45,11 @@ async fn whatever_step_was_the_last_a_restart_ends_the_erasure() {
         let id = die_after(&node, &gone, steps).await;
         let node = node.restart(async |_| {}).await;
         let erasures = node.erasures();
+        let held = node.stores.keyring.destroyed(&gone.subject).await.expect("read").is_none();
+        assert_eq!(erasures.resume().await.expect("the list"), 1, "no checkpoint covers it yet");
+        let destroyed = node.stores.keyring.destroyed(&gone.subject).await.expect("read");
+        assert_eq!(destroyed.is_none(), held, "nothing went on the records' word alone");
+        node.publish().await;
         assert_eq!(erasures.resume().await.expect("the list"), 0, "after step {steps}");
         assert_eq!(node.opens(&gone).await, None);
         assert_eq!(node.opens(&stays).await.as_deref(), Some("inv-2"));
@@ -79,9 +84,35 @@ async fn a_keyring_restored_from_before_the_erasure_loses_the_keys_again() {
     let node = node.restart(async |folder| back_up(folder, Store::Keyring).await.expect("backed up")).await;
     node.erasures().erase(&front_end(), Person::Id(gone.subject)).await.expect("erased");
     node.stores.ciphertexts.put(&gone.credential, Class::Login, 1, &gone.sealed).await.expect("put back");
+    node.publish().await;
     let node = node.restart(async |folder| restore(folder, Store::Keyring).await.expect("restored")).await;
     assert_eq!(node.opens(&gone).await.as_deref(), Some("inv-1"), "the danger is real");
     assert_eq!(node.erasures().resume().await.expect("the list"), 0);
     assert_eq!(node.opens(&gone).await, None);
     assert!(node.stores.ciphertexts.of(&gone.credential, Class::Login, 1).await.expect("ciphertexts").is_empty());
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_one_erasure_holds_it_and_no_other() {
+    let node = node().await;
+    let (gone, stays) = (node.investor("inv-1").await, node.investor("inv-2").await);
+    let forged = die_after(&node, &gone, 1).await;
+    let second = node.investor("inv-3").await;
+    node.publish().await;
+    let folder_edit = format!("UPDATE erasures SET subject_id = '{}' WHERE id = '{forged}'", stays.subject);
+    let node = node
+        .restart(async |folder| {
+            edit(folder, Store::Records, &[&folder_edit]).await.expect("edited");
+        })
+        .await;
+    let owed = node.erasures().resume().await.expect("the list");
+    assert_eq!(owed, 1, "the row names another person than its entry");
+    for investor in [&gone, &stays, &second] {
+        assert!(node.opens(investor).await.is_some(), "{}", investor.reference);
+    }
+    let done = node.erasures().erase(&front_end(), Person::Id(second.subject)).await.expect("erased");
+    assert!(done.certificate.is_some());
+    assert_eq!(node.opens(&second).await, None);
+    assert_eq!(node.erasures().resume().await.expect("the list"), 1);
+    assert!(node.opens(&stays).await.is_some());
 }

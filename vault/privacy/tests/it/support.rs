@@ -20,7 +20,7 @@ use cofre_model::registry::{Institution, InstitutionState, Recipient, Template, 
 use cofre_model::sealed::SealedSecret;
 use cofre_model::time::{Clock, Monotonic, Span, Timestamp};
 use cofre_model::wording::{Class, Form, Locale, Purpose, Scope};
-use cofre_privacy::Erasures;
+use cofre_privacy::{Erasures, Known};
 use cofre_store::{
     CommitConfig, DepositIntent, Operation, StoredDataKey, StoredSubjectKey, Stores, Subject, SubjectKind, SubjectState,
 };
@@ -75,6 +75,8 @@ pub(crate) struct Node {
     tenant_key: TenantKey,
     tenant: TenantId,
     serial: AtomicU64,
+    /// One set for one life of the node.
+    known: Known,
 }
 
 pub(crate) async fn node() -> Node {
@@ -85,7 +87,7 @@ pub(crate) async fn node() -> Node {
     let tenant = TenantId::from_parts(NOW.millis(), [1; 10]);
     let serial = AtomicU64::new(0);
     let token = Signs::new(CustodianId::try_from("hsm-1").expect("a name"), &[7; 32]);
-    let node = Node { folder, stores, token, slab, tenant_key, tenant, serial };
+    let node = Node { folder, stores, token, slab, tenant_key, tenant, serial, known: Known::default() };
     node.put_tenant(tenant, "aisp-one").await;
     node.put_tenant(TenantId::from_parts(NOW.millis(), [2; 10]), "aisp-two").await;
     node.put_institution().await;
@@ -124,7 +126,29 @@ impl Node {
             signer_name: SIGNER.to_owned(),
             deployment: "test-vault".to_owned(),
             clock: Arc::new(StoppedClock),
+            known: self.known.clone(),
         }
+    }
+
+    /// Has a checkpoint signed over all there is, as the integrator does.
+    pub(crate) async fn publish(&self) {
+        let records = &self.stores.records;
+        let size = self.size().await;
+        let hashes = records.leaf_hashes(0, size).await.expect("hashes");
+        let mut tree = cofre_ledger::tree::Frontier::empty();
+        for hash in &hashes {
+            let _ = tree.append(*hash);
+        }
+        let origin = cofre_ledger::checkpoint::origin("test-vault");
+        let key = cofre_ledger::note::NoteKey::new(&origin, self.verifying_key()).expect("a key");
+        let checkpoint = cofre_ledger::checkpoint::Checkpoint { origin, size, root: tree.root() };
+        let signature = self.token.sign(checkpoint.body().as_bytes()).await.expect("signed");
+        let note = checkpoint.sign(&key, |_| Ok::<_, std::convert::Infallible>(signature.to_vec())).expect("a note");
+        // Fewer than 256 entries are one tile.
+        let width = u16::try_from(size).expect("a small ledger");
+        let tile = cofre_store::Tile { level: 0, n: 0, width, hashes: hashes.concat() };
+        let signed = cofre_store::Checkpoint { size, note: note.to_string() };
+        records.integrate(vec![tile], signed).await.expect("integrated");
     }
 
     pub(crate) fn tenant(&self) -> TenantId {
@@ -133,11 +157,11 @@ impl Node {
 
     /// Ends the process and starts it anew; `between` may do to the stores what a person could.
     pub(crate) async fn restart(self, between: impl AsyncFnOnce(&Path)) -> Self {
-        let Self { folder, stores, token, slab, tenant_key, tenant, serial } = self;
+        let Self { folder, stores, token, slab, tenant_key, tenant, serial, known: _ } = self;
         stores.close().await;
         between(folder.path()).await;
         let stores = open(folder.path()).await;
-        Self { folder, stores, token, slab, tenant_key, tenant, serial }
+        Self { folder, stores, token, slab, tenant_key, tenant, serial, known: Known::default() }
     }
 
     pub(crate) fn entry(&self, kind: EntryKind) -> Entry {

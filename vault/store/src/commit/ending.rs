@@ -240,13 +240,16 @@ pub(crate) async fn accept_erasure(
         .bind(subject.to_string())
         .execute(group.rows())
         .await?;
-    statement("INSERT INTO erasures VALUES (?, ?, ?, 'ACCEPTED', ?, NULL, NULL)")
+    let kept = statement("INSERT INTO erasures VALUES (?, ?, ?, 'ACCEPTED', ?, NULL, NULL) ON CONFLICT DO NOTHING")
         .bind(erasure.to_string())
         .bind(tenant.to_string())
         .bind(subject.to_string())
         .bind(column(group.head.size))
         .execute(group.rows())
         .await?;
+    if kept == 0 {
+        return Err(WRONG_STATE);
+    }
     group.changes.push(Change::ErasureAccepted { subject: *subject, credentials: ended });
     Ok(None)
 }

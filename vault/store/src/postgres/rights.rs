@@ -31,6 +31,10 @@ const fn writes(store: Store) -> &'static [(&'static str, &'static [&'static str
 /// Every power of a role that could matter here, be it held directly, by another role or by an attribute: its name,
 /// what it is over, and whether it is held.
 /// What stands for many others comes first.
+///
+/// SECURITY: a membership counts whether its powers are inherited or not, because SET ROLE reaches it. Harmless is only
+/// a role made here (16384 is the first oid that is not the server's own) without an attribute, which owns nothing and was
+/// granted nothing in any database of the server: a name for the lines of pg_hba.conf.
 const POWERS: &str = r"SELECT * FROM (
   SELECT p.power, c.relname::text AS over, has_table_privilege($1::name, c.oid, p.power)
       OR (p.power IN ('INSERT', 'UPDATE', 'REFERENCES') AND has_any_column_privilege($1::name, c.oid, p.power)) AS held
@@ -51,10 +55,9 @@ const POWERS: &str = r"SELECT * FROM (
   SELECT 'TEMPORARY', 'the database', has_database_privilege($1::name, current_database(), 'TEMPORARY')
   UNION ALL
   SELECT 'MEMBER', o.rolname::text, pg_has_role($1::name, o.oid, 'MEMBER')
-    FROM pg_roles o WHERE o.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
-      OR o.oid = (SELECT nspowner FROM pg_namespace WHERE nspname = 'cofre')
-      OR o.oid IN (SELECT relowner FROM pg_class WHERE relnamespace = 'cofre'::regnamespace)
-      OR o.oid IN (SELECT proowner FROM pg_proc WHERE pronamespace = 'cofre'::regnamespace)
+    FROM pg_roles o WHERE o.rolname <> $1::name AND NOT (o.oid >= 16384
+      AND NOT (o.rolsuper OR o.rolcreaterole OR o.rolcreatedb OR o.rolreplication OR o.rolbypassrls)
+      AND NOT EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = o.oid))
   UNION ALL
   SELECT a.power, 'the server', a.held FROM pg_roles r
     CROSS JOIN LATERAL (VALUES ('SUPERUSER', r.rolsuper), ('CREATEROLE', r.rolcreaterole), ('CREATEDB', r.rolcreatedb),

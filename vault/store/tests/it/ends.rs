@@ -113,3 +113,16 @@ async fn an_erased_person_has_no_login_no_consent_and_no_name() {
     assert_eq!(login.claimed.state, CredentialState::Erased);
     assert!(login.claimed.dedupe_tag.is_empty());
 }
+
+#[tokio::test]
+async fn an_erasure_id_is_one_erasure() {
+    let world = World::new().await;
+    let (one, other) = (world.releasable(1).await.0, world.login().await);
+    let erasure = ErasureId::from_parts(world.ms(), world.bytes());
+    let accept = |subject| Operation::AcceptErasure { erasure, tenant: world.tenant.id, subject };
+    world.apply(EntryKind::ErasureAccepted, accept(one.owner)).await.expect("accepted");
+    assert_eq!(refusal(world.apply(EntryKind::ErasureAccepted, accept(other.owner)).await), "WRONG_STATE");
+    // Nothing of the refused one stays.
+    let person = world.records().subject(&world.tenant.id, &other.owner).await.expect("read").expect("a person");
+    assert_eq!(person.state, SubjectState::Active);
+}
