@@ -5,6 +5,12 @@
 //!
 //! `COFRE_TEST_LISTS` says how many lists; without it a few hundred, and ten thousand where `COFRE_NIGHT` is set. A
 //! list that failed once is kept in `proptest-regressions` and played first ever after.
+//!
+//! Faults that were planted for once, one at a time, and that fewer than 300 lists showed:
+//! - in the reference: unattended visits may be 25 minutes apart instead of 30;
+//! - in the reference: a report at the very end of its time is refused;
+//! - on PostgreSQL: unattended visits may be 25 minutes apart instead of 30;
+//! - on PostgreSQL: a lease is still held at the instant it ends.
 
 mod bench;
 mod expected;
