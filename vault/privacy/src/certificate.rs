@@ -3,7 +3,7 @@
 //! their hashes, so that an inclusion proof shows them.
 
 use cofre_ledger::entry::Leaf;
-use cofre_ledger::{jws, signed};
+use cofre_ledger::jws;
 use cofre_model::caller::{Role, SpiffeId};
 use cofre_model::entry::{CallerRef, EntryKind};
 use cofre_model::time::Span;
