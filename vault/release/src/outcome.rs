@@ -72,14 +72,6 @@ impl Releases {
         Error::Undelivered { cause: Box::new(cause), granted: granted.at }
     }
 
-    /// The counter accepted the answer for sending, or found it too late.
-    pub async fn sent(&self, granted: &Evidence<ReleaseWarrant>) -> Result<(), Error> {
-        match granted.send_by.check(self.clock.monotonic()) {
-            Ok(()) => Ok(()),
-            Err(late) => Err(self.outcome(granted, late.into()).await),
-        }
-    }
-
     /// The caller was gone before its answer could leave.
     pub async fn abandoned(&self, granted: &Evidence<ReleaseWarrant>) {
         let _ = self.outcome(granted, TooLate.into()).await;
