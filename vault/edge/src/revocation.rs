@@ -133,7 +133,20 @@ impl Standing {
     /// # Errors
     /// [`TlsError`] names the part that does not work; nothing was changed then.
     pub fn reload(&self, material: &Material<'_>) -> Result<Reloaded, TlsError> {
-        let trust = Arc::new(Trust::load(material, &self.trust_domain, &self.clock)?);
+        Ok(self.exchange(Trust::load(material, &self.trust_domain, &self.clock)?))
+    }
+
+    /// Exchanges bundle and revocation lists as [`Standing::reload`] does, and keeps the certificate and key in use.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the part that does not work; nothing was changed then.
+    pub fn reload_lists(&self, bundle: &[u8], revocations: &[u8]) -> Result<Reloaded, TlsError> {
+        let in_use = self.trust.load_full();
+        Ok(self.exchange(in_use.with_lists(bundle, revocations, &self.trust_domain, &self.clock)?))
+    }
+
+    fn exchange(&self, trust: Trust) -> Reloaded {
+        let trust = Arc::new(trust);
         // INVARIANT: swapped before the list is taken, so that a handshake of the old trust either is in it already or
         // finds the new trust in `admit`, which looks under the lock.
         self.trust.store(Arc::clone(&trust));
@@ -147,7 +160,7 @@ impl Standing {
                 cut += 1;
             }
         }
-        Ok(Reloaded { cut, revocations_until: trust.revocations_until })
+        Reloaded { cut, revocations_until: trust.revocations_until }
     }
 
     /// When the revocation lists in use go stale.

@@ -12,7 +12,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, ServerConfig,
@@ -84,6 +85,8 @@ pub enum TlsError {
 pub(crate) struct Trust {
     pub(crate) config: Arc<ServerConfig>,
     verifier: Arc<CallerVerifier>,
+    /// The node's own chain, which `config` shows.
+    own: Vec<CertificateDer<'static>>,
     /// The earliest next update of all revocation lists.
     pub(crate) revocations_until: Timestamp,
 }
@@ -94,11 +97,41 @@ impl Trust {
     pub(crate) fn load(material: &Material<'_>, trust_domain: &str, clock: &Arc<dyn Clock>) -> Result<Self, TlsError> {
         let chain = certificates(material.certificate).ok_or(TlsError::Certificate)?;
         let key = PrivateKeyDer::from_pem_slice(material.key).map_err(|_| TlsError::Key)?;
+        let pair = CertifiedKey::from_der(chain.clone(), key, &provider())?;
+        let pair = Arc::new(SingleCertAndKey::from(pair));
+        let trust = Self::over(pair, chain, material.bundle, material.revocations, trust_domain, clock)?;
+        let own = trust.own.first().ok_or(TlsError::Certificate)?;
+        match peer::caller_from_certificate(own, trust_domain) {
+            Ok(caller) if caller.identity().role() == Role::Node => Ok(trust),
+            Ok(_) | Err(_) => Err(TlsError::NotANode),
+        }
+    }
+
+    /// The same certificate and key over another bundle and other lists.
+    pub(crate) fn with_lists(
+        &self,
+        bundle: &[u8],
+        revocations: &[u8],
+        trust_domain: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, TlsError> {
+        let pair = Arc::clone(&self.config.cert_resolver);
+        Self::over(pair, self.own.clone(), bundle, revocations, trust_domain, clock)
+    }
+
+    fn over(
+        pair: Arc<dyn ResolvesServerCert>,
+        own: Vec<CertificateDer<'static>>,
+        bundle: &[u8],
+        revocations: &[u8],
+        trust_domain: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
-        for root in certificates(material.bundle).ok_or(TlsError::Bundle)? {
+        for root in certificates(bundle).ok_or(TlsError::Bundle)? {
             roots.add(root).map_err(|_| TlsError::Bundle)?;
         }
-        let lists = CertificateRevocationListDer::pem_slice_iter(material.revocations)
+        let lists = CertificateRevocationListDer::pem_slice_iter(revocations)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| TlsError::Revocations)?;
         let revocations_until = next_update(&lists)?;
@@ -112,17 +145,10 @@ impl Trust {
             .clear_root_hint_subjects()
             .build()?;
         let verifier = Arc::new(CallerVerifier { inner, trust_domain: trust_domain.to_owned() });
-        let trust = Self {
-            config: Arc::new(server_config(provider, clock, Arc::clone(&verifier), chain.clone(), key)?),
-            verifier,
-            revocations_until,
-        };
-        trust.verify(&chain, clock.now()).map_err(TlsError::OwnCertificate)?;
-        let own = chain.first().ok_or(TlsError::Certificate)?;
-        match peer::caller_from_certificate(own, trust_domain) {
-            Ok(caller) if caller.identity().role() == Role::Node => Ok(trust),
-            Ok(_) | Err(_) => Err(TlsError::NotANode),
-        }
+        let config = Arc::new(server_config(provider, clock, Arc::clone(&verifier), pair)?);
+        let trust = Self { config, verifier, own, revocations_until };
+        trust.verify(&trust.own, clock.now()).map_err(TlsError::OwnCertificate)?;
+        Ok(trust)
     }
 
     /// Whether `chain` would be let in at `now`: chain, validity, purpose, revocation and identity.
@@ -137,13 +163,12 @@ fn server_config(
     provider: Arc<CryptoProvider>,
     clock: &Arc<dyn Clock>,
     verifier: Arc<CallerVerifier>,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    pair: Arc<dyn ResolvesServerCert>,
 ) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_details(provider, Arc::new(NodeTime(Arc::clone(clock))))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(pair);
     config.alpn_protocols = vec![ALPN.to_vec()];
     // SECURITY: a resumed session skips the certificate and its revocation; early data can be replayed.
     config.send_tls13_tickets = 0;

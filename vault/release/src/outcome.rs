@@ -72,14 +72,6 @@ impl Releases {
         }
     }
 
-    /// The counter accepted the answer for sending, or found it too late.
-    pub async fn sent(&self, granted: &Evidence<ReleaseWarrant>) -> Result<(), Error> {
-        match granted.send_by.check(self.clock.monotonic()) {
-            Ok(()) => Ok(()),
-            Err(late) => Err(self.outcome(granted, late.into()).await),
-        }
-    }
-
     /// The answer was given to the transport and nobody knows how much of it left. SECURITY: an outcome without a verdict
     /// takes nothing back. The lease stays, since whoever delays his own reading may hold the login.
     pub async fn unknown(&self, granted: &Evidence<ReleaseWarrant>) {

@@ -3,6 +3,7 @@
 
 mod file;
 mod stores;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use cofre_store::AddressError;
 use secrecy::SecretString;
 
 pub use stores::{StoreKey, StorePlace, StorePlaces};
+pub use unread::Unread;
 
 /// Whether data is for development. Each mode refuses the other's data, and production refuses hsm-sim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +106,7 @@ pub enum ConfigError {
     },
     /// The file is not TOML, or has an unknown or missing key.
     #[error("configuration: {0}")]
-    Parse(#[from] toml::de::Error),
+    Parse(Unread),
     /// A value is not as it has to be.
     #[error("configuration: {key} {advice}")]
     Value {
@@ -253,7 +255,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] naming the key and the way out.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let file: file::File = toml::from_str(text)?;
+        let file: file::File = toml::from_str(text).map_err(|error| ConfigError::Parse(Unread::of(text, error)))?;
         file.check()
     }
 }

@@ -1,12 +1,13 @@
 //! The node's identity files: read at start, read again whenever one of them changes, so that a revocation counts
-//! without a restart. Files that do not work together change nothing: what is in use stays in use.
+//! without a restart. Files that do not work together change nothing, but for one case: where only certificate and key
+//! do not fit, bundle and revocation lists are taken all the same.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use cofre_edge::revocation::Standing;
+use cofre_edge::revocation::{Reloaded, Standing};
 use cofre_edge::tls::Material;
 use cofre_model::time::{Clock, Span, Timestamp};
 use rustls_pki_types::CertificateDer;
@@ -149,7 +150,7 @@ impl Watch {
         if forced || retry || now_seen != self.seen {
             self.seen = now_seen;
             match self.reload() {
-                Ok(()) => self.failing = None,
+                Ok(all) => self.failing = (!all).then_some(0),
                 Err(error) => {
                     self.failing = Some(0);
                     tracing::error!(
@@ -169,16 +170,41 @@ impl Watch {
         }
     }
 
-    fn reload(&mut self) -> Result<()> {
+    /// Takes what fits, and says whether that was everything.
+    fn reload(&mut self) -> Result<bool> {
+        let (reloaded, all) = match self.reload_all() {
+            Ok(reloaded) => (reloaded, true),
+            // SECURITY: a pair that does not fit, such as a renewed certificate beside the key of before, must not keep
+            // revocations from counting.
+            Err(error) => match self.reload_lists() {
+                Ok(reloaded) => {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "identity.certificate and identity.key not taken, bundle and revocations are"
+                    );
+                    (reloaded, false)
+                }
+                Err(_) => return Err(error),
+            },
+        };
+        self.renewal = Renewal::of(self.clock.now(), reloaded.revocations_until);
+        tracing::info!(all, cut = reloaded.cut, until = %reloaded.revocations_until, "identity files taken");
+        Ok(all)
+    }
+
+    fn reload_all(&self) -> Result<Reloaded> {
         let identity = Identity::read(&self.files)?;
         ensure!(
             identity.spiffe_id == self.spiffe_id,
             "identity.certificate: is another node's; restart the node to give it another identity"
         );
-        let reloaded = self.standing.reload(&identity.material())?;
-        self.renewal = Renewal::of(self.clock.now(), reloaded.revocations_until);
-        tracing::info!(cut = reloaded.cut, until = %reloaded.revocations_until, "identity files taken");
-        Ok(())
+        Ok(self.standing.reload(&identity.material())?)
+    }
+
+    fn reload_lists(&self) -> Result<Reloaded> {
+        let bundle = std::fs::read(&self.files.bundle).context("identity.bundle")?;
+        let revocations = std::fs::read(&self.files.revocations).context("identity.revocations")?;
+        Ok(self.standing.reload_lists(&bundle, &revocations)?)
     }
 
     fn paths(&self) -> Vec<PathBuf> {

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod exits;
 pub mod migrate;
 pub mod node;
 pub mod telemetry;

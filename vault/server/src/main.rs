@@ -11,7 +11,7 @@ use cofre_server::clock::SystemClock;
 use cofre_server::config::Config;
 use cofre_server::migrate::Owners;
 use cofre_server::telemetry::Telemetry;
-use cofre_server::{migrate, node};
+use cofre_server::{exits, migrate, node};
 
 #[derive(Debug, Parser)]
 #[command(name = "cofred", version, about = "The Cofre vault")]
@@ -48,10 +48,12 @@ struct Configured {
     config: PathBuf,
 }
 
-/// Exit code of a configuration that is refused (EX_USAGE of sysexits).
-const BAD_CONFIGURATION: u8 = 64;
-
 fn main() -> ExitCode {
+    // Only where: a message may quote what was at hand, and this is a log that others read.
+    std::panic::set_hook(Box::new(|panicked| match panicked.location() {
+        Some(at) => eprintln!("cofred: a fault of this program at {}:{}", at.file(), at.line()),
+        None => eprintln!("cofred: a fault of this program"),
+    }));
     let arguments = Arguments::parse();
     let (Command::Run(path)
     | Command::Check(path)
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => {
             eprintln!("cofred: {error}");
-            return ExitCode::from(BAD_CONFIGURATION);
+            return ExitCode::from(exits::CONFIGURATION);
         }
     };
     let done = match arguments.command {
@@ -77,7 +79,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cofred: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(exits::of(&error))
         }
     }
 }

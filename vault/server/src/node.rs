@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use cofre_audit::Recorder;
 use cofre_custody::TenantKeys;
 use cofre_custody::pkcs11::Token;
 use cofre_envelope::random;
@@ -38,6 +39,7 @@ pub struct Node {
     stores: Stores,
     keys: TenantKeys,
     tokens: Vec<Arc<Token>>,
+    recorders: Vec<Arc<Recorder>>,
 }
 
 impl std::fmt::Debug for Node {
@@ -66,7 +68,7 @@ pub async fn run(config: Config, telemetry: Arc<Telemetry>) -> Result<()> {
 }
 
 impl Node {
-    /// Stops: no new calls, drain, last entry, wipe, log out of the tokens.
+    /// Stops: no new calls, drain, counted refusals, last entry, wipe, log out of the tokens.
     ///
     /// # Errors
     /// Names the step that did not end in order; the others were taken all the same.
@@ -74,6 +76,10 @@ impl Node {
         self.stop.cancel();
         self.tasks.close();
         let drained = tokio::time::timeout(DRAIN, self.tasks.wait()).await.context("stop: calls were still open");
+        // Whatever was refused since the last flush, and by now nobody is served.
+        for recorder in &self.recorders {
+            recorder.flush().await;
+        }
         let recorded = match random::array() {
             Ok(id) => {
                 let entry = Entry::new(EntryKind::NodeStopped, id);

@@ -19,7 +19,7 @@ pub(crate) mod watch;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cofre_model::time::Clock;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
@@ -61,6 +61,9 @@ impl Telemetry {
     /// # Errors
     /// The key of the configuration that does not work.
     pub fn start(config: &Config, node: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        if config.telemetry.is_some() {
+            unsteered(std::env::vars_os().map(|(name, _)| name))?;
+        }
         let flows = Arc::new(Flows::default());
         let resource = resource(config, node);
         let mut builder =
@@ -134,6 +137,18 @@ fn resource(config: &Config, node: &str) -> Resource {
             KeyValue::new("cofre.region", config.region.to_string()),
         ])
         .build()
+}
+
+/// The exporters read variables of their own, headers and compression among them: with any of them nothing starts.
+fn unsteered(names: impl Iterator<Item = std::ffi::OsString>) -> Result<()> {
+    for name in names {
+        let name = name.to_string_lossy();
+        ensure!(
+            !name.starts_with("OTEL_"),
+            "telemetry: {name} is in the environment, which decides nothing here; unset it"
+        );
+    }
+    Ok(())
 }
 
 fn filter(config: &Config) -> Result<EnvFilter> {

@@ -90,3 +90,24 @@ async fn what_cannot_be_written_is_kept_for_the_next_flush() {
     let shown = format!("{recorder:?}");
     assert!(shown.contains("PeerUntrusted") && shown.contains("NotFound"), "{shown}");
 }
+
+#[tokio::test]
+async fn one_identity_gets_twenty_entries_of_its_own_and_the_rest_is_one_entry() {
+    let node = node().await;
+    let recorder = recorder(&node);
+    let method = Some("cofre.v1.AuditService/Search");
+    let mut exact = 0;
+    for _ in 0..500 {
+        exact += u64::from(recorder.refused(Some(&worker("w1")), method, Reason::MethodNotAllowed).await.is_some());
+    }
+    assert_eq!(exact, 20);
+    assert_eq!(entries(&node).await.len(), 20, "a flood is not in the way of others");
+    let other = recorder.refused(Some(&worker("w2")), method, Reason::MethodNotAllowed).await;
+    assert!(other.is_some(), "others get their entries");
+    assert_eq!(recorder.flush().await, 1);
+    let counted = entries(&node).await.pop().expect("an entry");
+    assert_eq!((counted.kind, counted.count), (EntryKind::Refusals, Some(480)));
+    assert_eq!(counted.caller, Some(CallerRef::from(&worker("w1"))));
+    let again = recorder.refused(Some(&worker("w1")), method, Reason::MethodNotAllowed).await;
+    assert!(again.is_some(), "after a flush the count begins anew");
+}

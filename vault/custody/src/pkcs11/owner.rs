@@ -84,7 +84,7 @@ impl Owner {
         match &answer {
             Err(trouble) if trouble.session != trouble::Session::Sound => {
                 let custodian = self.plan.settings.id.as_str();
-                tracing::warn!(custodian, cause = trouble.cause.as_str(), "session given up: {trouble}");
+                tracing::warn!(custodian, cause = trouble.cause.as_str(), error = %trouble, "session given up");
             }
             _ => self.open = Some(open),
         }

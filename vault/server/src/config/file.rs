@@ -126,7 +126,7 @@ struct FileIdentity {
     ///
     /// Example: `"/etc/cofre/bundle.pem"`
     bundle: PathBuf,
-    /// PEM revocation lists, one for each authority. Once one is stale nobody of that authority is let in.
+    /// PEM revocation lists, one for each authority. Once any is stale nobody at all is let in.
     ///
     /// Example: `"/etc/cofre/crl.pem"`
     revocations: PathBuf,

@@ -99,7 +99,25 @@ fn another_nodes_certificate_is_not_taken_while_running() {
     let other = house.ca.issue("spiffe://cofre.test/node/eu-nl/n2", &Options::default()).expect("a certificate");
     house.write("node.pem", other.chain_pem());
     house.write("node.key", &other.key_pem());
-    assert!(watch.reload().expect_err("refused").to_string().contains("another node's"));
+    assert!(watch.reload_all().expect_err("refused").to_string().contains("another node's"));
+    assert!(!watch.reload().expect("the lists"), "not everything is taken");
+}
+
+#[test]
+fn a_pair_that_does_not_fit_does_not_keep_revocations_from_counting() {
+    let house = House::new();
+    let mut watch = house.watch();
+    watch.look(false);
+    // Renewed with another key, which a credential of the start does not follow.
+    let renewed = house.ca.issue(NODE, &Options::default()).expect("a certificate");
+    house.write("node.pem", renewed.chain_pem());
+    house.revoke(&[&[1, 2, 3]], Span::days(9));
+    watch.look(false);
+    assert_eq!(watch.standing.revocations_until(), house.clock.now().plus(Span::days(9)), "the lists count");
+    assert!(watch.failing.is_some(), "the pair is tried again");
+    house.write("node.key", &renewed.key_pem());
+    watch.look(false);
+    assert!(watch.failing.is_none(), "a pair that fits is taken");
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::config::{Config, Memory, Mode, StoreKey};
 use crate::duties::Duties;
 use crate::identity::{Identity, Watch};
 use crate::journal::StoreJournal;
-use crate::ready::Ready;
+use crate::ready::{Ready, Shared};
 use crate::refusals::Recorded;
 use crate::telemetry::Telemetry;
 use crate::telemetry::calls::Calls;
@@ -186,13 +186,16 @@ async fn serve(
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let standing = Standing::new(&identity.material(), &config.identity.trust_domain, Arc::clone(&parts.clock))?;
     let rates = Arc::new(Rates::standard(Arc::clone(&parts.clock)));
-    let readiness = Arc::new(Ready {
-        records: parts.stores.records.clone(),
-        ciphertexts: parts.stores.ciphertexts.clone(),
-        keyring: parts.stores.keyring.clone(),
-        tokens: tokens.clone(),
-        clock: Arc::clone(&parts.clock),
-    });
+    let readiness = Arc::new(Shared::new(
+        Ready {
+            records: parts.stores.records.clone(),
+            ciphertexts: parts.stores.ciphertexts.clone(),
+            keyring: parts.stores.keyring.clone(),
+            tokens: tokens.clone(),
+            clock: Arc::clone(&parts.clock),
+        },
+        Arc::clone(&parts.clock),
+    ));
     let mut recorders = Vec::new();
     let mut addresses = Vec::new();
     for (listener, address, name) in [
@@ -266,7 +269,7 @@ async fn serve(
         consents: cases.consents,
         erasures: cases.erasures,
         relay: cases.relay,
-        recorders,
+        recorders: recorders.clone(),
         records: parts.stores.records.clone(),
         looks: Looks::new(watched, telemetry.meters()),
     }
@@ -281,5 +284,6 @@ async fn serve(
         stores: parts.stores,
         keys: parts.keys,
         tokens,
+        recorders,
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use cofre_custody::pkcs11::{Pin, Settings, Token, TokenName, ceremony};
 use cofre_custody::{Custodian, CustodianId};
 use cofre_envelope::Slab;
@@ -24,9 +24,8 @@ pub(super) async fn open(config: &Config, slab: &Arc<Slab>) -> Result<BTreeMap<C
     let mut tokens = BTreeMap::new();
     for (id, configured) in &config.custodians {
         let pin = Pin::new(configured.pin.read("custodians.*.pkcs11.pin")?);
-        let token = Token::open(settings(id, configured), pin, slab)
-            .await
-            .map_err(|fault| anyhow!("custodian {id}: {fault}; {}", fault.advice()))?;
+        let token =
+            Token::open(settings(id, configured), pin, slab).await.with_context(|| format!("custodian {id}"))?;
         let description = token.describe();
         if config.mode == Mode::Production && description.is_simulator() {
             bail!("custodian {id}: a simulated token keeps nothing safe; production refuses it");
@@ -51,9 +50,8 @@ pub(super) async fn open(config: &Config, slab: &Arc<Slab>) -> Result<BTreeMap<C
 pub fn init(config: &Config) -> Result<()> {
     for (id, configured) in &config.custodians {
         let pin = Pin::new(configured.pin.read("custodians.*.pkcs11.pin")?);
-        let ensured = ceremony::ensure_keys(&settings(id, configured), pin)
-            .map_err(|fault| anyhow!("{fault}; {}", fault.advice()))
-            .with_context(|| format!("custodian {id}"))?;
+        let ensured =
+            ceremony::ensure_keys(&settings(id, configured), pin).with_context(|| format!("custodian {id}"))?;
         println!("custodian {id}: {ensured:?}");
     }
     Ok(())

@@ -165,3 +165,11 @@ fn texts_are_cut_at_characters_and_only_our_own_code_is_heard() {
     assert!(allowed::own("cofre_store::commit") && !allowed::own("sqlx::query") && !allowed::own("h2::codec"));
     assert!(allowed::KEYS.is_sorted() && !allowed::allows("identity") && !allowed::allows("error"));
 }
+
+#[test]
+fn variables_that_would_steer_the_exporters_are_refused_by_name() {
+    let names = |all: &[&str]| all.iter().map(std::ffi::OsString::from).collect::<Vec<_>>().into_iter();
+    assert!(unsteered(names(&["PATH", "HOTEL_ROOM", "CREDENTIALS_DIRECTORY"])).is_ok());
+    let refused = unsteered(names(&["PATH", "OTEL_EXPORTER_OTLP_HEADERS"])).expect_err("steered").to_string();
+    assert!(refused.contains("OTEL_EXPORTER_OTLP_HEADERS"), "{refused}");
+}

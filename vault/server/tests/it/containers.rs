@@ -1,6 +1,6 @@
 //! The container file and the compose file, by the rules that make them safe. Nothing is built here: that needs an engine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use yaml_rust2::Yaml;
 
@@ -22,7 +22,7 @@ fn instructions() -> Vec<(String, String)> {
 fn the_image_has_two_given_bases_no_shell_and_no_root() {
     let all = instructions();
     let known =
-        ["ARG", "FROM", "WORKDIR", "COPY", "RUN", "USER", "VOLUME", "EXPOSE", "STOPSIGNAL", "ENTRYPOINT", "CMD"];
+        ["ARG", "FROM", "WORKDIR", "COPY", "RUN", "USER", "EXPOSE", "STOPSIGNAL", "ENTRYPOINT", "CMD"];
     assert!(all.iter().all(|(word, _)| known.contains(&word.as_str())), "{all:?}");
     let of =
         |word: &str| all.iter().filter(|(each, _)| each == word).map(|(_, rest)| rest.as_str()).collect::<Vec<_>>();
@@ -132,4 +132,40 @@ fn databases_are_apart() {
     }
     let vault: Vec<&str> = words(&file["services"]["cofred"]["secrets"]);
     assert_eq!(vault, ["node-key", "hsm-1-pin", "records", "ciphertexts", "keyring"], "no owner's password");
+}
+
+/// A file of mode 0400 has one reader: one that two users need cannot be read by one of them, or is read by others too.
+#[test]
+fn no_secret_file_serves_two_users() {
+    let file = yaml("compose.yaml");
+    let mut readers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, service) in file["services"].as_hash().expect("services") {
+        let user = match name.as_str().expect("a name") {
+            database if database.ends_with("-db") => "999",
+            _ => service["user"].as_str().and_then(|user| user.split(':').next()).expect("a user"),
+        };
+        for secret in key(service, "secrets").as_vec().expect("secrets") {
+            let source = secret.as_str().or_else(|| secret["source"].as_str()).expect("a source");
+            readers.entry(file["secrets"][source]["file"].as_str().expect("a file")).or_default().insert(user);
+        }
+    }
+    assert_eq!(readers.len(), file["secrets"].as_hash().expect("secrets").len(), "each is used");
+    assert!(readers.values().all(|users| users.len() == 1), "{readers:?}");
+    // Whoever makes them is told whose they are.
+    let readme = text("README.md");
+    for users in readers.values() {
+        assert!(users.iter().all(|user| readme.contains(&format!("| {user}, "))), "{users:?}");
+    }
+}
+
+/// Each start tries the PIN once: a policy that starts again and again locks the token.
+#[test]
+fn a_refused_pin_is_not_tried_again_by_a_restart() {
+    let file = yaml("compose.yaml");
+    assert_eq!(file["services"]["cofred"]["restart"].as_str(), Some("no"));
+    let codes = format!("RestartPreventExitStatus={} {}\n", cofre_server::exits::CONFIGURATION, cofre_server::exits::PIN);
+    assert!(text("systemd/cofred.service").contains(&codes), "{codes}");
+    let vault = &file["services"]["cofred"];
+    assert_eq!(vault["mem_limit"], vault["memswap_limit"], "no swap");
+    assert!(vault["mem_limit"].as_str().is_some());
 }
