@@ -140,15 +140,15 @@ fn no_error_quotes_a_value_of_the_file() {
     let reference = "{ credential = \"hsm-1-pin\" }";
     for (to, place) in [
         ("\"hunter2\"", "custodians.hsm-1.pkcs11.pin"),
-        ("hunter2", "line 15, column "),
-        ("\"hunter2", "line 15, column "),
+        ("hunter2", "line 16, column "),
+        ("\"hunter2", "line 16, column "),
         ("[\"hunter2, expected hunter2\"]", "custodians.hsm-1.pkcs11.pin"),
         ("{ file = [\"hunter2\"] }", "custodians.hsm-1.pkcs11.pin.file"),
         ("\"hunter2\\nin `hunter2`\"", "custodians.hsm-1.pkcs11.pin"),
     ] {
         let error = Config::parse(&GOOD.replacen(reference, to, 1)).expect_err(to);
         let shown = error.to_string();
-        assert!(shown.contains(place) && shown.contains("line 15, "), "{to}: {shown}");
+        assert!(shown.contains(place) && shown.contains("line 16, "), "{to}: {shown}");
         assert!(!shown.contains("hunter2") && !format!("{error:?}").contains("hunter2"), "{to}: {shown}");
     }
     let named = Config::parse(&GOOD.replacen("eu-nl\"", "eu-nl\"\nmode = \"hunter2\"", 1)).expect_err("twice");

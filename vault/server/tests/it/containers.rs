@@ -21,8 +21,7 @@ fn instructions() -> Vec<(String, String)> {
 #[test]
 fn the_image_has_two_given_bases_no_shell_and_no_root() {
     let all = instructions();
-    let known =
-        ["ARG", "FROM", "WORKDIR", "COPY", "RUN", "USER", "EXPOSE", "STOPSIGNAL", "ENTRYPOINT", "CMD"];
+    let known = ["ARG", "FROM", "WORKDIR", "COPY", "RUN", "USER", "EXPOSE", "STOPSIGNAL", "ENTRYPOINT", "CMD"];
     assert!(all.iter().all(|(word, _)| known.contains(&word.as_str())), "{all:?}");
     let of =
         |word: &str| all.iter().filter(|(each, _)| each == word).map(|(_, rest)| rest.as_str()).collect::<Vec<_>>();
@@ -163,7 +162,8 @@ fn no_secret_file_serves_two_users() {
 fn a_refused_pin_is_not_tried_again_by_a_restart() {
     let file = yaml("compose.yaml");
     assert_eq!(file["services"]["cofred"]["restart"].as_str(), Some("no"));
-    let codes = format!("RestartPreventExitStatus={} {}\n", cofre_server::exits::CONFIGURATION, cofre_server::exits::PIN);
+    let codes =
+        format!("RestartPreventExitStatus={} {}\n", cofre_server::exits::CONFIGURATION, cofre_server::exits::PIN);
     assert!(text("systemd/cofred.service").contains(&codes), "{codes}");
     let vault = &file["services"]["cofred"];
     assert_eq!(vault["mem_limit"], vault["memswap_limit"], "no swap");

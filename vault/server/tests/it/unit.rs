@@ -52,7 +52,7 @@ fn what_the_vault_needs_is_there() {
     // The slab is 4 MiB and counts as locked; the limit is in bytes with a suffix.
     assert_eq!(value("LimitMEMLOCK"), ["32M"]);
     assert_eq!(value("LimitCORE"), ["0"]);
-    assert_eq!(value("RestartPreventExitStatus"), ["64"]);
+    assert_eq!(value("RestartPreventExitStatus"), ["64 77"]);
     assert!(value("SystemCallFilter").iter().any(|list| list.split(' ').any(|name| name == "memfd_secret")));
     assert_eq!(value("ExecReload"), ["/bin/kill -HUP $MAINPID"]);
     // Drain, last entry, tokens, telemetry: the manager waits longer than all of them together.
