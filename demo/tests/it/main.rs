@@ -17,6 +17,8 @@ mod sandbox;
 #[cfg(test)]
 mod story;
 #[cfg(test)]
+mod tampered;
+#[cfg(test)]
 mod testbank;
 #[cfg(test)]
 mod unit;

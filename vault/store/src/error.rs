@@ -1,7 +1,7 @@
 //! What can go wrong with a store. A refusal by the rules is not an error of the store: [`CommitError`] keeps the
 //! two apart.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cofre_model::entry::EntryKind;
 use cofre_model::reason::Reason;
@@ -57,6 +57,38 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         cause: std::io::Error,
+    },
+    /// A file cannot be read as a store. Nothing was written to it.
+    #[error(
+        "store file {}: damaged, or no store at all ({cause}); it was left as it is: put it aside with the files of its \
+         name that end in -wal and -shm, and restore from a backup",
+        path.display()
+    )]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What the database said.
+        cause: String,
+    },
+    /// A file holds other tables than those it is opened for. Nothing was written to it.
+    #[error(
+        "store file {}: holds another store, or one of another release ({cause}): check the places under `stores`",
+        path.display()
+    )]
+    Another {
+        /// Which.
+        path: PathBuf,
+        /// What differs.
+        cause: String,
+    },
+    /// A file is missing or empty, and the others of its set are not. Nothing was made in its place.
+    #[error(
+        "store file {}: missing or empty beside stores that were used: put it back, or restore from a backup",
+        path.display()
+    )]
+    Lost {
+        /// Which.
+        path: PathBuf,
     },
     /// The tables could not be brought to this program's version.
     #[error("store migration: {0}")]
@@ -153,6 +185,28 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same, naming the file where it is the file that is at fault.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        use sqlx::migrate::MigrateError;
+        // SQLITE_CORRUPT and SQLITE_NOTADB; the upper bits say more, and nothing that matters here.
+        let broken = |cause: &sqlx::Error| {
+            let code =
+                cause.as_database_error().and_then(|cause| cause.code()).and_then(|code| code.parse::<u32>().ok());
+            code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
+        };
+        let path = || path.to_owned();
+        match self {
+            Self::Unavailable(cause) | Self::Migration(MigrateError::Execute(cause)) if broken(&cause) => {
+                Self::Damaged { path: path(), cause: cause.to_string() }
+            }
+            Self::Migration(cause @ (MigrateError::VersionMismatch(_) | MigrateError::VersionMissing(_))) => {
+                Self::Another { path: path(), cause: cause.to_string() }
+            }
+            Self::Corrupt { .. } => Self::Damaged { path: path(), cause: self.to_string() },
+            other => other,
+        }
+    }
+
     pub(crate) const fn corrupt(table: &'static str, column: &'static str) -> Self {
         Self::Corrupt { table, column }
     }

@@ -131,7 +131,12 @@ impl Stores {
             ciphertexts: Ciphertexts::new(set.ciphertexts),
             keyring: Keyring::new(set.keyring),
         };
-        stores.records.fold_ledger(stores.keyring.integrator().await?).await?;
+        let at_fault = |place: &Place, cause: Error| match place {
+            Place::Sqlite(path) => cause.in_file(path),
+            Place::Postgres(_) => cause,
+        };
+        let committed = stores.keyring.integrator().await.map_err(|cause| at_fault(&config.keyring, cause))?;
+        stores.records.fold_ledger(committed).await.map_err(|cause| at_fault(&config.records, cause))?;
         Ok(stores)
     }
 
@@ -190,13 +195,7 @@ impl Set {
         match (&config.records, &config.ciphertexts, &config.keyring) {
             (Place::Sqlite(records), Place::Sqlite(ciphertexts), Place::Sqlite(keyring)) => {
                 let hold = hold(records).await?;
-                let file = async |path, store| {
-                    sqlite::Database::open(path, &migrations::sqlite(store)).await.map(Engine::Sqlite)
-                };
-                let records = file(records, Store::Records).await?;
-                let ciphertexts = file(ciphertexts, Store::Ciphertexts).await?;
-                let keyring = file(keyring, Store::Keyring).await?;
-                Ok((Self { records, ciphertexts, keyring }, Some(hold)))
+                Ok((Self::files(records, ciphertexts, keyring).await?, Some(hold)))
             }
             (Place::Postgres(records), Place::Postgres(ciphertexts), Place::Postgres(keyring)) => {
                 for (store, place) in
@@ -216,6 +215,26 @@ impl Set {
         }
     }
 
+    /// SECURITY: a file that is gone is not made anew beside others that were used: what is broken stays as it is.
+    async fn files(records: &Path, ciphertexts: &Path, keyring: &Path) -> Result<Self, Error> {
+        let lost = |path: &Path| Error::Lost { path: path.to_owned() };
+        let gone: Vec<&Path> = [ciphertexts, keyring].into_iter().filter(|path| blank(path)).collect();
+        if blank(records) && gone.len() < 2 {
+            return Err(lost(records));
+        }
+        let (place, records) = (records, file(records, Store::Records).await?);
+        // A set that was cut short while it was made has a ledger that was never used.
+        let used = ledger::head(&mut records.read().await?).await.map(|head| head.size > 0);
+        let used = used.map_err(|cause| cause.in_file(place))?;
+        if let (Some(path), true) = (gone.first(), used) {
+            records.close().await;
+            return Err(lost(path));
+        }
+        let ciphertexts = file(ciphertexts, Store::Ciphertexts).await?;
+        let keyring = file(keyring, Store::Keyring).await?;
+        Ok(Self { records, ciphertexts, keyring })
+    }
+
     async fn databases(records: &Postgres, ciphertexts: &Postgres, keyring: &Postgres) -> Result<Self, Error> {
         let database = async |place| postgres::Database::open(place).await.map(Engine::Postgres);
         let (records, ciphertexts, keyring) =
@@ -226,6 +245,21 @@ impl Set {
     fn stores(&self) -> [(Store, &Engine); 3] {
         [(Store::Records, &self.records), (Store::Ciphertexts, &self.ciphertexts), (Store::Keyring, &self.keyring)]
     }
+}
+
+/// Whether nothing is kept in a file, if it is there at all.
+fn blank(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() == 0) || !path.exists()
+}
+
+/// Opens one file and reads its first rows.
+async fn file(path: &Path, store: Store) -> Result<Engine, Error> {
+    let open = async {
+        let engine = Engine::Sqlite(sqlite::Database::open(path, &migrations::sqlite(store)).await?);
+        meta(&mut engine.read().await?).await?;
+        Ok(engine)
+    };
+    open.await.map_err(|cause: Error| cause.in_file(path))
 }
 
 /// Whether a new store is given its name here.

@@ -1,6 +1,7 @@
 //! For tests only: a clock that moves by hand, a certificate authority, fixture institutions, throw-away tokens and a
 //! throw-away PostgreSQL, custodians in memory. Never shipped.
 
+pub mod administrator;
 pub mod ca;
 pub mod clock;
 pub mod custody;

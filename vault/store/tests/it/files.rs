@@ -45,10 +45,12 @@ async fn files_of_another_mode_or_another_set_are_refused() {
         StoreConfig { keyring: Place::Sqlite(two_folder.path().join("keyring.db")), ..sqlite(one_folder.path()) };
     assert!(matches!(Stores::open(mixed, commit_config(&clock)).await, Err(Error::Apart { store: "keyring" })));
     let emptied = StoreConfig { keyring: Place::Sqlite(one_folder.path().join("new.db")), ..sqlite(one_folder.path()) };
-    assert!(matches!(Stores::open(emptied, commit_config(&clock)).await, Err(Error::Apart { store: "keyring" })));
+    assert!(matches!(Stores::open(emptied, commit_config(&clock)).await, Err(Error::Lost { .. })));
+    assert!(!one_folder.path().join("new.db").exists(), "nothing is made in its place");
     let fresh =
         StoreConfig { records: Place::Sqlite(one_folder.path().join("new-records.db")), ..sqlite(one_folder.path()) };
-    assert!(matches!(Stores::open(fresh, commit_config(&clock)).await, Err(Error::Apart { store: "records" })));
+    assert!(matches!(Stores::open(fresh, commit_config(&clock)).await, Err(Error::Lost { .. })));
+    assert!(!one_folder.path().join("new-records.db").exists(), "nothing is made in its place");
     let again = Stores::open(sqlite(one_folder.path()), commit_config(&clock)).await.expect("its own set");
     assert_eq!(again.records.store_id(), id);
 }
