@@ -2,7 +2,6 @@
 //! are and taken out, put in or exchanged. What the tables are is read from the store itself, on either engine, so that
 //! a column added later is met by every test that goes through all of them. Never a way in for anything but tests.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -26,6 +25,8 @@ pub enum Kind {
     Text,
     /// Bytes.
     Bytes,
+    /// A JSON document, read and written as its text.
+    Document,
 }
 
 /// A column, as the store describes it.
@@ -103,12 +104,12 @@ pub enum Administrator {
 }
 
 impl Administrator {
-    /// Connects to a store of a folder, on the engine of this run.
+    /// Connects to a store of a folder.
     ///
     /// # Errors
     /// Where the store is not there.
-    pub async fn of(folder: &Path, store: Store) -> Result<Self> {
-        match Engine::of_this_run()? {
+    pub async fn of(folder: &Path, store: Store, engine: Engine) -> Result<Self> {
+        match engine {
             Engine::Sqlite => {
                 let file = store.file(folder);
                 let options = SqliteConnectOptions::new()
@@ -166,6 +167,7 @@ impl Administrator {
                 "integer" | "bigint" => Kind::Number,
                 "text" => Kind::Text,
                 "blob" | "bytea" => Kind::Bytes,
+                "jsonb" => Kind::Document,
                 other => bail!("{table}.{name} is of kind {other}: say how an administrator edits it"),
             };
             if tables.last().is_none_or(|last| last.name != table) {
@@ -192,8 +194,12 @@ impl Administrator {
     /// # Errors
     /// The store's.
     pub async fn rows(&mut self, table: &Table) -> Result<Vec<Line>> {
-        let columns = quoted(table);
-        let text = format!("SELECT {columns} FROM {} ORDER BY {columns}", table.name);
+        let read = |column: &Column| match column.kind {
+            Kind::Document => format!(r#""{0}"::text AS "{0}""#, column.name),
+            Kind::Number | Kind::Text | Kind::Bytes => format!(r#""{}""#, column.name),
+        };
+        let read: Vec<String> = table.columns.iter().map(read).collect();
+        let text = format!("SELECT {} FROM {} ORDER BY {}", read.join(", "), table.name, quoted(table));
         match self {
             Self::Sqlite(session) => {
                 let rows = session.fetch_all(AssertSqlSafe(text)).await?;
@@ -223,8 +229,9 @@ impl Administrator {
     }
 
     async fn exchange_within(&mut self, table: &Table, taken: &[Line], put: &[Line]) -> Result<()> {
-        let same =
-            |number: usize, column: &Column| format!(r#""{}" IS NOT DISTINCT FROM ${}"#, column.name, number + 1);
+        let same = |number: usize, column: &Column| {
+            format!(r#""{}" IS NOT DISTINCT FROM {}"#, column.name, place(number, column))
+        };
         let same: Vec<String> = table.columns.iter().enumerate().map(|(number, column)| same(number, column)).collect();
         let delete = format!("DELETE FROM {} WHERE {}", table.name, same.join(" AND "));
         for row in taken {
@@ -232,10 +239,9 @@ impl Administrator {
                 bail!("{}: a row to be taken out is not there: {row:?}", table.name);
             }
         }
-        let mut places = String::new();
-        for number in 1..=table.columns.len() {
-            write!(places, "{}${number}", if number == 1 { "" } else { ", " })?;
-        }
+        let places: Vec<String> =
+            table.columns.iter().enumerate().map(|(number, column)| place(number, column)).collect();
+        let places = places.join(", ");
         let insert = format!("INSERT INTO {} ({}) VALUES ({places})", table.name, quoted(table));
         for row in put {
             self.bound(&insert, table, row).await.with_context(|| format!("{insert}: {row:?}"))?;
@@ -282,6 +288,14 @@ impl Administrator {
     }
 }
 
+/// How a value of a column stands in a statement.
+fn place(number: usize, column: &Column) -> String {
+    match column.kind {
+        Kind::Document => format!("${}::jsonb", number + 1),
+        Kind::Number | Kind::Text | Kind::Bytes => format!("${}", number + 1),
+    }
+}
+
 fn quoted(table: &Table) -> String {
     let names: Vec<String> = table.columns.iter().map(|column| format!(r#""{}""#, column.name)).collect();
     names.join(", ")
@@ -294,7 +308,7 @@ macro_rules! cells {
                 let name = column.name.as_str();
                 Ok(match column.kind {
                     Kind::Number => row.try_get::<Option<i64>, _>(name)?.map(Cell::Number),
-                    Kind::Text => row.try_get::<Option<String>, _>(name)?.map(Cell::Text),
+                    Kind::Text | Kind::Document => row.try_get::<Option<String>, _>(name)?.map(Cell::Text),
                     Kind::Bytes => row.try_get::<Option<Vec<u8>>, _>(name)?.map(Cell::Bytes),
                 }
                 .unwrap_or(Cell::Null))
@@ -311,7 +325,7 @@ macro_rules! cells {
                 (Cell::Text(value), _) => query.bind(value.clone()),
                 (Cell::Bytes(value), _) => query.bind(value.clone()),
                 (Cell::Null, Kind::Number) => query.bind(None::<i64>),
-                (Cell::Null, Kind::Text) => query.bind(None::<String>),
+                (Cell::Null, Kind::Text | Kind::Document) => query.bind(None::<String>),
                 (Cell::Null, Kind::Bytes) => query.bind(None::<Vec<u8>>),
             }
         }

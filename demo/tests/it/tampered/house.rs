@@ -21,7 +21,7 @@ use cofre_model::wording::{Form, Locale, Outcome, Purpose, Scope};
 use cofre_testkit::administrator::{Administrator, Line};
 use cofre_testkit::institutions;
 use cofre_testkit::logins::{self, Login};
-use cofre_testkit::stores::Store;
+use cofre_testkit::stores::{Engine, Store};
 use serde_json::Value;
 
 /// Longer than any answer takes: who waits for more hangs.
@@ -66,6 +66,7 @@ impl Came {
 /// The vault with its logins.
 pub(super) struct House {
     pub(super) world: World,
+    engine: Engine,
     workers: Vec<(String, Worker)>,
     /// The one that rows are edited of comes first, then one of its holder, of another holder, of the other tenant.
     pub(super) logins: Vec<Resting>,
@@ -87,7 +88,23 @@ impl Stopped {
         let world = World::start(wishes).await.expect("the same world");
         let workers = workers(&world, wishes.workers).await;
         let Self { logins, older } = self;
-        House { world, workers, logins, older, turn: Counter::new(0), refusals: RefCell::default() }
+        House {
+            world,
+            engine: engine(wishes),
+            workers,
+            logins,
+            older,
+            turn: Counter::new(0),
+            refusals: RefCell::default(),
+        }
+    }
+}
+
+/// What the stores of a house run on.
+const fn engine(wishes: &Wishes) -> Engine {
+    match wishes.cluster {
+        None => Engine::Sqlite,
+        Some(_) => Engine::Postgres,
     }
 }
 
@@ -110,7 +127,7 @@ impl House {
         let world = World::start(wishes).await.expect("a world");
         let workers = workers(&world, wishes.workers).await;
         let (logins, older, turn, refusals) = (Vec::new(), BTreeMap::new(), Counter::new(0), RefCell::default());
-        let mut house = Self { world, workers, logins, older, turn, refusals };
+        let mut house = Self { world, engine: engine(wishes), workers, logins, older, turn, refusals };
         for (of, subject, at, seed) in
             [(Of::North, "one", 0, 70_001), (Of::North, "one", 1, 70_002), (Of::North, "other", 0, 70_003)]
         {
@@ -143,7 +160,7 @@ impl House {
     }
 
     pub(super) async fn administrator(&self, store: Store) -> Administrator {
-        Administrator::of(&self.stores(), store).await.expect("an administrator")
+        Administrator::of(&self.stores(), store, self.engine).await.expect("an administrator")
     }
 
     pub(super) const fn tenant(&self, of: Of) -> &Tenant {
