@@ -17,7 +17,7 @@ use crate::error::Error;
 const COUNTED: usize = 256;
 
 /// Entries of its own that one identity gets between two flushes.
-const EXACT: u32 = 20;
+const EXACT: u32 = 1_000;
 /// Identities that get entries of their own between two flushes; refusals of those beyond are counted.
 const IDENTITIES: usize = 4_096;
 
@@ -48,7 +48,7 @@ impl Recorder {
     }
 
     /// Records a refusal and returns the index of its entry; none where it is counted, or where recording failed. An
-    /// identity gets twenty entries of its own between two flushes.
+    /// identity gets a thousand entries of its own between two flushes.
     pub async fn refused(&self, caller: Option<&Caller>, method: Option<&str>, reason: Reason) -> Option<u64> {
         let Some(caller) = caller.filter(|_| !matches!(reason, Reason::PeerUntrusted | Reason::RateLimited)) else {
             self.count(reason, caller.map(CallerRef::from), 1);

@@ -106,6 +106,9 @@ fn unknown_keys(folder: &Path, config: &str) {
     says(&why(&cofred("run", &folder.join("nowhere.toml"), &[]), REFUSED), &["nowhere.toml"]);
 }
 
+/// What a refused PIN ends a start with, so that no service manager tries it again.
+const WRONG_PIN: i32 = 77;
+
 /// A wrong PIN costs one try, is never tried again, and stops the start before any store is touched.
 async fn wrong_pin(folder: &Path, made: &Path, config: &str) {
     let other = folder.join("other");
@@ -125,12 +128,12 @@ async fn wrong_pin(folder: &Path, made: &Path, config: &str) {
     assert_eq!((failures(&token), logins(&token)), (0, (tries, wrong)), "no PIN, no try");
 
     std::fs::write(&pin, "not-the-pin\n").expect("written");
-    let why_not = why(&cofred("run", &file, &environment), 1);
+    let why_not = why(&cofred("run", &file, &environment), WRONG_PIN);
     says(&why_not, &["hsm-1", "PIN_INCORRECT", "not tried again", "`pin`"]);
     assert!(!why_not.contains("not-the-pin"), "{why_not}");
     assert_eq!((failures(&token), logins(&token)), (1, (tries + 1, wrong + 1)), "one start, one try");
     assert_eq!(std::fs::read_dir(&stores).expect("the folder").count(), 0, "nothing was made");
-    let why_not = why(&cofred("run", &file, &environment), 1);
+    let why_not = why(&cofred("run", &file, &environment), WRONG_PIN);
     says(&why_not, &["PIN_INCORRECT"]);
     assert_eq!((failures(&token), logins(&token)), (2, (tries + 2, wrong + 2)), "each start counts once");
 

@@ -9,7 +9,8 @@ use cofre_model::reason::Reason;
 use crate::support::{Node, node, worker};
 
 async fn entries(node: &Node) -> Vec<Entry> {
-    let rows = node.stores.records.entries(0, 1_000).await.expect("records");
+    let mut rows = node.stores.records.entries(0, 1_000).await.expect("records");
+    rows.extend(node.stores.records.entries(1_000, 2_000).await.expect("records"));
     rows.iter().map(|row| Leaf::parse(&row.bytes).expect("a leaf").entry().expect("a body")).collect()
 }
 
@@ -92,21 +93,21 @@ async fn what_cannot_be_written_is_kept_for_the_next_flush() {
 }
 
 #[tokio::test]
-async fn one_identity_gets_twenty_entries_of_its_own_and_the_rest_is_one_entry() {
+async fn one_identity_gets_a_thousand_entries_of_its_own_and_the_rest_is_one_entry() {
     let node = node().await;
     let recorder = recorder(&node);
     let method = Some("cofre.v1.AuditService/Search");
     let mut exact = 0;
-    for _ in 0..500 {
+    for _ in 0..1_200 {
         exact += u64::from(recorder.refused(Some(&worker("w1")), method, Reason::MethodNotAllowed).await.is_some());
     }
-    assert_eq!(exact, 20);
-    assert_eq!(entries(&node).await.len(), 20, "a flood is not in the way of others");
+    assert_eq!(exact, 1_000);
+    assert_eq!(entries(&node).await.len(), 1_000, "a flood is not in the way of others");
     let other = recorder.refused(Some(&worker("w2")), method, Reason::MethodNotAllowed).await;
     assert!(other.is_some(), "others get their entries");
     assert_eq!(recorder.flush().await, 1);
     let counted = entries(&node).await.pop().expect("an entry");
-    assert_eq!((counted.kind, counted.count), (EntryKind::Refusals, Some(480)));
+    assert_eq!((counted.kind, counted.count), (EntryKind::Refusals, Some(200)));
     assert_eq!(counted.caller, Some(CallerRef::from(&worker("w1"))));
     let again = recorder.refused(Some(&worker("w1")), method, Reason::MethodNotAllowed).await;
     assert!(again.is_some(), "after a flush the count begins anew");
