@@ -288,7 +288,11 @@ async fn a_role_that_may_do_more_is_not_served_and_migrating_takes_it_away() {
         (format!("ALTER ROLE {role} SUPERUSER"), format!("ALTER ROLE {role} NOSUPERUSER"), "SUPERUSER on the server"),
         (format!("ALTER ROLE {role} CREATEROLE"), format!("ALTER ROLE {role} NOCREATEROLE"), "CREATEROLE on"),
         (format!("ALTER ROLE {role} REPLICATION"), format!("ALTER ROLE {role} NOREPLICATION"), "REPLICATION on"),
-        (format!("GRANT pg_write_all_data TO {role}"), format!("REVOKE pg_write_all_data FROM {role}"), "DELETE on"),
+        (
+            format!("GRANT pg_write_all_data TO {role}"),
+            format!("REVOKE pg_write_all_data FROM {role}"),
+            "MEMBER on pg_write_all_data",
+        ),
         (
             format!("GRANT pg_execute_server_program TO {role}"),
             format!("REVOKE pg_execute_server_program FROM {role}"),
