@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cofre_model::entry::Entry;
 use cofre_model::permit::{Deposit, EntryRef, Permit, SendBy, Warm};
-use cofre_model::time::Clock;
+use cofre_model::time::{Clock, Timestamp};
 use cofre_policy::decision::Decision;
 use tokio::sync::{mpsc, oneshot};
 
@@ -133,6 +133,11 @@ impl Submissions {
         // What was answered at the last moment is taken; whatever comes after this the writer sees nobody take.
         reply.close();
         reply.try_recv().map_err(|_| Error::Unanswered)?
+    }
+
+    /// The time of this node.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     #[cfg(test)]

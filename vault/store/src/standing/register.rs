@@ -16,6 +16,7 @@ use cofre_model::reason::Reason;
 use crate::engine::Session;
 use crate::error::{CommitError, Error};
 use crate::keyring::integrator::IntegratorState;
+use crate::records::deciding::CLOCK_SLACK;
 use crate::records::{Records, ledger};
 use crate::row::{Cells, column};
 use crate::standing::Standing;
@@ -163,10 +164,17 @@ impl Records {
     /// Refuses where the whole deployment or this tenant is stopped, whatever the table of stop buttons says.
     pub(crate) async fn not_stopped(&self, tenant: &TenantId) -> Result<(), CommitError> {
         self.catch_up().await?;
-        match self.register().folded().standing.lockdown(tenant, None, None) {
-            None => Ok(()),
-            Some(_) => Err(CommitError::Refused(Reason::Lockdown)),
+        if self.register().folded().standing.lockdown(tenant, None, None).is_none() {
+            return Ok(());
         }
+        // In the order in which the commit refuses.
+        let behind = self.head().await?.last_time.since(self.submissions().now()) > CLOCK_SLACK;
+        let reason = match self.tenant(tenant).await? {
+            _ if behind => Reason::ClockUntrusted,
+            None => Reason::NotFound,
+            Some(_) => Reason::Lockdown,
+        };
+        Err(CommitError::Refused(reason))
     }
 
     /// Folds in the whole ledger and holds it against what the integrator last committed itself to, in another failure
