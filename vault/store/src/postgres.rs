@@ -27,7 +27,7 @@ use crate::statement::statement;
 /// The schema all tables are in. No other is searched, and temporary tables come last.
 pub(crate) const SCHEMA: &str = "cofre";
 /// Sessions of one database, at most.
-const SESSIONS: u32 = 8;
+const SESSIONS: u32 = 16;
 /// Sessions that are kept connected: what is released has eighty milliseconds, and showing a password takes many.
 const WARM: u32 = 4;
 /// How long a session is waited for, connecting included.
