@@ -1,7 +1,7 @@
 //! Stores in files of their own and every use case over them. One template is furnished at the start (a tenant, a bank,
 //! a worker, a login at rest under a consent); each run works on a copy.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -21,7 +21,7 @@ use cofre_policy::Rules;
 use cofre_privacy::Erasures;
 use cofre_relay::Relay;
 use cofre_release::Releases;
-use cofre_store::{CommitConfig, Mode, Records, StoreConfig, Stores};
+use cofre_store::{CommitConfig, Mode, Place, Records, StoreConfig, Stores};
 use cofre_testkit::clock::TestClock;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -154,7 +154,7 @@ impl Readiness for Ready {
 }
 
 async fn stores(folder: &Path, clock: Arc<TestClock>) -> Stores {
-    let at = |name: &str| -> PathBuf { folder.join(name) };
+    let at = |name: &str| Place::Sqlite(folder.join(name));
     let config = StoreConfig {
         records: at("records.db"),
         ciphertexts: at("ciphertexts.db"),
@@ -223,6 +223,7 @@ fn use_cases(stores: &Stores, clock: &Arc<dyn Clock>) -> UseCases {
             signer_name: ORIGIN.to_owned(),
             deployment: TRUST_DOMAIN.to_owned(),
             clock: clock(),
+            known: cofre_privacy::Known::default(),
         }),
         register: Arc::new(Register {
             records: records.clone(),
