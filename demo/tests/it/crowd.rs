@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Calls under way at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 
 /// One deposited login.
 pub(crate) struct Deposited {

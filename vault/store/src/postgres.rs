@@ -5,33 +5,27 @@
 //! The serving role owns nothing and makes nothing: tables and rights are the migration's.
 
 pub(crate) mod address;
+mod pool;
 mod rights;
 pub(crate) mod schema;
 
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgArguments;
+use sqlx::Executor as _;
 use sqlx::postgres::{
-    PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgSslMode,
+    PgArguments, PgConnectOptions, PgConnection, PgListener, PgPoolOptions, PgQueryResult, PgRow, PgSslMode,
 };
 use sqlx::query::Query;
-use sqlx::{ConnectOptions as _, Executor as _};
 use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::migrations::Store;
 use crate::postgres::address::{Postgres, Tls};
+use crate::postgres::pool::{CONNECT, Pool, Pooled, aside};
 use crate::statement::statement;
 
 /// The schema all tables are in. No other is searched, and temporary tables come last.
 pub(crate) const SCHEMA: &str = "cofre";
-/// Sessions of one database, at most.
-const SESSIONS: u32 = 16;
-/// Sessions that are kept connected: what is released has eighty milliseconds, and showing a password takes many.
-const WARM: u32 = 4;
-/// How long a session is waited for, connecting included.
-const CONNECT: Duration = Duration::from_millis(1_500);
 /// How long a session may take from when it was had to its end; callers get their answer within two seconds.
 const SESSION: Duration = Duration::from_millis(1_900);
 /// What the server itself bounds, in milliseconds: one statement, one wait for a lock, and a transaction that nobody
@@ -42,40 +36,33 @@ const BOUNDS: [(&str, &str); 3] =
 /// One database.
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl Database {
     /// Connects to the database; nothing is made or changed there.
     pub(crate) async fn open(place: &Postgres) -> Result<Self, Error> {
-        let pool = PgPoolOptions::new()
-            .max_connections(SESSIONS)
-            .min_connections(WARM)
-            .acquire_timeout(CONNECT)
-            .after_connect(|connection, _| Box::pin(primary(connection)))
-            .connect_with(options(place))
-            .await?;
-        Ok(Self { pool })
+        Ok(Self { pool: Pool::open(options(place)).await? })
     }
 
     /// Refuses a database that this release and its role cannot serve from.
     pub(crate) async fn ready(&self, store: Store) -> Result<(), Error> {
         let mut session = self.session().await?;
-        session.failed = true;
+        session.link.spoilt = true;
         let until = session.until;
-        match tokio::time::timeout_at(until, schema::ready(&mut session.connection, store)).await {
+        match tokio::time::timeout_at(until, schema::ready(&mut session.link.connection, store)).await {
             Ok(ready) => ready?,
             Err(_) => return Err(hangs()),
         }
-        session.failed = false;
+        session.link.spoilt = false;
         Ok(())
     }
 
     /// A session for single reads.
     pub(crate) async fn session(&self) -> Result<Session, Error> {
         let until = Instant::now() + SESSION;
-        let connection = self.pool.acquire().await?;
-        Ok(Session { connection, until, failed: false, open: false })
+        let link = self.pool.session().await?;
+        Ok(Session { link, until, open: false })
     }
 
     /// One snapshot for several reads.
@@ -96,20 +83,23 @@ impl Database {
 
     /// A connection of its own, outside the pool.
     pub(crate) async fn connect(&self) -> Result<PgConnection, Error> {
-        within(Instant::now() + CONNECT, self.pool.connect_options().connect()).await
+        self.pool.connect().await
     }
 
     /// A connection of its own that hears notifications on `channel`. It is connected anew by whoever finds it lost.
-    pub(crate) async fn listen(&self, channel: &str) -> Result<PgListener, Error> {
-        let options = self.pool.connect_options().as_ref().clone();
+    pub(crate) async fn listen(&self, channel: &'static str) -> Result<PgListener, Error> {
         let alone = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT)
-            .after_connect(|connection, _| Box::pin(primary(connection)));
-        let mut listener = PgListener::connect_with(&alone.connect_lazy_with(options)).await?;
-        listener.ignore_pool_close_event(true);
-        listener.listen(channel).await?;
-        Ok(listener)
+            .after_connect(|connection, _| Box::pin(primary(connection)))
+            .connect_lazy_with(self.pool.options().clone());
+        aside(async move {
+            let mut listener = PgListener::connect_with(&alone).await?;
+            listener.ignore_pool_close_event(true);
+            listener.listen(channel).await?;
+            Ok(listener)
+        })
+        .await
     }
 
     pub(crate) async fn close(&self) {
@@ -120,10 +110,8 @@ impl Database {
 /// A connection of the pool, in a transaction or not.
 #[derive(Debug)]
 pub(crate) struct Session {
-    connection: PoolConnection<sqlx::Postgres>,
+    link: Pooled,
     until: Instant,
-    /// Set while something runs, so that what was dropped half-way counts as failed too.
-    failed: bool,
     /// Whether a transaction is open.
     open: bool,
 }
@@ -135,36 +123,36 @@ impl Session {
     }
 
     async fn control(&mut self, text: &'static str) -> Result<(), Error> {
-        self.failed = true;
-        within(self.until, self.connection.execute(sqlx::raw_sql(text))).await?;
-        self.failed = false;
+        self.link.spoilt = true;
+        within(self.until, self.link.connection.execute(sqlx::raw_sql(text))).await?;
+        self.link.spoilt = false;
         Ok(())
     }
 
     pub(crate) async fn fetch_all(&mut self, query: Bound) -> Result<Vec<PgRow>, Error> {
-        self.failed = true;
-        let rows = within(self.until, query.fetch_all(&mut *self.connection)).await?;
-        self.failed = false;
+        self.link.spoilt = true;
+        let rows = within(self.until, query.fetch_all(&mut self.link.connection)).await?;
+        self.link.spoilt = false;
         Ok(rows)
     }
 
     pub(crate) async fn fetch_optional(&mut self, query: Bound) -> Result<Option<PgRow>, Error> {
-        self.failed = true;
-        let row = within(self.until, query.fetch_optional(&mut *self.connection)).await?;
-        self.failed = false;
+        self.link.spoilt = true;
+        let row = within(self.until, query.fetch_optional(&mut self.link.connection)).await?;
+        self.link.spoilt = false;
         Ok(row)
     }
 
     pub(crate) async fn execute(&mut self, query: Bound) -> Result<PgQueryResult, Error> {
-        self.failed = true;
-        let done = within(self.until, query.execute(&mut *self.connection)).await?;
-        self.failed = false;
+        self.link.spoilt = true;
+        let done = within(self.until, query.execute(&mut self.link.connection)).await?;
+        self.link.spoilt = false;
         Ok(done)
     }
 
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
         // The server answers the COMMIT of a failed transaction like any other, and rolls it back.
-        if self.failed {
+        if self.link.spoilt {
             return Err(Error::Unanswered);
         }
         self.control("COMMIT").await?;
@@ -181,9 +169,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.failed || self.open {
-            self.connection.close_on_drop();
-        }
+        // What a transaction holds goes with its connection.
+        self.link.spoilt |= self.open;
     }
 }
 

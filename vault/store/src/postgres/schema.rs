@@ -7,7 +7,8 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use tokio::time::Instant;
 
 use super::address::Postgres;
-use super::{CONNECT, SCHEMA, hangs, options, primary, rights, within};
+use super::pool::{CONNECT, aside};
+use super::{SCHEMA, hangs, options, primary, rights, within};
 use crate::error::Error;
 use crate::migrations::{self, Store};
 
@@ -18,7 +19,7 @@ const MIGRATE: Duration = Duration::from_secs(600);
 /// the schema, or makes it where there is none yet.
 pub(crate) async fn migrate(owner: &Postgres, store: Store, serving: &str) -> Result<(), Error> {
     let patient = options(owner).options([("statement_timeout", "300000"), ("lock_timeout", "10000")]);
-    let mut connection = within(Instant::now() + CONNECT, patient.connect()).await?;
+    let mut connection = aside(async move { patient.connect().await }).await?;
     let brought = match tokio::time::timeout(MIGRATE, bring(&mut connection, store, serving)).await {
         Ok(brought) => brought,
         Err(_) => return Err(hangs()),

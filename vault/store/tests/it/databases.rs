@@ -107,6 +107,27 @@ impl Databases {
         self.cluster.run(&self.database(store), &[statement]).await.expect(statement);
     }
 
+    /// Ends all sessions with a database but the administrator's own.
+    pub(crate) async fn end_sessions(&self, store: &str) {
+        let database = self.database(store);
+        let others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname";
+        self.administer(store, &format!("SELECT pg_terminate_backend(pid) {others} = '{database}'")).await;
+    }
+
+    /// The stores as they are served from by roles that have to show a password.
+    pub(crate) async fn with_password(&self, password: &str) -> StoreConfig {
+        let mut places = Vec::new();
+        for store in STORES {
+            let role = self.role(store);
+            self.cluster.ask_password(&role, password).await.expect("asked from now on");
+            let text = self.cluster.text(&self.database(store), &role);
+            let shown = Some(password.to_owned().into());
+            places.push(Place::Postgres(Postgres::parse(&text, shown).expect("parsed")));
+        }
+        let [records, ciphertexts, keyring] = places.try_into().expect("three");
+        StoreConfig { records, ciphertexts, keyring, mode: Mode::Dev, ceiling: None }
+    }
+
     /// What comes of a statement of somebody with a role: nothing, or the server's error code.
     async fn attempt(&self, store: &str, role: &str, statement: &str) -> Option<String> {
         let mut session = self.administrator(store).await;

@@ -78,6 +78,18 @@ impl Cluster {
         Ok(())
     }
 
+    /// Has a role show `password` from now on.
+    ///
+    /// # Errors
+    /// Where there is no such role.
+    pub async fn ask_password(&self, role: &str, password: &str) -> Result<()> {
+        let mut connection = self.administrator("postgres").await?;
+        roles(&mut connection).await?;
+        connection.execute(AssertSqlSafe(format!("ALTER ROLE {role} PASSWORD '{password}'"))).await?;
+        connection.execute(AssertSqlSafe(format!("GRANT {WITH_PASSWORD} TO {role}"))).await?;
+        Ok(connection.close().await?)
+    }
+
     /// Gives the roles that serve without a password their rights over the databases of a folder, which were put there
     /// from elsewhere.
     ///
