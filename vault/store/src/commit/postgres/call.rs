@@ -46,9 +46,14 @@ impl Carrier {
         doubts.answered().await;
         match answer {
             Ok(verdicts) => {
-                doubts.over(&id);
-                self.connection = Some(connection);
-                decode::carried(only(&verdicts)?, awaited)
+                let carried =
+                    only(&verdicts).map_err(CommitError::from).and_then(|told| decode::carried(told, awaited));
+                // An answer that cannot be read is none: the group may stand.
+                if !matches!(carried, Err(CommitError::Store(_))) {
+                    doubts.over(&id);
+                    self.connection = Some(connection);
+                }
+                carried
             }
             Err(cause) => {
                 if undone(&cause) {

@@ -25,6 +25,7 @@ use crate::commit::operation::{Lockdown, Operation};
 use crate::commit::submit::{Answer, Work};
 use crate::commit::writer::Writer;
 use crate::commit::{CommitConfig, ending, undelivered};
+use crate::error::{CommitError, Error};
 use crate::postgres::{Database, address::Postgres};
 use crate::records::deciding::CLOCK_SLACK;
 
@@ -198,6 +199,29 @@ async fn a_stop_whose_call_was_not_answered_is_told_all_the_same() {
     assert!(heard.try_recv().is_err());
     let note = Work::Apply(Entry::new(EntryKind::NodeStopped, [2; 16]), Operation::NodeStopped);
     assert!(matches!(writer.serve(note, send_by()).await, Ok(Answer::Written(at)) if at.index == 1));
+}
+
+#[tokio::test]
+async fn a_group_whose_answer_cannot_be_read_stays_in_doubt() {
+    let folder = tempfile::tempdir().expect("folder");
+    let database = database(folder.path()).await;
+    let (mut writer, mut heard) = writer(&database).await;
+    let cluster = Cluster::here().expect("a cluster");
+    let records = databases::name(folder.path(), Store::Records);
+    let garble = [
+        "ALTER FUNCTION cofre.cofre_commit(jsonb) RENAME TO genuine",
+        "CREATE FUNCTION cofre.cofre_commit(asked jsonb) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER AS $$
+           BEGIN PERFORM cofre.genuine(asked); RETURN '[{\"verdict\": 7}]'; END $$",
+    ];
+    cluster.run(&records, &garble).await.expect("garbled");
+    let answer = writer.serve(lockdown(), send_by()).await;
+    assert!(matches!(answer, Err(CommitError::Store(Error::Corrupt { .. }))), "{answer:?}");
+    assert!(heard.try_recv().is_err() && writer.owes(), "the group may stand");
+    let mend = ["DROP FUNCTION cofre.cofre_commit", "ALTER FUNCTION cofre.genuine(jsonb) RENAME TO cofre_commit"];
+    cluster.run(&records, &mend).await.expect("mended");
+    writer.settle().await;
+    assert!(!writer.owes());
+    assert!(matches!(heard.try_recv(), Ok(Change::Entry { kind: EntryKind::Lockdown, .. })));
 }
 
 #[tokio::test]
