@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +18,7 @@ use cofre_ledger::tile::TileSet;
 use cofre_model::entry::EntryKind;
 use cofre_model::id::{CredentialId, TenantId};
 use cofre_model::permit::EntryRef;
-use cofre_model::reason::Reason;
+use cofre_model::reason::{PublicReason, Reason};
 use cofre_model::request::{Page, SearchQuery};
 use serde_json::{Value, json};
 
@@ -28,6 +29,10 @@ use crate::entry_text;
 use crate::failure::Failure;
 use crate::input::{keep, word};
 use crate::proof_file;
+
+/// How long a proof waits for a checkpoint over its entry, which comes every second, and how often it looks.
+const COVERED: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Read, search, prove and export the register. Every reading is itself recorded in it.
 #[derive(Debug, Args)]
@@ -211,6 +216,7 @@ fn row(read: &Read) -> Result<[String; 6], Failure> {
 
 async fn prove(auditor: &Auditor, key: &NoteKey, index: u64, out: Option<&Path>) -> Result<Answer, Failure> {
     let read = at(auditor, index).await?;
+    covered(auditor, index).await?;
     let mut checkpoint = auditor.prove(&read.entry).await?;
     if let Some(path) = out {
         let (newest, note) = auditor.checkpoint().await?;
@@ -233,6 +239,22 @@ async fn prove(auditor: &Auditor, key: &NoteKey, index: u64, out: Option<&Path>)
         "proved": true, "entry": entry_json(&read.entry), "checkpoint": checkpoint_json(&checkpoint),
     });
     Ok(Answer::new(format!("{head}\n{}", checkpoint_text(&checkpoint)), json))
+}
+
+/// Waits for a checkpoint over the entry; where none comes, the vault's refusal says so. Reading checkpoints leaves no
+/// entry behind, asking too early does.
+async fn covered(auditor: &Auditor, index: u64) -> Result<(), Failure> {
+    for _ in 0..COVERED.as_millis() / LOOK.as_millis() {
+        match auditor.checkpoint().await {
+            Ok((newest, _)) if newest.size > index => return Ok(()),
+            Ok(_) => {}
+            // There is none at all yet.
+            Err(why) if why.refused().is_some_and(|refused| refused.reason == Some(PublicReason::WrongState)) => {}
+            Err(why) => return Err(why.into()),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 async fn export(auditor: &Auditor, key: &NoteKey, from: u64, path: &Path) -> Result<Answer, Failure> {
