@@ -4,6 +4,7 @@
 //! one person and no custodian.
 
 mod error;
+mod keys;
 mod registry;
 mod security;
 mod status;
@@ -12,6 +13,7 @@ mod tenant;
 use std::sync::Arc;
 
 pub use error::Error;
+pub use keys::{KeyJobs, KeyStatus, Pass, Progress, Retired, RewrapOrder, Source, stored, wrapped};
 pub use status::{Part, Status};
 pub use tenant::RegisteredTenant;
 

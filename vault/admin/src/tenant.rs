@@ -9,9 +9,9 @@ use cofre_model::permit::EntryRef;
 use cofre_model::reason::Reason;
 use cofre_model::registry::{Recipient, Tenant, TenantState};
 use cofre_model::request::PutTenant;
-use cofre_store::{Operation, TenantKeyShare, TenantRecord};
+use cofre_store::{KeyVersion, Operation, TenantRecord};
 
-use crate::{Admin, Error};
+use crate::{Admin, Error, stored};
 
 /// A registered tenant, with what the vault numbered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,24 +85,9 @@ impl Admin {
     ) -> Result<(Tenant, u32), Error> {
         let id = TenantId::from_parts(self.clock.now().millis(), random::array()?);
         let key = self.wrapping.new_tenant_key(home_region.as_str(), id, &self.custody).await?;
-        let count = u16::try_from(key.wrapped.shares.len()).unwrap_or(u16::MAX);
-        let shares: Vec<TenantKeyShare> = key
-            .wrapped
-            .shares
-            .into_iter()
-            .map(|share| TenantKeyShare {
-                tenant: id,
-                version: key.version,
-                custodian: share.custodian.to_string(),
-                share: share.share,
-                share_count: count,
-                wrapped: share.wrapped,
-                mechanism: share.mechanism.as_str().to_owned(),
-                custodian_key: share.custodian_key,
-            })
-            .collect();
+        let shares = stored(KeyVersion { tenant: id, version: key.version }, key.wrapped);
         // The key first: a tenant whose key is missing could never open anything again.
-        self.keyring.put_tenant_key(&shares).await?;
+        self.keyring.put_tenant_key(&shares, self.clock.now()).await?;
         let tenant =
             Tenant { id, slug, legal_name, state: TenantState::Active, home_region, tenant_key_id: key.key_id };
         Ok((tenant, key.version))

@@ -45,6 +45,9 @@ pub enum Error {
     /// The keyring lacks shares that the custody set needs.
     #[error("the keyring lacks shares of the tenant key")]
     Incomplete,
+    /// The custody set a key shall have is stricter than the one it has.
+    #[error("the custody set is stricter than the one the key has; rotate the tenant's key instead")]
+    Stricter,
     /// A key, a share or a row is not what the records say.
     #[error("the {} is not what the records say", .0.as_str())]
     Integrity(Broken),
@@ -67,7 +70,7 @@ impl Error {
             Self::Custodian(fault) => fault.cause.retryable(),
             Self::Journal(cause) => matches!(cause, JournalError::Unavailable),
             Self::Envelope(cause) => matches!(cause, cofre_envelope::Error::SlabFull),
-            Self::UnknownCustodian(_) | Self::Incomplete | Self::Integrity(_) | Self::Foreign => false,
+            Self::UnknownCustodian(_) | Self::Incomplete | Self::Stricter | Self::Integrity(_) | Self::Foreign => false,
         }
     }
 

@@ -8,7 +8,7 @@ use cofre_model::reason::Reason;
 
 use crate::custodian::{CustodianId, Pending, RequestId};
 use crate::error::{Broken, Error};
-use crate::fault::Cause;
+use crate::fault::{Cause, Fault};
 use crate::set::WrappedTenantKey;
 use crate::warm::TenantRef;
 
@@ -37,6 +37,16 @@ pub struct Call {
     pub took_us: u64,
     /// What came of it.
     pub result: Result<(), Cause>,
+}
+
+impl Call {
+    pub(crate) fn of(custodian: &CustodianId, answer: Result<&RequestId, &Fault>, took_us: u64) -> Self {
+        let (request, result) = match answer {
+            Ok(request) => (Some(request.clone()), Ok(())),
+            Err(fault) => (fault.request.clone(), Err(fault.cause)),
+        };
+        Self { custodian: custodian.clone(), request, took_us, result }
+    }
 }
 
 /// Why a warm-up brought no key.
@@ -73,7 +83,7 @@ impl From<&Error> for Failed {
                 Self::Integrity
             }
             Error::Envelope(_) => Self::Locked,
-            Error::UnknownCustodian(_) | Error::Incomplete | Error::Journal(_) => Self::Incomplete,
+            Error::UnknownCustodian(_) | Error::Incomplete | Error::Stricter | Error::Journal(_) => Self::Incomplete,
         }
     }
 }

@@ -58,6 +58,7 @@ mod fault;
 mod journal;
 mod open;
 pub mod pkcs11;
+mod rewrap;
 mod set;
 mod shares;
 mod warm;
@@ -72,6 +73,7 @@ pub use open::{
     DepositKeyRow, DepositKeys, DepositRows, NewTenantKey, OpenedDeposit, ReleaseKeys, RowKeys, SubjectKeyRow, WrapKey,
     WrappedKeys,
 };
+pub use rewrap::{RewrapKeys, Rewrapped};
 pub use set::{CustodySet, SetError, WrappedShare, WrappedTenantKey};
 pub use shares::{Custodians, Unwrapping, Wrapping};
 pub use warm::{Counters, IDLE, TenantKeys, TenantRef, WARM_FOR, Wiring};

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cofre_envelope::context::{SecretContext, WrapData, WrapDepositKey, WrapSubject};
 use cofre_envelope::{DedupeKey, Dek, DepositKeyPair, PublicKey, RowMac, SubjectKey, Suite, TenantKey};
@@ -159,6 +160,7 @@ impl ReleaseKeys {
         let subject = key.unwrap_subject(&wrapped.subject, &above).map_err(Error::opening(Broken::SubjectKey))?;
         let context =
             WrapData { secret: SecretContext::from(warrant), subject_key_version: wrapped.subject_key_version };
+        self.0.data_keys.fetch_add(1, Ordering::Relaxed);
         subject.unwrap_data(&wrapped.data, &context).map_err(Error::opening(Broken::DataKey))
     }
 }
@@ -205,6 +207,7 @@ impl DepositKeys {
             key.unwrap_deposit_key(&deposit_key.wrapped, &context).map_err(Error::opening(Broken::DepositKey))?;
         let (subject_key_version, subject, new_subject) = self.subject(&key, &tenant, warrant.owner, subject)?;
         let secret = SecretContext::from(warrant);
+        self.0.data_keys.fetch_add(1, Ordering::Relaxed);
         let dek = Dek::generate(&self.0.wiring.slab)?;
         let data = subject.wrap_data(&dek, &WrapData { secret, subject_key_version })?;
         Ok(OpenedDeposit { pair, secret, dek, data, subject_key_version, new_subject })

@@ -34,8 +34,8 @@ pub(crate) enum Rule {
     All,
 }
 
-/// Which custodians hold a tenant's key. Its text is what the tenant's row records, its digest is part of what every
-/// share is bound to, so a set cannot be loosened in the records without the shares refusing to open.
+/// Which custodians hold a tenant's key. Its text stands beside the shares in the keyring, its digest is part of what
+/// every share is bound to, so a set cannot be loosened there without the shares refusing to open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustodySet {
     rule: Rule,
@@ -86,6 +86,16 @@ impl CustodySet {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         Sha256::new().chain_update(b"cofre/v1/custody-set\0").chain_update(self.to_string()).finalize().into()
+    }
+
+    /// Whether this set lets fewer combinations of custodians open a key than `other`: more that must agree, or fewer
+    /// to choose from. A custodian put in another's place is no stricter.
+    #[must_use]
+    pub fn stricter_than(&self, other: &Self) -> bool {
+        // One custodian alone is both rules at once: one that must agree, and one to choose from.
+        let needed = |set: &Self| if set.rule == Rule::All { set.members.len() } else { 1 };
+        let choice = |set: &Self| if set.rule == Rule::Any { set.members.len() } else { 1 };
+        needed(self) > needed(other) || (needed(self) == needed(other) && choice(self) < choice(other))
     }
 
     pub(crate) const fn rule(&self) -> Rule {
@@ -157,7 +167,7 @@ pub struct WrappedShare {
 /// A tenant key as the keyring keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrappedTenantKey {
-    /// Who holds it, from the tenant's row in records.
+    /// Who holds it, as it stands beside the shares.
     pub set: CustodySet,
     /// The shares, in any order.
     pub shares: Vec<WrappedShare>,
@@ -180,6 +190,28 @@ mod tests {
         assert_ne!(all.digest(), turned.digest());
         assert_eq!(any.places().map(|(index, _)| index).collect::<Vec<_>>(), [0, 0]);
         assert_eq!(all.places().map(|(index, _)| index).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn a_set_is_stricter_where_more_must_agree_or_fewer_are_to_choose_from() {
+        let stricter = |this: &str, other: &str| {
+            let (this, other): (CustodySet, CustodySet) = (this.parse().expect("valid"), other.parse().expect("valid"));
+            this.stricter_than(&other)
+        };
+        for (this, other) in [
+            ("all_of(a,b)", "any_of(a)"),
+            ("all_of(a,b)", "any_of(a,b)"),
+            ("all_of(a,b,c)", "all_of(a,b)"),
+            ("any_of(a)", "any_of(a,b)"),
+            ("all_of(a)", "any_of(a,b)"),
+        ] {
+            assert!(stricter(this, other), "{this} after {other}");
+            assert!(!stricter(other, this), "{other} after {this}");
+        }
+        for (this, other) in [("any_of(b)", "any_of(a)"), ("all_of(a)", "any_of(a)"), ("all_of(a,c)", "all_of(a,b)")] {
+            assert!(!stricter(this, other), "{this} after {other}");
+            assert!(!stricter(other, this), "{other} after {this}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use cofre_model::id::TenantId;
 use cofre_model::permit::{Permit, Warm};
 use cofre_model::time::Clock;
 
-use crate::custodian::{Custodian, CustodianId, Description};
+use crate::custodian::{Custodian, CustodianId, Description, RequestId};
 use crate::error::{Broken, Error};
 use crate::fault::{Cause, Fault};
 use crate::journal::Call;
@@ -98,6 +98,40 @@ impl Wrapping {
         set: &CustodySet,
         key: &TenantKey,
     ) -> Result<WrappedTenantKey, Error> {
+        self.wrap_each(which, set, key, |_, _| {}).await
+    }
+
+    pub(crate) fn knows(&self, set: &CustodySet) -> Result<(), Error> {
+        set.members().iter().try_for_each(|member| driver(&self.0, member).map(drop))
+    }
+
+    /// The same, listing every custodian call it took, also when it failed.
+    pub(crate) async fn wrap_listed(
+        &self,
+        which: Which<'_>,
+        set: &CustodySet,
+        key: &TenantKey,
+        clock: &dyn Clock,
+    ) -> (Result<WrappedTenantKey, Error>, Vec<Call>) {
+        let mut calls = Vec::new();
+        let mut begun = clock.monotonic();
+        let wrapped = self
+            .wrap_each(which, set, key, |custodian, answer| {
+                let now = clock.monotonic();
+                calls.push(Call::of(custodian, answer, now.micros().saturating_sub(begun.micros())));
+                begun = now;
+            })
+            .await;
+        (wrapped, calls)
+    }
+
+    async fn wrap_each(
+        &self,
+        which: Which<'_>,
+        set: &CustodySet,
+        key: &TenantKey,
+        mut called: impl FnMut(&CustodianId, Result<&RequestId, &Fault>) + Send,
+    ) -> Result<WrappedTenantKey, Error> {
         let mut split = Vec::new();
         // `any_of` gives each custodian a share that is the whole key, `all_of` splits once.
         while split.len() < set.members().len() {
@@ -106,7 +140,9 @@ impl Wrapping {
         let mut shares = Vec::new();
         for ((index, custodian), share) in set.places().zip(split) {
             let context = which.context(set, custodian, index);
-            let wrapped = driver(&self.0, custodian)?.wrap(context.encode(), share.bind(&context)?).await?;
+            let answer = driver(&self.0, custodian)?.wrap(context.encode(), share.bind(&context)?).await;
+            called(custodian, answer.as_ref().map(|wrapped| &wrapped.request));
+            let wrapped = answer?;
             shares.push(WrappedShare {
                 custodian: custodian.clone(),
                 share: index,
@@ -142,6 +178,19 @@ impl Unwrapping {
         let key = asking.key().await;
         (key, asking.calls)
     }
+
+    /// Opens every share, also where one would do, and says whether all of them give the key recorded.
+    pub(crate) async fn prove(
+        &self,
+        permit: Permit<Warm>,
+        tenant: &TenantRef,
+        wrapped: &WrappedTenantKey,
+        clock: &dyn Clock,
+    ) -> (Result<(), Error>, Vec<Call>) {
+        let mut asking = Asking { drivers: &self.0, permit, tenant, wrapped, clock, calls: Vec::new() };
+        let proven = asking.prove().await;
+        (proven, asking.calls)
+    }
 }
 
 /// One warm-up under way. Dropping it ends the permit.
@@ -155,14 +204,27 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    async fn key(&mut self) -> Result<TenantKey, Error> {
+    fn named(&self) -> Result<(), Error> {
         let warrant = &self.permit.entry().warrant;
         let same = warrant.tenant == self.tenant.tenant
             && warrant.tenant_key_version == self.tenant.key_version
             && warrant.tenant_key_id == self.tenant.key_id;
-        if !same {
-            return Err(Error::Foreign);
+        if same { Ok(()) } else { Err(Error::Foreign) }
+    }
+
+    async fn prove(&mut self) -> Result<(), Error> {
+        self.named()?;
+        let shares = self.every_one().await?;
+        let gives = |shares| TenantKey::combine(shares, &self.tenant.key_id).map(drop);
+        let broken = || Error::opening(Broken::TenantKey);
+        match self.wrapped.set.rule() {
+            Rule::Any => shares.into_iter().try_for_each(|share| gives(vec![share]).map_err(broken())),
+            Rule::All => gives(shares).map_err(broken()),
         }
+    }
+
+    async fn key(&mut self) -> Result<TenantKey, Error> {
+        self.named()?;
         let shares = match self.wrapped.set.rule() {
             Rule::Any => vec![self.first_that_serves().await?],
             Rule::All => self.every_one().await?,
@@ -207,11 +269,7 @@ impl Asking<'_> {
         let begun = self.clock.monotonic();
         let answer = driver.unwrap(&self.permit, context.encode(), wrapped).await;
         let took_us = self.clock.monotonic().micros().saturating_sub(begun.micros());
-        let (request, result) = match &answer {
-            Ok(unwrapped) => (Some(unwrapped.request.clone()), Ok(())),
-            Err(fault) => (fault.request.clone(), Err(fault.cause)),
-        };
-        self.calls.push(Call { custodian: custodian.clone(), request, took_us, result });
+        self.calls.push(Call::of(custodian, answer.as_ref().map(|unwrapped| &unwrapped.request), took_us));
         match answer {
             // SECURITY: the second half of a share is compared here, in constant time, for every driver.
             Ok(unwrapped) => unwrapped.share.unbind(&context).map_err(Error::opening(Broken::Share)),

@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use crate::error::Error;
 use crate::journal::{Failed, Journal, WarmOutcome};
 use crate::open::{DepositKeys, ReleaseKeys, RowKeys, WrapKey};
+use crate::rewrap::RewrapKeys;
 use crate::shares::{Unwrapping, Wrapping};
 
 /// How long a tenant key stays warm where the tenant does not say otherwise.
@@ -78,6 +79,8 @@ pub struct Counters {
     pub warm_now: u64,
     /// Warm keys wiped so far, for whatever reason.
     pub wiped: u64,
+    /// Data keys opened, or made.
+    pub data_keys: u64,
 }
 
 /// The tenant keys of a process. `server` builds one and hands out the narrow handles.
@@ -91,7 +94,8 @@ pub(crate) struct Inner {
     tenants: Mutex<HashMap<TenantId, Tenant>>,
     calls: AtomicU64,
     failed: AtomicU64,
-    warm_ups: AtomicU64,
+    pub(crate) warm_ups: AtomicU64,
+    pub(crate) data_keys: AtomicU64,
     wiped: AtomicU64,
 }
 
@@ -147,6 +151,7 @@ impl TenantKeys {
             calls: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             warm_ups: AtomicU64::new(0),
+            data_keys: AtomicU64::new(0),
             wiped: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner) }
@@ -174,6 +179,12 @@ impl TenantKeys {
     #[must_use]
     pub fn for_rows(&self) -> RowKeys {
         RowKeys(self.inner.clone())
+    }
+
+    /// For jobs over keys: opening a tenant key against a Rewrap permit and wrapping it anew.
+    #[must_use]
+    pub fn for_rewrapping(&self) -> RewrapKeys {
+        RewrapKeys(self.inner.clone())
     }
 
     /// Wipes every warm key past its time and answers how many. To be called each second: a key that nobody asks for
@@ -223,6 +234,7 @@ impl TenantKeys {
             warm_ups: self.inner.warm_ups.load(Ordering::Relaxed),
             warm_now: u64::try_from(warm_now).unwrap_or(u64::MAX),
             wiped: self.inner.wiped.load(Ordering::Relaxed),
+            data_keys: self.inner.data_keys.load(Ordering::Relaxed),
         }
     }
 }
@@ -370,7 +382,7 @@ impl Inner {
         }
     }
 
-    fn tally(&self, calls: &[crate::journal::Call]) {
+    pub(crate) fn tally(&self, calls: &[crate::journal::Call]) {
         for call in calls {
             self.calls.fetch_add(1, Ordering::Relaxed);
             self.failed.fetch_add(u64::from(call.result.is_err()), Ordering::Relaxed);

@@ -83,6 +83,18 @@ words! {
         Refusals = 34 "REFUSALS",
         /// A node's incarnation ended in order.
         NodeStopped = 35 "NODE_STOPPED",
+        /// A job over keys was opened.
+        KeyJobOpened = 36 "KEY_JOB_OPENED",
+        /// A job over keys has nothing left to do, or was stopped.
+        KeyJobEnded = 37 "KEY_JOB_ENDED",
+        /// Custodians are about to be asked to move a tenant key: the permit to open its shares.
+        Rewrap = 38 "REWRAP",
+        /// What became of that.
+        Rewrapped = 39 "REWRAPPED",
+        /// What is still wrapped by a custodian was counted, and the count signed.
+        KeysCounted = 40 "KEYS_COUNTED",
+        /// What a custodian wrapped is used no more.
+        KeysRetired = 41 "KEYS_RETIRED",
     }
 
     /// Whether an entry says yes or no.

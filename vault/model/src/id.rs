@@ -146,6 +146,8 @@ ids! {
     SigningKeyId = "sgk";
     /// One erasure of a person.
     ErasureId = "era";
+    /// One job over keys: a rewrap or a rotation.
+    KeyJobId = "kjb";
 }
 
 /// A name segment of an identity or an institution: `[a-z0-9][a-z0-9-]{0,62}`.

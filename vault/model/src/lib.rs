@@ -10,6 +10,7 @@ pub mod credential;
 pub mod entry;
 pub mod id;
 pub mod job;
+pub mod keys;
 pub mod permit;
 pub mod reason;
 pub mod registry;

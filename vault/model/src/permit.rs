@@ -37,7 +37,7 @@
 use std::fmt;
 
 use crate::credential::FieldRequest;
-use crate::id::{CredentialId, DepositKeyId, EnrolmentId, SubjectId, TenantId};
+use crate::id::{CredentialId, DepositKeyId, EnrolmentId, KeyJobId, SubjectId, TenantId};
 use crate::time::{Monotonic, Span, Timestamp};
 use crate::wording::Class;
 
@@ -125,6 +125,8 @@ kinds! {
     Deposit => DepositWarrant;
     /// Ask the custodian for one tenant key.
     Warm => WarmWarrant;
+    /// Ask the custodians for one tenant key, to wrap it anew.
+    Rewrap => RewrapWarrant;
 }
 
 /// What a release permit warrants: exactly one version of one login, for one worker's one request.
@@ -186,6 +188,19 @@ pub struct WarmWarrant {
     pub tenant_key_id: [u8; 16],
 }
 
+/// What a rewrap permit warrants: one opening of one version of one tenant key, for one job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RewrapWarrant {
+    /// The job.
+    pub job: KeyJobId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The version of its key.
+    pub tenant_key_version: u32,
+    /// The id the key must have.
+    pub tenant_key_id: [u8; 16],
+}
+
 /// The right to mint permits. A process has one: `server` makes it and moves it into `store`.
 ///
 /// ```compile_fail
@@ -221,6 +236,16 @@ impl<K: Kind> Permit<K> {
     #[must_use]
     pub fn entry(&self) -> &Evidence<K::Warrant> {
         &self.entry
+    }
+}
+
+impl Permit<Rewrap> {
+    /// Spends the permit on asking the custodians for the tenant key it names. Nothing is gained: asking is part of
+    /// what it warrants, and it is gone afterwards.
+    pub fn ask(self) -> Permit<Warm> {
+        let Evidence { at, send_by, warrant } = self.entry;
+        let RewrapWarrant { tenant, tenant_key_version, tenant_key_id, .. } = warrant;
+        Permit { entry: Evidence { at, send_by, warrant: WarmWarrant { tenant, tenant_key_version, tenant_key_id } } }
     }
 }
 

@@ -3,10 +3,12 @@
 
 mod audit;
 mod deposit;
+mod keys;
 mod release;
 
 pub use audit::{Page, SearchQuery};
 pub use deposit::{Login, OpenEnrolment, SealedDeposit, SubjectRef};
+pub use keys::{KeyName, RetireKeys, RewrapKeys};
 pub use release::{ReleaseRequest, SealKey, SealSuite};
 
 use crate::caller::SpiffeId;

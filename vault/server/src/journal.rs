@@ -1,22 +1,17 @@
 //! The register as custody sees it, over the stores: a Warm entry before a custodian is asked, its outcome after.
 
-use cofre_custody::{
-    CustodianId, CustodySet, Journal, JournalError, Mechanism, Pending, TenantRef, WarmOutcome, WrappedShare,
-    WrappedTenantKey,
-};
+use cofre_custody::{Journal, JournalError, Pending, TenantRef, WarmOutcome, WrappedTenantKey};
 use cofre_envelope::random;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::permit::{Evidence, Permit, Warm, WarmWarrant};
 use cofre_model::reason::Reason;
-use cofre_store::{CommitError, Keyring, Operation, Records, TenantKeyShare, WarmRequest};
+use cofre_store::{CommitError, Keyring, Operation, Records, WarmRequest};
 
 /// Commits warm-ups to records and reads wrapped keys from the keyring.
 #[derive(Debug)]
 pub(crate) struct StoreJournal {
     pub(crate) records: Records,
     pub(crate) keyring: Keyring,
-    /// The set whose digest is bound into every wrapped share.
-    pub(crate) set: CustodySet,
 }
 
 impl StoreJournal {
@@ -25,7 +20,7 @@ impl StoreJournal {
         if rows.is_empty() {
             return Err(JournalError::NoSuchKey);
         }
-        let shares = rows.into_iter().map(share).collect::<Option<Vec<_>>>().ok_or(JournalError::NoSuchKey)?;
+        let wrapped = cofre_admin::wrapped(rows).ok_or(JournalError::NoSuchKey)?;
         let mut entry = Entry::new(EntryKind::Warm, random::array().map_err(unavailable)?);
         entry.tenant = Some(tenant.tenant);
         entry.tenant_key = Some((tenant.key_id, tenant.key_version));
@@ -39,7 +34,7 @@ impl StoreJournal {
             CommitError::Refused(reason) => JournalError::Refused(reason),
             CommitError::Store(error) => unavailable(error),
         })?;
-        Ok((permit, WrappedTenantKey { set: self.set.clone(), shares }))
+        Ok((permit, wrapped))
     }
 
     async fn end(&self, warm: Evidence<WarmWarrant>, outcome: WarmOutcome) -> Result<(), JournalError> {
@@ -61,16 +56,6 @@ impl StoreJournal {
         }
         self.records.apply(entry, Operation::Note).await.map(|_| ()).map_err(unavailable)
     }
-}
-
-fn share(row: TenantKeyShare) -> Option<WrappedShare> {
-    Some(WrappedShare {
-        custodian: CustodianId::try_from(row.custodian.as_str()).ok()?,
-        share: row.share,
-        wrapped: row.wrapped,
-        mechanism: Mechanism::from_text(&row.mechanism)?,
-        custodian_key: row.custodian_key,
-    })
 }
 
 fn unavailable(error: impl std::fmt::Display) -> JournalError {

@@ -11,6 +11,7 @@ mod consents;
 mod ending;
 mod enrolment;
 mod group;
+mod keys;
 pub(crate) mod operation;
 mod permits;
 pub(crate) mod postgres;

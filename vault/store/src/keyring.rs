@@ -5,6 +5,7 @@ pub(crate) mod deposit_keys;
 pub(crate) mod integrator;
 pub(crate) mod subject_keys;
 pub(crate) mod tenant_keys;
+pub(crate) mod wrappings;
 
 use crate::engine::Engine;
 

@@ -8,6 +8,7 @@ pub(crate) mod epochs;
 pub(crate) mod erasures;
 pub(crate) mod grants;
 pub(crate) mod institutions;
+pub(crate) mod key_jobs;
 pub(crate) mod ledger;
 pub(crate) mod search;
 pub(crate) mod subjects;

@@ -17,7 +17,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use tempfile::TempDir;
 
 #[derive(Debug)]
-struct NodeKey(SigningKey);
+pub(crate) struct NodeKey(pub(crate) SigningKey);
 
 impl GroupSigner for NodeKey {
     fn sign(&self, message: &[u8]) -> [u8; 64] {

@@ -1,6 +1,10 @@
-//! Registering tenants over real stores and a custodian in memory.
+//! Registering tenants and moving their keys, over real stores and custodians in memory.
 
 #![expect(clippy::expect_used, reason = "what a test's own scaffolding takes for granted may fail the test")]
 
 mod bench;
+mod house;
+mod kills;
+mod retire;
+mod rewrap;
 mod tenants;

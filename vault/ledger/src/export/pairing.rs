@@ -12,7 +12,7 @@ use cofre_model::time::Timestamp;
 pub struct OpenIntent {
     /// Its index.
     pub index: u64,
-    /// What was intended: GRANTED, REDELIVERED, WARM, DEPOSIT_INTENDED or ERASURE_ACCEPTED.
+    /// What was intended: GRANTED, REDELIVERED, WARM, REWRAP, DEPOSIT_INTENDED or ERASURE_ACCEPTED.
     pub kind: EntryKind,
     /// When.
     pub time: Timestamp,
@@ -64,7 +64,7 @@ impl Pairing {
         use EntryKind as K;
         let login = entry.credential.zip(entry.job);
         match entry.kind {
-            K::Granted | K::Redelivered | K::Warm | K::DepositIntended | K::ErasureAccepted => {
+            K::Granted | K::Redelivered | K::Warm | K::Rewrap | K::DepositIntended | K::ErasureAccepted => {
                 if let (Some(login), K::Granted | K::Redelivered) = (login, entry.kind) {
                     self.by_login.entry(login).or_default().push(index);
                 }
@@ -72,6 +72,7 @@ impl Pairing {
             }
             K::Outcome => self.follow(index, entry.follows, &[K::Granted, K::Redelivered, K::DepositIntended]),
             K::WarmOutcome => self.follow(index, entry.follows, &[K::Warm]),
+            K::Rewrapped => self.follow(index, entry.follows, &[K::Rewrap]),
             K::Deposited => self.follow(index, entry.follows, &[K::DepositIntended]),
             K::ErasureCertified => self.follow(index, entry.follows, &[K::ErasureAccepted]),
             // A session that lapses before a deposit was tried follows nothing.
@@ -99,7 +100,7 @@ impl Pairing {
             Some(target) if target < self.from => None,
             Some(target) => match self.intents.get_mut(&target).filter(|intent| kinds.contains(&intent.kind)) {
                 None => Some(PairingFaultKind::NamesOther),
-                Some(intent) if intent.closed && intent.kind == EntryKind::Warm => {
+                Some(intent) if intent.closed && matches!(intent.kind, EntryKind::Warm | EntryKind::Rewrap) => {
                     Some(PairingFaultKind::SecondOutcome)
                 }
                 Some(intent) => {

@@ -106,11 +106,7 @@ impl Node {
         let keys = TenantKeys::new(cofre_custody::Wiring {
             wrapping,
             unwrapping,
-            journal: Arc::new(StoreJournal {
-                records: stores.records.clone(),
-                keyring: stores.keyring.clone(),
-                set: config.custody.clone(),
-            }),
+            journal: Arc::new(StoreJournal { records: stores.records.clone(), keyring: stores.keyring.clone() }),
             clock: Arc::clone(&clock),
             slab: Arc::clone(&slab),
         });

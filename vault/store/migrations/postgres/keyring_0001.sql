@@ -1,12 +1,23 @@
 -- Keyring: wrapped keys and the integrator's compare-and-swap row. No ciphertext of a login ever stands here.
 CREATE TABLE meta (key TEXT COLLATE "C" PRIMARY KEY, value BYTEA NOT NULL);
 
+-- A tenant key may be wrapped anew: its shares of the newest wrapping are CURRENT, those before CLOSED until nothing
+-- needs them, then RETIRED, then gone. A wrapping is proven once every share of it was opened and gave the key.
 CREATE TABLE tenant_keys (
-  tenant_id TEXT COLLATE "C" NOT NULL, version BIGINT NOT NULL, custodian_id TEXT COLLATE "C" NOT NULL,
-  share BIGINT NOT NULL, share_count BIGINT NOT NULL,
+  tenant_id TEXT COLLATE "C" NOT NULL, version BIGINT NOT NULL, wrapping BIGINT NOT NULL,
+  custodian_id TEXT COLLATE "C" NOT NULL, share BIGINT NOT NULL, share_count BIGINT NOT NULL,
   wrapped BYTEA NOT NULL, mechanism TEXT COLLATE "C" NOT NULL, custodian_key TEXT COLLATE "C" NOT NULL,
-  state TEXT COLLATE "C" NOT NULL,
-  PRIMARY KEY (tenant_id, version, custodian_id, share)
+  custody_set TEXT COLLATE "C" NOT NULL, state TEXT COLLATE "C" NOT NULL, state_at BIGINT NOT NULL, proven BIGINT NOT NULL,
+  PRIMARY KEY (tenant_id, version, wrapping, custodian_id, share)
+);
+
+-- Who works on a row of a job, and until when the others leave it alone.
+CREATE TABLE key_claims (item TEXT COLLATE "C" PRIMARY KEY, holder BYTEA NOT NULL, until BIGINT NOT NULL);
+
+-- Rows a job could not move, and why. Gone once they are moved.
+CREATE TABLE key_failures (
+  job TEXT COLLATE "C" NOT NULL, item TEXT COLLATE "C" NOT NULL, cause TEXT COLLATE "C" NOT NULL, at BIGINT NOT NULL,
+  PRIMARY KEY (job, item)
 );
 
 CREATE TABLE subject_keys (
@@ -47,8 +58,27 @@ BEGIN
 END $$;
 CREATE TRIGGER meta_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON meta
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-CREATE TRIGGER tenant_keys_written_once BEFORE UPDATE OR TRUNCATE ON tenant_keys
+CREATE TRIGGER tenant_keys_written_once BEFORE TRUNCATE OR UPDATE OF tenant_id, version, wrapping, custodian_id, share, share_count,
+    wrapped, mechanism, custodian_key, custody_set ON tenant_keys
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+-- Of a wrapped share nothing changes but where it stands, and that only forward.
+CREATE FUNCTION refuse_step_back() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.proven < OLD.proven OR (OLD.state, NEW.state) NOT IN (('CURRENT', 'CURRENT'), ('CURRENT', 'CLOSED'), ('CLOSED', 'RETIRED')) THEN
+    RAISE EXCEPTION 'table %: a share only goes from CURRENT to CLOSED to RETIRED', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER tenant_keys_forward BEFORE UPDATE ON tenant_keys FOR EACH ROW EXECUTE FUNCTION refuse_step_back();
+-- SECURITY: what may still be needed is not deleted, whoever asks.
+CREATE FUNCTION refuse_unretired() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF OLD.state <> 'RETIRED' THEN
+    RAISE EXCEPTION 'table %: only a retired share is deleted', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN OLD;
+END $$;
+CREATE TRIGGER tenant_keys_kept BEFORE DELETE ON tenant_keys FOR EACH ROW EXECUTE FUNCTION refuse_unretired();
 CREATE TRIGGER subject_keys_written_once BEFORE UPDATE OR TRUNCATE ON subject_keys
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER data_keys_written_once BEFORE UPDATE OR TRUNCATE ON data_keys

@@ -15,6 +15,20 @@ CREATE TABLE tenants (
   epoch BIGINT NOT NULL
 );
 
+-- What is to be done to keys. How far it has come, the rows of the keyring say.
+CREATE TABLE key_jobs (
+  id TEXT COLLATE "C" PRIMARY KEY, kind TEXT COLLATE "C" NOT NULL, target TEXT COLLATE "C" NOT NULL,
+  from_key TEXT COLLATE "C", rate BIGINT, state TEXT COLLATE "C" NOT NULL,
+  opened_at BIGINT NOT NULL, opened_entry BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX key_jobs_running ON key_jobs (kind) WHERE state = 'RUNNING';
+
+-- The newest signed count of what a custodian still wraps. Retiring uses it up.
+CREATE TABLE key_counts (
+  subject TEXT COLLATE "C" PRIMARY KEY, remaining BIGINT NOT NULL, at BIGINT NOT NULL, statement BYTEA NOT NULL,
+  entry_index BIGINT NOT NULL
+);
+
 CREATE TABLE institutions (
   id TEXT COLLATE "C" PRIMARY KEY, name TEXT COLLATE "C" NOT NULL, country TEXT COLLATE "C" NOT NULL,
   state TEXT COLLATE "C" NOT NULL, lockout_threshold BIGINT NOT NULL,

@@ -1,10 +1,21 @@
 -- Keyring: wrapped keys and the integrator's compare-and-swap row. No ciphertext of a login ever stands here.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 
+-- A tenant key may be wrapped anew: its shares of the newest wrapping are CURRENT, those before CLOSED until nothing
+-- needs them, then RETIRED, then gone. A wrapping is proven once every share of it was opened and gave the key.
 CREATE TABLE tenant_keys (
-  tenant_id TEXT NOT NULL, version INTEGER NOT NULL, custodian_id TEXT NOT NULL, share INTEGER NOT NULL, share_count INTEGER NOT NULL,
-  wrapped BLOB NOT NULL, mechanism TEXT NOT NULL, custodian_key TEXT NOT NULL, state TEXT NOT NULL,
-  PRIMARY KEY (tenant_id, version, custodian_id, share)
+  tenant_id TEXT NOT NULL, version INTEGER NOT NULL, wrapping INTEGER NOT NULL, custodian_id TEXT NOT NULL, share INTEGER NOT NULL,
+  share_count INTEGER NOT NULL, wrapped BLOB NOT NULL, mechanism TEXT NOT NULL, custodian_key TEXT NOT NULL,
+  custody_set TEXT NOT NULL, state TEXT NOT NULL, state_at INTEGER NOT NULL, proven INTEGER NOT NULL,
+  PRIMARY KEY (tenant_id, version, wrapping, custodian_id, share)
+) STRICT, WITHOUT ROWID;
+
+-- Who works on a row of a job, and until when the others leave it alone.
+CREATE TABLE key_claims (item TEXT PRIMARY KEY, holder BLOB NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Rows a job could not move, and why. Gone once they are moved.
+CREATE TABLE key_failures (
+  job TEXT NOT NULL, item TEXT NOT NULL, cause TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (job, item)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE subject_keys (

@@ -13,6 +13,18 @@ CREATE TABLE tenants (
   tenant_key_id BLOB NOT NULL, tenant_key_version INTEGER NOT NULL, warm_for_us INTEGER NOT NULL, epoch INTEGER NOT NULL
 ) STRICT;
 
+-- What is to be done to keys. How far it has come, the rows of the keyring say.
+CREATE TABLE key_jobs (
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, target TEXT NOT NULL, from_key TEXT, rate INTEGER, state TEXT NOT NULL,
+  opened_at INTEGER NOT NULL, opened_entry INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX key_jobs_running ON key_jobs (kind) WHERE state = 'RUNNING';
+
+-- The newest signed count of what a custodian still wraps. Retiring uses it up.
+CREATE TABLE key_counts (
+  subject TEXT PRIMARY KEY, remaining INTEGER NOT NULL, at INTEGER NOT NULL, statement BLOB NOT NULL, entry_index INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE institutions (
   id TEXT PRIMARY KEY, name TEXT NOT NULL, country TEXT NOT NULL, state TEXT NOT NULL, lockout_threshold INTEGER NOT NULL,
   unattended_from INTEGER NOT NULL, unattended_to INTEGER NOT NULL, epoch INTEGER NOT NULL

@@ -7,7 +7,7 @@ use cofre_model::reason::Reason;
 use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
 use crate::commit::operation::Operation as Op;
-use crate::commit::{consents, ending, enrolment, registry, undelivered};
+use crate::commit::{consents, ending, enrolment, keys, registry, undelivered};
 use crate::error::CommitError;
 
 /// Nothing of that name for this caller.
@@ -74,6 +74,14 @@ pub(crate) async fn apply(group: &mut Group<'_>, entry: Entry, operation: Op) ->
         Op::CertifyErasure { erasure, certificate, horizon } => {
             ending::certify(group, &erasure, &certificate, horizon).await?
         }
+        Op::OpenKeyJob(job) => keys::open(group, &job).await?,
+        Op::EndKeyJob { job, to } => keys::end(group, &job, to).await?,
+        Op::CountKeys { subject, remaining, statement } => {
+            keys::counted(group, &subject, remaining, &statement).await?
+        }
+        Op::RetireKeys { subject } => keys::retire(group, &subject).await?,
+        // The shares are in the keyring.
+        Op::RetiredKeysDestroyed => None,
     };
     let entry = Entry { follows: entry.follows.or(follows), ..entry };
     group.append(entry).await?;

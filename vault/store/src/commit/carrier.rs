@@ -2,7 +2,7 @@
 //! minting are the writer's, whatever the engine.
 
 use cofre_model::entry::NodeRef;
-use cofre_model::permit::{DepositWarrant, EntryRef, ReleaseWarrant, SendBy, WarmWarrant};
+use cofre_model::permit::{DepositWarrant, EntryRef, ReleaseWarrant, RewrapWarrant, SendBy, WarmWarrant};
 use cofre_model::reason::Reason;
 use cofre_model::time::{Clock, Timestamp};
 
@@ -21,6 +21,7 @@ pub(crate) enum Outcome {
     Denied(Reason, Option<Timestamp>),
     Moved,
     Warm(WarmWarrant),
+    Rewrap(RewrapWarrant),
     Intended(DepositWarrant),
     Written,
     Done,

@@ -5,9 +5,11 @@ use cofre_model::consent::{Consent, ConsentState};
 use cofre_model::credential::Credential;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::id::{
-    ConsentId, CredentialId, DepositKeyId, EnrolmentId, ErasureId, InstitutionId, JobId, ReceiptId, SubjectId, TenantId,
+    ConsentId, CredentialId, DepositKeyId, EnrolmentId, ErasureId, InstitutionId, JobId, KeyJobId, ReceiptId,
+    SubjectId, TenantId,
 };
 use cofre_model::job::SigningKey;
+use cofre_model::keys::{KeyJobKind, KeyJobState};
 use cofre_model::registry::{Institution, LockdownScope, Recipient, Template, Tenant, Worker};
 use cofre_model::time::{Span, Timestamp};
 use cofre_model::wording::{Class, Locale, Outcome};
@@ -175,6 +177,32 @@ pub enum Operation {
         /// When the last backup that could open anything is gone.
         horizon: Timestamp,
     },
+    /// Opens a job over keys.
+    OpenKeyJob(NewKeyJob),
+    /// Ends a job over keys.
+    EndKeyJob {
+        /// The job.
+        job: KeyJobId,
+        /// DONE or STOPPED.
+        to: KeyJobState,
+    },
+    /// Keeps a signed count of what a custodian still wraps.
+    CountKeys {
+        /// The custodian, with its key where one was named.
+        subject: String,
+        /// How many shares are in force.
+        remaining: u64,
+        /// The statement and its signature.
+        statement: Vec<u8>,
+    },
+    /// What a custodian wrapped is about to be retired. Needs its count of zero, and uses that up; the keyring retires
+    /// the shares under it.
+    RetireKeys {
+        /// The custodian, with its key where one was named.
+        subject: String,
+    },
+    /// Retired shares past their time are about to be destroyed. Entry only; the keyring destroys them under it.
+    RetiredKeysDestroyed,
     /// An entry alone: outcomes, refusals, challenges, reads of the register.
     Note,
 }
@@ -214,7 +242,13 @@ impl Operation {
             Self::Lockdown(_) => matches!(kind, K::Lockdown),
             Self::QuarantineWorker { .. } => matches!(kind, K::WorkerQuarantined),
             Self::AcceptErasure { .. } => matches!(kind, K::ErasureAccepted),
-            Self::DepositKeysDestroyed | Self::KeysDestroyed { .. } => matches!(kind, K::KeysDestroyed),
+            Self::DepositKeysDestroyed | Self::KeysDestroyed { .. } | Self::RetiredKeysDestroyed => {
+                matches!(kind, K::KeysDestroyed)
+            }
+            Self::OpenKeyJob(_) => matches!(kind, K::KeyJobOpened),
+            Self::EndKeyJob { .. } => matches!(kind, K::KeyJobEnded),
+            Self::CountKeys { .. } => matches!(kind, K::KeysCounted),
+            Self::RetireKeys { .. } => matches!(kind, K::KeysRetired),
             Self::CertifyErasure { .. } => matches!(kind, K::ErasureCertified),
             // SECURITY: nothing that means a change, and no grant, can be noted without being done.
             Self::Note => matches!(
@@ -222,6 +256,7 @@ impl Operation {
                 K::Outcome
                     | K::Denied
                     | K::WarmOutcome
+                    | K::Rewrapped
                     | K::ChallengeOpened
                     | K::ChallengeAnswered
                     | K::ChallengeEnded
@@ -256,6 +291,13 @@ impl Operation {
             Self::Lockdown(lockdown) => entry.reference = Some(standing::stop(lockdown.scope(), &lockdown.id())),
             Self::QuarantineWorker { worker } => entry.reference = Some(worker.clone()),
             Self::AcceptErasure { subject, .. } => entry.owner = Some(*subject),
+            Self::OpenKeyJob(job) => entry.reference = Some(format!("{} {} {}", job.id, job.kind, job.target)),
+            Self::EndKeyJob { job, to } => entry.reference = Some(format!("{job} {to}")),
+            Self::CountKeys { subject, remaining, statement } => {
+                (entry.reference, entry.count) = (Some(subject.clone()), Some(*remaining));
+                entry.digest = Some(Sha256::digest(statement).into());
+            }
+            Self::RetireKeys { subject } => entry.reference = Some(subject.clone()),
             _ => {}
         }
         entry
@@ -308,6 +350,36 @@ pub struct WarmRequest {
     pub tenant_key_id: [u8; 16],
     /// The entry, of kind WARM.
     pub entry: Entry,
+}
+
+/// Asks to ask custodians for a tenant key, to wrap it anew.
+#[derive(Debug, Clone)]
+pub struct RewrapRequest {
+    /// The job, which must be running.
+    pub job: KeyJobId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The version of its key.
+    pub tenant_key_version: u32,
+    /// The id the key must have.
+    pub tenant_key_id: [u8; 16],
+    /// The entry, of kind REWRAP.
+    pub entry: Entry,
+}
+
+/// A job over keys that is to be opened.
+#[derive(Debug, Clone)]
+pub struct NewKeyJob {
+    /// Its id.
+    pub id: KeyJobId,
+    /// What it does.
+    pub kind: KeyJobKind,
+    /// Where to: the text of a custody set.
+    pub target: String,
+    /// A custodian's key that shall wrap nothing any more, though its custodian stays.
+    pub from_key: Option<String>,
+    /// Rows a second that one node may move at most.
+    pub rate: Option<u32>,
 }
 
 /// Asks to seal a deposit for rest.

@@ -1,18 +1,19 @@
-//! Permits that are not releases: to warm a tenant key, and to seal a deposit.
+//! Permits that are not releases: to warm a tenant key, to wrap it anew, and to seal a deposit.
 
 use cofre_model::credential::CredentialState;
 use cofre_model::entry::EntryKind;
 use cofre_model::id::TenantId;
-use cofre_model::permit::{DepositWarrant, WarmWarrant};
+use cofre_model::keys::KeyJobState;
+use cofre_model::permit::{DepositWarrant, RewrapWarrant, WarmWarrant};
 use cofre_model::reason::Reason;
 
 use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
-use crate::commit::operation::{DepositIntent, WarmRequest};
+use crate::commit::operation::{DepositIntent, RewrapRequest, WarmRequest};
 use crate::error::{CommitError, Error};
 use crate::records::credentials::EnrolmentState;
 use crate::records::tenants::TenantRecord;
-use crate::records::{credentials, tenants, workers};
+use crate::records::{credentials, key_jobs, tenants, workers};
 use crate::row::column;
 use crate::statement::statement;
 
@@ -28,14 +29,39 @@ async fn served(group: &mut Group<'_>, id: &TenantId) -> Result<TenantRecord, Co
     }
 }
 
+/// Refuses where the tenant's keys are not to be opened, or its key is of another version or id.
+async fn known(group: &mut Group<'_>, id: &TenantId, version: u32, key_id: &[u8; 16]) -> Result<(), CommitError> {
+    let tenant = served(group, id).await?;
+    if tenant.key_version == version && tenant.tenant.tenant_key_id == *key_id {
+        Ok(())
+    } else {
+        Err(CommitError::Refused(Reason::IntegrityFailure))
+    }
+}
+
+pub(crate) async fn rewrap(group: &mut Group<'_>, request: RewrapRequest) -> Result<Outcome, CommitError> {
+    if request.entry.kind != EntryKind::Rewrap {
+        return Err(Error::Unfit { kind: request.entry.kind }.into());
+    }
+    known(group, &request.tenant, request.tenant_key_version, &request.tenant_key_id).await?;
+    let job = key_jobs::job(group.rows(), &request.job).await?;
+    if job.is_none_or(|job| job.state != KeyJobState::Running) {
+        return Err(CommitError::Refused(Reason::WrongState));
+    }
+    group.append(request.entry).await?;
+    Ok(Outcome::Rewrap(RewrapWarrant {
+        job: request.job,
+        tenant: request.tenant,
+        tenant_key_version: request.tenant_key_version,
+        tenant_key_id: request.tenant_key_id,
+    }))
+}
+
 pub(crate) async fn warm(group: &mut Group<'_>, request: WarmRequest) -> Result<Outcome, CommitError> {
     if request.entry.kind != EntryKind::Warm {
         return Err(Error::Unfit { kind: request.entry.kind }.into());
     }
-    let tenant = served(group, &request.tenant).await?;
-    if tenant.key_version != request.tenant_key_version || tenant.tenant.tenant_key_id != request.tenant_key_id {
-        return Err(CommitError::Refused(Reason::IntegrityFailure));
-    }
+    known(group, &request.tenant, request.tenant_key_version, &request.tenant_key_id).await?;
     group.append(request.entry).await?;
     Ok(Outcome::Warm(WarmWarrant {
         tenant: request.tenant,

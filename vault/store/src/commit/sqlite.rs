@@ -116,6 +116,7 @@ async fn perform(group: &mut Group<'_>, work: Work, late: bool) -> Result<Outcom
             Decision::Deny(denial) => release::deny(group, denial).await,
         },
         Work::Warm(request) => permits::warm(group, request).await,
+        Work::Rewrap(request) => permits::rewrap(group, request).await,
         Work::Intend(intent) => permits::intend(group, intent).await,
         Work::Apply(entry, operation) => apply::apply(group, entry, operation).await,
         Work::Integrate(tiles, checkpoint) => registry::integrate(group, tiles, checkpoint).await,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofre_model::entry::Entry;
-use cofre_model::permit::{Deposit, EntryRef, Permit, SendBy, Warm};
+use cofre_model::permit::{Deposit, EntryRef, Permit, Rewrap, SendBy, Warm};
 use cofre_model::time::{Clock, Timestamp};
 use cofre_policy::decision::Decision;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::Committed;
-use crate::commit::operation::{DepositIntent, Operation, WarmRequest};
+use crate::commit::operation::{DepositIntent, Operation, RewrapRequest, WarmRequest};
 use crate::error::{CommitError, Error};
 use crate::records::Records;
 use crate::records::ledger::{Checkpoint, Tile};
@@ -26,6 +26,7 @@ const WAITING: usize = 1_024;
 pub(crate) enum Work {
     Decide(Box<Decision>),
     Warm(WarmRequest),
+    Rewrap(RewrapRequest),
     Intend(DepositIntent),
     Apply(Entry, Operation),
     Integrate(Vec<Tile>, Checkpoint),
@@ -40,7 +41,9 @@ impl Work {
         match self {
             Self::Apply(_, operation) => operation.narrows(),
             Self::Undelivered(_) => true,
-            Self::Decide(_) | Self::Warm(_) | Self::Intend(_) | Self::Integrate(..) | Self::Stop => false,
+            Self::Decide(_) | Self::Warm(_) | Self::Rewrap(_) | Self::Intend(_) | Self::Integrate(..) | Self::Stop => {
+                false
+            }
         }
     }
 }
@@ -50,6 +53,7 @@ impl Work {
 pub(crate) enum Answer {
     Decided(Committed),
     Warm(Permit<Warm>),
+    Rewrap(Permit<Rewrap>),
     Deposit(Permit<Deposit>),
     Written(EntryRef),
     Done,
@@ -182,6 +186,19 @@ impl Records {
         self.not_stopped(&request.tenant).await?;
         match self.submissions().submit(Work::Warm(request)).await? {
             Answer::Warm(permit) => Ok(permit),
+            _ => Err(Error::Unanswered.into()),
+        }
+    }
+
+    /// Records that custodians are about to be asked for a tenant key to wrap it anew, and permits it.
+    ///
+    /// # Errors
+    /// Refused as NOT_FOUND, LOCKDOWN, INTEGRITY_FAILURE (another key id or version than recorded), WRONG_STATE (the job
+    /// is not running) or CLOCK_UNTRUSTED; else the store's.
+    pub async fn rewrap(&self, request: RewrapRequest) -> Result<Permit<Rewrap>, CommitError> {
+        self.not_stopped(&request.tenant).await?;
+        match self.submissions().submit(Work::Rewrap(request)).await? {
+            Answer::Rewrap(permit) => Ok(permit),
             _ => Err(Error::Unanswered.into()),
         }
     }

@@ -2,10 +2,12 @@
 
 use cofre_model::id::TenantId;
 use cofre_model::sealed::WrappedKey;
+use cofre_model::time::Timestamp;
 
+use crate::engine::Session;
 use crate::error::Error;
 use crate::keyring::Keyring;
-use crate::row::{Cells, Row};
+use crate::row::{Cells, Row, instant};
 use crate::statement::statement;
 
 /// One share of a tenant key, as one custodian wrapped it.
@@ -27,6 +29,10 @@ pub struct TenantKeyShare {
     pub mechanism: String,
     /// The custodian's own name for its key.
     pub custodian_key: String,
+    /// The custody set whose digest the share is bound to, as text.
+    pub set: String,
+    /// Which wrapping of this version it belongs to, from 1.
+    pub wrapping: u32,
 }
 
 fn share(row: &Row) -> Result<TenantKeyShare, Error> {
@@ -40,7 +46,58 @@ fn share(row: &Row) -> Result<TenantKeyShare, Error> {
         wrapped: WrappedKey::from_bytes(cells.blob("wrapped")?.to_vec()),
         mechanism: cells.string("mechanism")?,
         custodian_key: cells.string("custodian_key")?,
+        set: cells.string("custody_set")?,
+        wrapping: cells.int("wrapping")?,
     })
+}
+
+/// Stores shares as the wrapping in force.
+pub(crate) async fn insert(
+    transaction: &mut Session<'_>,
+    shares: &[TenantKeyShare],
+    at: Timestamp,
+) -> Result<(), Error> {
+    for share in shares {
+        let stored = statement(
+            "INSERT INTO tenant_keys VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'CURRENT', $11, 0)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(share.tenant.to_string())
+        .bind(i64::from(share.version))
+        .bind(i64::from(share.wrapping))
+        .bind(&share.custodian)
+        .bind(i64::from(share.share))
+        .bind(i64::from(share.share_count))
+        .bind(share.wrapped.as_bytes())
+        .bind(&share.mechanism)
+        .bind(&share.custodian_key)
+        .bind(&share.set)
+        .bind(instant(at))
+        .execute(transaction)
+        .await?;
+        if stored == 0 {
+            return Err(Error::Exists);
+        }
+    }
+    Ok(())
+}
+
+/// The shares of the newest wrapping in force.
+pub(crate) async fn in_force(
+    session: &mut Session<'_>,
+    tenant: &TenantId,
+    version: u32,
+) -> Result<Vec<TenantKeyShare>, Error> {
+    let rows = statement(
+        "SELECT * FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = 'CURRENT' AND wrapping =
+           (SELECT MAX(wrapping) FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = 'CURRENT')
+         ORDER BY custodian_id, share",
+    )
+    .bind(tenant.to_string())
+    .bind(i64::from(version))
+    .fetch_all(session)
+    .await?;
+    rows.iter().map(share).collect()
 }
 
 impl Keyring {
@@ -48,40 +105,18 @@ impl Keyring {
     ///
     /// # Errors
     /// [`Error::Exists`] where this version has shares already.
-    pub async fn put_tenant_key(&self, shares: &[TenantKeyShare]) -> Result<(), Error> {
+    pub async fn put_tenant_key(&self, shares: &[TenantKeyShare], at: Timestamp) -> Result<(), Error> {
         let mut transaction = self.engine.begin("tenant keys").await?;
-        for share in shares {
-            let stored = statement(
-                "INSERT INTO tenant_keys VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'CURRENT') ON CONFLICT DO NOTHING",
-            )
-            .bind(share.tenant.to_string())
-            .bind(i64::from(share.version))
-            .bind(&share.custodian)
-            .bind(i64::from(share.share))
-            .bind(i64::from(share.share_count))
-            .bind(share.wrapped.as_bytes())
-            .bind(&share.mechanism)
-            .bind(&share.custodian_key)
-            .execute(&mut transaction)
-            .await?;
-            if stored == 0 {
-                return Err(Error::Exists);
-            }
-        }
+        insert(&mut transaction, shares, at).await?;
         transaction.commit().await
     }
 
-    /// The shares of one version of a tenant key, by custodian and place; none where there is no such version.
+    /// The shares of one version of a tenant key as they are wrapped now, by custodian and place; none where there is
+    /// no such version.
     ///
     /// # Errors
     /// The store's.
     pub async fn tenant_key(&self, tenant: &TenantId, version: u32) -> Result<Vec<TenantKeyShare>, Error> {
-        let rows =
-            statement("SELECT * FROM tenant_keys WHERE tenant_id = $1 AND version = $2 ORDER BY custodian_id, share")
-                .bind(tenant.to_string())
-                .bind(i64::from(version))
-                .fetch_all(&mut self.engine.read().await?)
-                .await?;
-        rows.iter().map(share).collect()
+        in_force(&mut self.engine.read().await?, tenant, version).await
     }
 }

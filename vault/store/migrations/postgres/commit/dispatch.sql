@@ -32,6 +32,10 @@ BEGIN
     WHEN 'ACCEPT_ERASURE' THEN RETURN commit_accept_erasure(g, r);
     WHEN 'KEYS_DESTROYED' THEN RETURN commit_keys_destroyed(r);
     WHEN 'CERTIFY' THEN RETURN commit_certify(r);
+    WHEN 'OPEN_KEY_JOB' THEN RETURN commit_open_key_job(g, r);
+    WHEN 'END_KEY_JOB' THEN RETURN commit_end_key_job(r);
+    WHEN 'COUNT_KEYS' THEN RETURN commit_count_keys(g, r);
+    WHEN 'RETIRE_KEYS' THEN RETURN commit_retire_keys(r);
   END CASE;
 END $$;
 
@@ -68,6 +72,7 @@ CREATE FUNCTION commit_refusable(g commit_group, r JSONB) RETURNS jsonb LANGUAGE
 BEGIN
   CASE r ->> 'op'
     WHEN 'WARM' THEN RETURN commit_warm(g, r);
+    WHEN 'REWRAP' THEN RETURN commit_rewrap(g, r);
     WHEN 'INTEND' THEN RETURN commit_intend(g, r);
     WHEN 'INTEGRATE' THEN RETURN commit_integrate(r);
     ELSE RETURN commit_apply(g, r);

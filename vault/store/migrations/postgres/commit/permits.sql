@@ -1,4 +1,4 @@
--- Permits that are not releases: to warm a tenant key, and to seal a deposit.
+-- Permits that are not releases: to warm a tenant key, to wrap it anew, and to seal a deposit.
 
 -- The widest scopes first: whether a stop button is pressed that concerns this tenant, institution or login.
 CREATE FUNCTION commit_locked_down(tenant_named TEXT, institution_named TEXT, credential_named TEXT) RETURNS boolean
@@ -22,12 +22,25 @@ BEGIN
   RETURN tenant;
 END $$;
 
-CREATE FUNCTION commit_warm(g commit_group, r JSONB) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- Refuses where the tenant's keys are not to be opened, or its key is of another version or id.
+CREATE FUNCTION commit_key_known(g commit_group, r JSONB) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   tenant tenants%ROWTYPE := commit_served(g, r ->> 'tenant');
 BEGIN
   PERFORM commit_refuse_if(tenant.tenant_key_version <> (r ->> 'key_version')::bigint
     OR tenant.tenant_key_id <> commit_bytes(r, 'key_id'), 'INTEGRITY_FAILURE');
+END $$;
+
+CREATE FUNCTION commit_rewrap(g commit_group, r JSONB) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM commit_key_known(g, r);
+  PERFORM commit_refuse_if(NOT EXISTS (SELECT 1 FROM key_jobs j WHERE j.id = r ->> 'job' AND j.state = 'RUNNING'), 'WRONG_STATE');
+  RETURN jsonb_build_object('verdict', 'WRITTEN', 'entries', jsonb_build_array(commit_append(g, r -> 'entry')));
+END $$;
+
+CREATE FUNCTION commit_warm(g commit_group, r JSONB) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM commit_key_known(g, r);
   RETURN jsonb_build_object('verdict', 'WRITTEN', 'entries', jsonb_build_array(commit_append(g, r -> 'entry')));
 END $$;
 

@@ -88,6 +88,7 @@ fn outcome(verdict: Fields<'_>, awaited: Awaited) -> Result<Outcome, Error> {
             Outcome::Granted(ReleaseWarrant { lease_until: verdict.time("lease_until")?, ..warrant })
         }
         ("WRITTEN", Awaited::Warm(warrant)) => Outcome::Warm(warrant),
+        ("WRITTEN", Awaited::Rewrap(warrant)) => Outcome::Rewrap(warrant),
         ("INTENDED", Awaited::Intent(intent)) => Outcome::Intended(DepositWarrant {
             tenant: intent.tenant,
             owner: verdict.id("owner")?,

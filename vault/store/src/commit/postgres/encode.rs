@@ -7,13 +7,13 @@ mod rows;
 
 use cofre_ledger::entry::fields;
 use cofre_model::entry::{Entry, EntryKind, Epochs, NodeRef, Verdict};
-use cofre_model::permit::{ReleaseWarrant, WarmWarrant};
+use cofre_model::permit::{ReleaseWarrant, RewrapWarrant, WarmWarrant};
 use cofre_model::reason::Reason;
 use cofre_model::time::Span;
 use cofre_policy::decision::{Decision, Denial, GrantTerms};
 use serde_json::{Map, Value, json};
 
-use crate::commit::operation::{DepositIntent, Operation as Op, WarmRequest};
+use crate::commit::operation::{DepositIntent, Operation as Op, RewrapRequest, WarmRequest};
 use crate::commit::release::relied_on;
 use crate::commit::submit::Work;
 use crate::commit::undelivered::{METHOD, UNKNOWN};
@@ -25,6 +25,7 @@ use crate::row::{column, instant};
 pub(super) enum Awaited {
     Decision(Option<ReleaseWarrant>),
     Warm(WarmWarrant),
+    Rewrap(RewrapWarrant),
     Intent(Box<DepositIntent>),
     Other,
 }
@@ -44,6 +45,11 @@ pub(super) fn request(work: Work, left: Option<Span>, node: &NodeRef) -> Result<
             let encoded = encoder.warm(&request)?;
             let WarmRequest { tenant, tenant_key_version, tenant_key_id, .. } = request;
             (encoded, Awaited::Warm(WarmWarrant { tenant, tenant_key_version, tenant_key_id }))
+        }
+        Work::Rewrap(request) => {
+            let encoded = encoder.rewrap(&request)?;
+            let RewrapRequest { job, tenant, tenant_key_version, tenant_key_id, .. } = request;
+            (encoded, Awaited::Rewrap(RewrapWarrant { job, tenant, tenant_key_version, tenant_key_id }))
         }
         Work::Intend(intent) => (encoder.intend(&intent)?, Awaited::Intent(Box::new(intent))),
         Work::Apply(entry, operation) => (encoder.apply(&entry, operation)?, Awaited::Other),
@@ -166,6 +172,20 @@ impl Encoder<'_> {
         Ok(json!({
             "op": "WARM",
             "entry": self.entry(&request.entry)?,
+            "tenant": request.tenant.to_string(),
+            "key_version": request.tenant_key_version,
+            "key_id": hex(&request.tenant_key_id),
+        }))
+    }
+
+    fn rewrap(&self, request: &RewrapRequest) -> Result<Value, Error> {
+        if request.entry.kind != EntryKind::Rewrap {
+            return Err(Error::Unfit { kind: request.entry.kind });
+        }
+        Ok(json!({
+            "op": "REWRAP",
+            "entry": self.entry(&request.entry)?,
+            "job": request.job.to_string(),
             "tenant": request.tenant.to_string(),
             "key_version": request.tenant_key_version,
             "key_id": hex(&request.tenant_key_id),

@@ -7,17 +7,20 @@ use cofre_model::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::{hex, rows, with};
-use crate::commit::operation::Operation as Op;
+use crate::commit::operation::{NewKeyJob, Operation as Op};
 use crate::records::subjects::Subject;
-use crate::row::instant;
+use crate::row::{column, instant};
 
 pub(super) fn operation(operation: Op) -> Value {
     match operation {
         Op::NodeStarted => json!({"op": "NODE_STARTED"}),
-        // Entries alone: pairs of deposit keys are in the keyring. A note is encoded with its entry.
-        Op::NodeStopped | Op::NodeCertified | Op::DepositKeyMade | Op::DepositKeysDestroyed | Op::Note => {
-            json!({"op": "ENTRY_ONLY"})
-        }
+        // Entries alone: the keys themselves are in the keyring. A note is encoded with its entry.
+        Op::NodeStopped
+        | Op::NodeCertified
+        | Op::DepositKeyMade
+        | Op::DepositKeysDestroyed
+        | Op::RetiredKeysDestroyed
+        | Op::Note => json!({"op": "ENTRY_ONLY"}),
         Op::PolicyActivated { digest } => json!({"op": "ACTIVATE_POLICY", "digest": hex(&digest)}),
         Op::PutTenant { tenant, key_version, warm_for, signing_keys, recipients } => json!({
             "op": "PUT_TENANT",
@@ -80,6 +83,16 @@ pub(super) fn operation(operation: Op) -> Value {
             let (certificate, horizon) = (hex(&certificate), instant(horizon));
             json!({"op": "CERTIFY", "erasure": erasure.to_string(), "certificate": certificate, "horizon": horizon})
         }
+        Op::OpenKeyJob(NewKeyJob { id, kind, target, from_key, rate }) => {
+            let (id, kind) = (id.to_string(), kind.as_str());
+            json!({"op": "OPEN_KEY_JOB", "id": id, "kind": kind, "target": target, "from_key": from_key, "rate": rate})
+        }
+        Op::EndKeyJob { job, to } => json!({"op": "END_KEY_JOB", "id": job.to_string(), "to": to.as_str()}),
+        Op::CountKeys { subject, remaining, statement } => {
+            let (remaining, statement) = (column(remaining), hex(&statement));
+            json!({"op": "COUNT_KEYS", "subject": subject, "remaining": remaining, "statement": statement})
+        }
+        Op::RetireKeys { subject } => json!({"op": "RETIRE_KEYS", "subject": subject}),
     }
 }
 

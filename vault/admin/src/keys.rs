@@ -1,0 +1,147 @@
+//! Jobs over the key tree. An operator orders one; every node works on it until the rows say that nothing is left; what
+//! the older custodians wrapped is retired only under a signed count of zero.
+//!
+//! A job has no cursor and no list: what is due is read from the keyring, so a process may end at any instant and
+//! another goes on. Nothing here opens a data key or a login.
+
+mod progress;
+mod retire;
+mod rewrap;
+mod rows;
+
+use std::sync::Arc;
+
+use cofre_custody::{CustodySet, RewrapKeys, Signer, TenantKeys};
+use cofre_envelope::random;
+use cofre_model::caller::Caller;
+use cofre_model::entry::{Entry, EntryKind};
+use cofre_model::id::KeyJobId;
+use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState};
+use cofre_model::permit::EntryRef;
+use cofre_model::reason::Reason;
+use cofre_model::request::RewrapKeys;
+use cofre_model::time::Clock;
+use cofre_store::{CommitError, Due, Keyring, NewKeyJob, Operation, Records};
+
+pub use progress::{KeyStatus, Progress};
+pub use retire::{Retired, Source};
+pub use rewrap::Pass;
+pub use rows::{stored, wrapped};
+
+use crate::Error;
+
+const REWRAP: &str = "cofre.v1.OperatorService/RewrapKeys";
+const STOP: &str = "cofre.v1.OperatorService/StopKeyJob";
+const RETIRE: &str = "cofre.v1.OperatorService/RetireKeys";
+
+/// What `server` hands to jobs over keys.
+#[derive(Debug)]
+pub struct KeyJobs {
+    /// Records.
+    pub records: Records,
+    /// The keyring.
+    pub keyring: Keyring,
+    /// Opens and wraps tenant keys anew; opens nothing below them.
+    pub rewrapping: RewrapKeys,
+    /// Warm keys, to wipe.
+    pub keys: TenantKeys,
+    /// Signs counts.
+    pub signer: Arc<dyn Signer>,
+    /// The deployment's name, which counts are signed for.
+    pub deployment: String,
+    /// Who this node is to the others that work on the same job: random, new at each start.
+    pub holder: [u8; 16],
+    /// The node's clocks.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A rewrap as an operator asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RewrapOrder {
+    /// The custodians that shall hold every tenant's key.
+    pub target: CustodySet,
+    /// A custodian's key that shall wrap nothing any more, though its custodian stays in the set.
+    pub from_key: Option<String>,
+    /// Keys a second that one node may move at most.
+    pub rate: Option<u32>,
+}
+
+impl TryFrom<RewrapKeys> for RewrapOrder {
+    type Error = Error;
+    fn try_from(request: RewrapKeys) -> Result<Self, Error> {
+        let target = request.custody_set.parse().map_err(|_| {
+            let advice = "must read any_of(<custodian>,…) or all_of(<custodian>,…), at most eight and none twice";
+            Error::field(Reason::BadRequest, "custody_set", advice)
+        })?;
+        Ok(Self { target, from_key: request.from_key.map(|key| key.as_str().to_owned()), rate: request.rate })
+    }
+}
+
+impl RewrapOrder {
+    fn target(&self) -> String {
+        self.target.to_string()
+    }
+}
+
+impl KeyJobs {
+    /// How many tenant keys a rewrap would move. Nothing is opened or changed by it.
+    ///
+    /// # Errors
+    /// BAD_REQUEST for a custodian that is not configured; else the stores'.
+    pub async fn due(&self, order: &RewrapOrder) -> Result<u64, Error> {
+        self.configured(&order.target)?;
+        let target = order.target();
+        Ok(self.keyring.keys_due_count(Due { target: &target, from_key: order.from_key.as_deref() }).await?)
+    }
+
+    /// Opens a rewrap. Every node takes it up within a second.
+    ///
+    /// # Errors
+    /// BAD_REQUEST for a custodian that is not configured or a rate of zero; WRONG_STATE while another rewrap runs.
+    pub async fn open(&self, caller: &Caller, order: RewrapOrder) -> Result<(KeyJob, EntryRef), Error> {
+        self.configured(&order.target)?;
+        if order.rate == Some(0) {
+            return Err(Error::field(Reason::BadRequest, "rate", "must be at least 1, or be left out"));
+        }
+        let id = KeyJobId::from_parts(self.clock.now().millis(), random::array()?);
+        let target = order.target();
+        let RewrapOrder { from_key, rate, .. } = order;
+        let job = NewKeyJob { id, kind: KeyJobKind::Rewrap, target, from_key, rate };
+        let entry = entry(EntryKind::KeyJobOpened, Some(caller), REWRAP)?;
+        let at = match self.records.apply(entry, Operation::OpenKeyJob(job)).await {
+            Err(CommitError::Refused(Reason::WrongState)) => {
+                let advice = "another rewrap is running; stop it first, or wait until it is done";
+                return Err(Error::field(Reason::WrongState, "custody_set", advice));
+            }
+            applied => applied?,
+        };
+        let job = self.records.key_job(&id).await?.ok_or(Error::field(Reason::Internal, "job", "is not there"))?;
+        Ok((job, at))
+    }
+
+    /// Stops a job. What it moved stays moved, and a new job goes on from there.
+    ///
+    /// # Errors
+    /// NOT_FOUND; WRONG_STATE for a job that has ended.
+    pub async fn stop(&self, caller: &Caller, job: &KeyJobId) -> Result<EntryRef, Error> {
+        let entry = entry(EntryKind::KeyJobEnded, Some(caller), STOP)?;
+        let stop = Operation::EndKeyJob { job: *job, to: KeyJobState::Stopped };
+        Ok(self.records.apply(entry, stop).await?)
+    }
+
+    fn configured(&self, set: &CustodySet) -> Result<(), Error> {
+        self.rewrapping.knows(set).map_err(|_| {
+            let advice = "names a custodian that is not configured; add it under [custodians] on every node";
+            Error::field(Reason::BadRequest, "custody_set", advice)
+        })
+    }
+}
+
+fn entry(kind: EntryKind, caller: Option<&Caller>, method: &'static str) -> Result<Entry, Error> {
+    let mut entry = Entry::new(kind, random::array()?);
+    if let Some(caller) = caller {
+        entry = entry.by(caller);
+    }
+    entry.method = Some(method.into());
+    Ok(entry)
+}

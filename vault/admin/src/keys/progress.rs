@@ -1,0 +1,75 @@
+//! How far a job over keys has come, as the rows say, and which custodian wraps what.
+
+use cofre_model::keys::{KeyJob, KeyJobState};
+use cofre_store::{CustodianShares, Due, KeyFailure};
+
+use crate::Error;
+use crate::keys::KeyJobs;
+
+/// Jobs that are shown, and failures of each: all of it has to fit into one message.
+const SHOWN: (u32, u32) = (8, 32);
+
+/// How far a job has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The job.
+    pub job: KeyJob,
+    /// Keys it moved.
+    pub moved: u64,
+    /// Keys it could not move so far.
+    pub failed: u64,
+    /// Keys that are due, those that failed among them. Nothing is due of a job that has ended.
+    pub left: u64,
+    /// Keys moved in a thousand seconds, on average since it was opened.
+    pub per_thousand_secs: u64,
+    /// How long the rest takes at that rate; none where nothing was moved yet.
+    pub secs_left: Option<u64>,
+    /// What failed and why, the first 32. Each failure also stands in the ledger.
+    pub failures: Vec<KeyFailure>,
+}
+
+/// What an operator sees of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// What each key of each custodian wraps.
+    pub custodians: Vec<CustodianShares>,
+    /// The newest jobs, newest first.
+    pub jobs: Vec<Progress>,
+}
+
+impl KeyJobs {
+    /// Which custodian wraps what, and how far jobs have come.
+    ///
+    /// # Errors
+    /// The stores'.
+    pub async fn status(&self) -> Result<KeyStatus, Error> {
+        let custodians = self.keyring.custodian_shares().await?;
+        let mut jobs = Vec::new();
+        for job in self.records.key_jobs(SHOWN.0).await? {
+            jobs.push(self.progress(job).await?);
+        }
+        Ok(KeyStatus { custodians, jobs })
+    }
+
+    /// How far a job has come.
+    ///
+    /// # Errors
+    /// The stores'.
+    pub async fn progress(&self, job: KeyJob) -> Result<Progress, Error> {
+        let due = Due { target: &job.target, from_key: job.from_key.as_deref() };
+        let left = match job.state {
+            KeyJobState::Running => self.keyring.keys_due_count(due).await?,
+            KeyJobState::Done | KeyJobState::Stopped => 0,
+        };
+        let moved = self.keyring.keys_moved_since(&job.target, job.opened_at).await?;
+        let failed = self.keyring.key_failures_count(&job.id).await?;
+        let failures = self.keyring.key_failures(&job.id, SHOWN.1).await?;
+        let micros = self.clock.now().since(job.opened_at).as_micros().max(1);
+        let per_thousand_secs = moved.saturating_mul(1_000_000_000) / micros;
+        let secs_left = match left {
+            0 => Some(0),
+            left => left.saturating_mul(1_000).checked_div(per_thousand_secs),
+        };
+        Ok(Progress { job, moved, failed, left, per_thousand_secs, secs_left, failures })
+    }
+}

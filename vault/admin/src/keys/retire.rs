@@ -1,0 +1,159 @@
+//! Retiring what a custodian wrapped: every share of what replaced it is opened once, what is left is counted, the count
+//! is signed and recorded, and only under a count of zero the older shares are used no more. They are destroyed later.
+
+use cofre_custody::CustodianId;
+use cofre_model::caller::Caller;
+use cofre_model::entry::EntryKind;
+use cofre_model::permit::EntryRef;
+use cofre_model::reason::Reason;
+use cofre_model::request::RetireKeys;
+use cofre_model::time::Span;
+use cofre_store::{CommitError, KeyVersion, Operation, WrappedBy};
+
+use crate::Error;
+use crate::keys::{KeyJobs, RETIRE, entry};
+
+/// Retired shares are kept this long, so that a backup of the records can still be put back: 30 days.
+const KEPT: Span = Span::hours(30 * 24);
+/// How the entry of their destruction names them.
+const DESTROYED: &str = "retired-wrappings";
+
+/// A custodian, or one key of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The custodian.
+    pub custodian: CustodianId,
+    /// Its key; none for all of them.
+    pub key: Option<String>,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.key {
+            None => self.custodian.fmt(f),
+            Some(key) => write!(f, "{} key {key}", self.custodian),
+        }
+    }
+}
+
+impl TryFrom<RetireKeys> for Source {
+    type Error = Error;
+    fn try_from(request: RetireKeys) -> Result<Self, Error> {
+        let custodian = CustodianId::try_from(request.custodian.as_str())
+            .map_err(|_| Error::field(Reason::BadRequest, "custodian", "must be the name of a custodian"))?;
+        Ok(Self { custodian, key: request.key.map(|key| key.as_str().to_owned()) })
+    }
+}
+
+impl Source {
+    fn by(&self) -> WrappedBy<'_> {
+        WrappedBy { custodian: self.custodian.as_str(), key: self.key.as_deref() }
+    }
+}
+
+/// What was retired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// Shares.
+    pub shares: u64,
+    /// Where the count of zero stands.
+    pub counted: EntryRef,
+    /// Where the retirement stands.
+    pub entry: EntryRef,
+}
+
+impl KeyJobs {
+    /// Counts what a custodian still wraps, has the count signed, and records it.
+    ///
+    /// # Errors
+    /// KEY_SERVICE_UNAVAILABLE where nobody signs; else the stores'.
+    pub async fn count(&self, caller: &Caller, source: &Source) -> Result<(u64, EntryRef), Error> {
+        let remaining = self.keyring.shares_in_force(source.by()).await?;
+        let mut statement = statement(&self.deployment, source, remaining, self.clock.now().micros());
+        let signature = self.signer.sign(&statement).await.map_err(cofre_custody::Error::from)?;
+        statement.extend_from_slice(&signature);
+        let entry = entry(EntryKind::KeysCounted, Some(caller), RETIRE)?;
+        let counted = Operation::CountKeys { subject: source.to_string(), remaining, statement };
+        Ok((remaining, self.records.apply(entry, counted).await?))
+    }
+
+    /// Retires what a custodian wrapped. Each key that was moved away from it is opened by all of its new shares first.
+    ///
+    /// # Errors
+    /// WRONG_STATE while it still has a share in force, a rewrap runs, or a moved key has no proven wrapping;
+    /// INTEGRITY_FAILURE or KEY_SERVICE_UNAVAILABLE where a new share does not open. Nothing is retired then.
+    pub async fn retire(&self, caller: &Caller, source: &Source) -> Result<Retired, Error> {
+        for key in self.keyring.unproven(source.by()).await? {
+            self.prove(key).await?;
+        }
+        let (remaining, counted) = self.count(caller, source).await?;
+        if remaining > 0 {
+            return Err(refused("still wraps keys in force; run `cofre keys rewrap` and wait until none is left"));
+        }
+        let entry = entry(EntryKind::KeysRetired, Some(caller), RETIRE)?;
+        let retire = Operation::RetireKeys { subject: source.to_string() };
+        let entry = match self.records.apply(entry, retire).await {
+            Err(CommitError::Refused(Reason::WrongState)) => {
+                return Err(refused("cannot be retired while a rewrap runs; wait until it is done, or stop it"));
+            }
+            applied => applied?,
+        };
+        // Counted once more in the transaction that retires: a row put back meanwhile is not overlooked.
+        match self.keyring.retire_shares(source.by(), self.clock.now()).await? {
+            Some(shares) => Ok(Retired { shares, counted, entry }),
+            None => Err(refused("wraps a key that came back meanwhile; run `cofre keys rewrap` again")),
+        }
+    }
+
+    /// Destroys what was retired long ago; gives the number of shares. The entry first, and only where something is due.
+    ///
+    /// # Errors
+    /// The stores'; the next call goes on from there.
+    pub async fn destroy_retired(&self) -> Result<u64, Error> {
+        let now = self.clock.now();
+        let before = now.minus(KEPT);
+        let due = self.keyring.shares_retired(before).await?;
+        if due == 0 {
+            return Ok(0);
+        }
+        let mut entry = entry(EntryKind::KeysDestroyed, None, RETIRE)?;
+        (entry.reference, entry.count) = (Some(DESTROYED.to_owned()), Some(due));
+        let at = self.records.apply(entry, Operation::RetiredKeysDestroyed).await?;
+        Ok(self.keyring.destroy_retired(before, now, at.index).await?)
+    }
+
+    async fn prove(&self, key: KeyVersion) -> Result<(), Error> {
+        let wrapping = |rows: &[cofre_store::TenantKeyShare]| rows.first().map(|row| row.wrapping);
+        let before = wrapping(&self.keyring.tenant_key(&key.tenant, key.version).await?);
+        let tenant = self.tenant(key).await?.ok_or_else(|| refused("wrapped a key the records do not know"))?;
+        self.rewrapping.prove(&tenant).await?;
+        // Numbers only grow: where it is the same before and after, it is the one that was opened.
+        let after = wrapping(&self.keyring.tenant_key(&key.tenant, key.version).await?);
+        match before.filter(|before| after == Some(*before)) {
+            Some(wrapping) => Ok(self.keyring.prove_wrapping(key, wrapping).await?),
+            None => Err(refused("has a key that was wrapped anew meanwhile; try again")),
+        }
+    }
+}
+
+fn refused(advice: &'static str) -> Error {
+    Error::field(Reason::WrongState, "custodian", advice)
+}
+
+/// What the signer signs: label, deployment, custodian, count and time, each on a line of its own.
+fn statement(deployment: &str, source: &Source, remaining: u64, at_us: u64) -> Vec<u8> {
+    format!("cofre/v1/keys-counted\n{deployment}\n{source}\n{remaining}\n{at_us}\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_signed_over_these_bytes() {
+        let custodian = CustodianId::try_from("hsm-1").expect("a name");
+        let source = Source { custodian, key: Some("root-1".into()) };
+        let bytes = statement("cofre.example", &source, 0, 1_790_000_000_000_000);
+        assert_eq!(bytes, b"cofre/v1/keys-counted\ncofre.example\nhsm-1 key root-1\n0\n1790000000000000\n");
+    }
+}

@@ -1,0 +1,249 @@
+//! The work of a rewrap: one key after the other, each claimed, opened under a permit of its own, wrapped, recorded, and
+//! only then put in the place of what was there.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use cofre_custody::{Call, CustodySet, Rewrapped, TenantRef, WrappedTenantKey};
+use cofre_envelope::random;
+use cofre_model::entry::{Entry, EntryKind};
+use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState};
+use cofre_model::reason::Reason;
+use cofre_model::time::Span;
+use cofre_store::{CommitError, Due, KeyVersion, Operation, RewrapRequest};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::Error;
+use crate::keys::{KeyJobs, entry, rows};
+
+/// A key that a node has claimed and not moved is free again after this long.
+const CLAIM: Span = Span::secs(30);
+/// A key that could not be moved is left alone for this long: trying costs entries, and calls of a custodian.
+const AGAIN: Span = Span::secs(60);
+/// Keys read at once, and failures.
+const PAGE: u32 = 256;
+const FAILURES: u32 = 100_000;
+
+/// What one pass over what is due came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pass {
+    /// Keys moved.
+    pub moved: u64,
+    /// Keys that could not be moved; each is listed with its cause.
+    pub failed: u64,
+    /// Keys that another node is at work on, or has moved meanwhile.
+    pub others: u64,
+    /// Whether the job was ended because nothing is left.
+    pub done: bool,
+}
+
+/// What became of one key.
+enum One {
+    Moved,
+    Failed,
+    Others,
+    /// The job runs no more.
+    Over,
+}
+
+/// A key as it is wrapped now.
+struct Found {
+    tenant: TenantRef,
+    wrapped: WrappedTenantKey,
+    wrapping: u32,
+}
+
+impl KeyJobs {
+    /// Works on every job that runs. To be called again and again by every node; `ended` says that the node is to stop.
+    ///
+    /// # Errors
+    /// The stores'. What was moved stays moved, and the next call goes on.
+    pub async fn resume(&self, ended: &(dyn Fn() -> bool + Sync)) -> Result<(), Error> {
+        for job in self.records.key_jobs_running().await? {
+            match job.kind {
+                KeyJobKind::Rewrap => _ = self.rewrap(&job, ended).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// One pass over what is due. Ends the job where nothing is left after it.
+    ///
+    /// # Errors
+    /// The stores'. What was moved stays moved, and the next pass goes on.
+    pub async fn rewrap(&self, job: &KeyJob, ended: &(dyn Fn() -> bool + Sync)) -> Result<Pass, Error> {
+        let target: CustodySet = job.target.parse().map_err(|_| corrupt())?;
+        let due = Due { target: &job.target, from_key: job.from_key.as_deref() };
+        let (mut pass, mut after, mut pace) = (Pass::default(), None, job.rate.map(paced));
+        let rested = self.clock.now().minus(AGAIN);
+        let failures = self.keyring.key_failures(&job.id, FAILURES).await?;
+        let resting: HashSet<_> = failures.iter().filter(|failure| failure.at > rested).map(|row| &row.item).collect();
+        loop {
+            let page = self.keyring.keys_due(due, after, PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            for key in page {
+                if ended() {
+                    return Ok(pass);
+                }
+                after = Some(key);
+                if resting.contains(&key.to_string()) {
+                    pass.failed += 1;
+                    continue;
+                }
+                match self.one(job, key, &target).await? {
+                    One::Moved => pass.moved += 1,
+                    One::Failed => pass.failed += 1,
+                    One::Others => pass.others += 1,
+                    One::Over => return Ok(pass),
+                }
+                if let Some(pace) = &mut pace {
+                    pace.tick().await;
+                }
+            }
+        }
+        if self.keyring.keys_due_count(due).await? == 0 {
+            pass.done = self.end(job).await?;
+        }
+        Ok(pass)
+    }
+
+    async fn one(&self, job: &KeyJob, key: KeyVersion, target: &CustodySet) -> Result<One, Error> {
+        let item = format!("wrapping {key}");
+        let now = self.clock.now();
+        if !self.keyring.claim(&item, &self.holder, now, now.plus(CLAIM)).await? {
+            return Ok(One::Others);
+        }
+        let one = self.claimed(job, key, target).await;
+        // Also after a failure: the next pass, of whatever node, need not wait.
+        self.keyring.give_back(&item, &self.holder).await?;
+        one
+    }
+
+    async fn claimed(&self, job: &KeyJob, key: KeyVersion, target: &CustodySet) -> Result<One, Error> {
+        let found = match self.found(key).await? {
+            Ok(found) => found,
+            Err(cause) => return self.failed(job, key, cause).await,
+        };
+        // Read again under the claim: another node may have moved it after it was listed.
+        let by_key = |share: &cofre_custody::WrappedShare| job.from_key.as_ref() == Some(&share.custodian_key);
+        if found.wrapped.set == *target && !found.wrapped.shares.iter().any(by_key) {
+            // Due all the same is a key with an older wrapping in force beside: somebody put that back.
+            self.keyring.close_older(key, self.clock.now()).await?;
+            return Ok(One::Others);
+        }
+        if target.stricter_than(&found.wrapped.set) {
+            return self.failed(job, key, &cofre_custody::Error::Stricter.to_string()).await;
+        }
+        let permit = match self.records.rewrap(request(job, &found.tenant)?).await {
+            Err(CommitError::Refused(Reason::WrongState)) => return Ok(One::Over),
+            Err(CommitError::Refused(reason)) => return self.failed(job, key, reason.as_str()).await,
+            Err(CommitError::Store(cause)) => return Err(cause.into()),
+            Ok(permit) => permit,
+        };
+        let done = self.rewrapping.rewrap(permit, &found.tenant, &found.wrapped, target).await;
+        // A call that is not on record serves nobody: without this entry nothing below happens.
+        self.records.apply(outcome(&done)?, Operation::Note).await?;
+        let shares = match done.result {
+            Ok(wrapped) => rows::stored(key, wrapped),
+            Err(cause) => return self.failed(job, key, &cause.to_string()).await,
+        };
+        // Not before the job by any clock: what it moved is told by this instant.
+        let now = self.clock.now().max(job.opened_at);
+        if !self.keyring.replace_wrapping(key, found.wrapping, shares, now).await? {
+            return Ok(One::Others);
+        }
+        // The next use asks the new custodians, so that one who cannot open is noticed while the old ones still can.
+        self.keys.wipe(&key.tenant);
+        self.keyring.note_failure(&job.id, &key.to_string(), None, now).await?;
+        Ok(One::Moved)
+    }
+
+    /// The key as it is wrapped, or why it cannot be opened.
+    async fn found(&self, key: KeyVersion) -> Result<Result<Found, &'static str>, Error> {
+        let Some(tenant) = self.tenant(key).await? else {
+            return Ok(Err("the records know no such version of this tenant's key"));
+        };
+        let rows = self.keyring.tenant_key(&key.tenant, key.version).await?;
+        let wrapping = rows.first().map_or(0, |row| row.wrapping);
+        Ok(match rows::wrapped(rows) {
+            Some(wrapped) => Ok(Found { tenant, wrapped, wrapping }),
+            None => Err("the keyring's rows of this key do not belong together"),
+        })
+    }
+
+    /// A tenant's key, with the id the records say it must have; nothing where they know it by another version.
+    pub(super) async fn tenant(&self, key: KeyVersion) -> Result<Option<TenantRef>, Error> {
+        let record = self.records.tenant(&key.tenant).await?.filter(|record| record.key_version == key.version);
+        Ok(record.map(|record| TenantRef::of(&record.tenant, key.version)))
+    }
+
+    async fn failed(&self, job: &KeyJob, key: KeyVersion, cause: &str) -> Result<One, Error> {
+        tracing::warn!(job = %job.id, key = %key, error = cause, "a tenant key could not be wrapped anew");
+        self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), self.clock.now()).await?;
+        Ok(One::Failed)
+    }
+
+    /// Whichever node comes first ends it.
+    async fn end(&self, job: &KeyJob) -> Result<bool, Error> {
+        let mut entry = entry(EntryKind::KeyJobEnded, None, super::REWRAP)?;
+        entry.count = Some(self.keyring.keys_moved_since(&job.target, job.opened_at).await?);
+        let done = Operation::EndKeyJob { job: job.id, to: KeyJobState::Done };
+        match self.records.apply(entry, done).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Refused(Reason::WrongState)) => Ok(false),
+            Err(cause) => Err(cause.into()),
+        }
+    }
+}
+
+fn corrupt() -> Error {
+    Error::field(Reason::IntegrityFailure, "target", "of the job is no custody set; stop the job and open another")
+}
+
+/// One key at once, the next ones no sooner than the rate allows.
+fn paced(rate: u32) -> Interval {
+    let mut pace = interval(Duration::from_secs(1) / rate.max(1));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick is always due; the pace is held after each key.
+    pace.reset();
+    pace
+}
+
+fn request(job: &KeyJob, tenant: &TenantRef) -> Result<RewrapRequest, Error> {
+    let mut entry = Entry::new(EntryKind::Rewrap, random::array()?);
+    entry.tenant = Some(tenant.tenant);
+    entry.region = Some(tenant.region.to_string());
+    entry.tenant_key = Some((tenant.key_id, tenant.key_version));
+    entry.reference = Some(format!("{} {}", job.id, job.target));
+    Ok(RewrapRequest {
+        job: job.id,
+        tenant: tenant.tenant,
+        tenant_key_version: tenant.key_version,
+        tenant_key_id: tenant.key_id,
+        entry,
+    })
+}
+
+/// What the custodians answered: every call by its id, so that it can be found in their own logs.
+fn outcome(done: &Rewrapped) -> Result<Entry, Error> {
+    let warrant = &done.entry.warrant;
+    let mut entry = Entry::new(EntryKind::Rewrapped, random::array()?);
+    entry.tenant = Some(warrant.tenant);
+    entry.tenant_key = Some((warrant.tenant_key_id, warrant.tenant_key_version));
+    entry.follows = Some(done.entry.at.index);
+    let asked = |call: &Call| call.request.as_ref().map(ToString::to_string);
+    let requests: Vec<String> = done.calls.iter().filter_map(asked).collect();
+    entry.custodian_request = (!requests.is_empty()).then(|| requests.join(","));
+    entry.custodian_us = Some(done.calls.iter().map(|call| call.took_us).sum());
+    entry.count = u64::try_from(requests.len()).ok();
+    if let Some(failed) = done.failed() {
+        entry.reason = Some(match failed {
+            cofre_custody::Failed::Integrity => Reason::IntegrityFailure,
+            _ => Reason::KeyServiceUnavailable,
+        });
+        entry.reference = Some(failed.as_str().to_owned());
+    }
+    Ok(entry)
+}

@@ -1,0 +1,226 @@
+//! A rewrap moves every tenant key, each with one call for every share it needs and one for every share it gives, by
+//! however many nodes, and says of each key that it could not move why.
+
+use cofre_custody::TenantRef;
+use cofre_model::entry::EntryKind;
+use cofre_model::keys::KeyJobState;
+use cofre_model::reason::Reason;
+use cofre_model::time::Span;
+use cofre_store::Due;
+
+use crate::bench::operator;
+use crate::house::{House, Node, hands_on, never, order, refusal};
+
+fn to(target: &str) -> Due<'_> {
+    Due { target, from_key: None }
+}
+
+async fn house(custodians: &[&str], tenants: u8, custody: &str) -> (House, Node) {
+    let mut house = House::new(custodians);
+    let node = house.node().await;
+    house.tenants(&node, tenants, custody).await;
+    (house, node)
+}
+
+#[tokio::test]
+async fn every_key_is_moved_with_one_call_to_open_it_and_one_to_wrap_it() {
+    let (house, node) = house(&["hsm-1", "hsm-2"], 20, "any_of(hsm-1)").await;
+    assert_eq!(node.jobs.due(&order("any_of(hsm-2)")).await.expect("counted"), 20);
+    assert_eq!(house.calls(), (0, 20), "a dry run asks nobody");
+    let job = node.open("any_of(hsm-2)").await;
+    let before = node.jobs.progress(job.clone()).await.expect("read");
+    assert_eq!((before.moved, before.left, before.failed, before.secs_left), (0, 20, 0, None));
+
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.others, pass.done), (20, 0, 0, true));
+    assert_eq!((house.custodian("hsm-1").unwraps(), house.custodian("hsm-2").unwraps()), (20, 0));
+    assert_eq!((house.custodian("hsm-1").wraps(), house.custodian("hsm-2").wraps()), (20, 20));
+    node.opened_no_data_key();
+
+    house.custodian("hsm-1").take_away();
+    house.all_open(&node).await;
+    house.clock.advance(Span::secs(10));
+    let ended = node.stores.records.key_job(&job.id).await.expect("read").expect("there");
+    assert_eq!(ended.state, KeyJobState::Done);
+    let after = node.jobs.progress(ended).await.expect("read");
+    assert_eq!((after.moved, after.left, after.secs_left), (20, 0, Some(0)));
+    assert!(after.per_thousand_secs > 0);
+
+    let (rewraps, outcomes) = (node.entries(EntryKind::Rewrap).await, node.entries(EntryKind::Rewrapped).await);
+    assert_eq!((rewraps.len(), outcomes.len()), (20, 20));
+    for outcome in &outcomes {
+        let requests = outcome.custodian_request.as_deref().expect("both calls by their ids");
+        assert!(requests.contains("hsm-1/unwrap/") && requests.contains("hsm-2/wrap/"), "{requests}");
+        assert_eq!((outcome.count, outcome.reason), (Some(2), None));
+    }
+    let end = node.entries(EntryKind::KeyJobEnded).await;
+    assert_eq!((end.len(), end[0].count, end[0].follows), (1, Some(20), Some(job.opened_entry)));
+}
+
+#[tokio::test]
+async fn sets_of_several_custodians_are_moved_with_two_calls_a_share_at_most() {
+    for (from, target, unwraps, wraps) in [
+        ("any_of(a)", "any_of(b,c)", 1, 2),
+        ("any_of(a,b)", "any_of(c,b)", 1, 2),
+        ("all_of(a,b)", "all_of(c,b)", 2, 2),
+        ("all_of(a,b)", "any_of(c)", 2, 1),
+    ] {
+        let (house, node) = house(&["a", "b", "c"], 3, from).await;
+        let before = house.calls();
+        let job = node.open(target).await;
+        assert!(node.jobs.rewrap(&job, &never).await.expect("a pass").done, "{from} to {target}");
+        let after = house.calls();
+        assert_eq!((after.0 - before.0, after.1 - before.1), (3 * unwraps, 3 * wraps), "{from} to {target}");
+        house.custodian("a").take_away();
+        house.all_open(&node).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stricter_set_needs_another_key_and_says_so() {
+    let (house, node) = house(&["a", "b"], 2, "any_of(a)").await;
+    let job = node.open("all_of(a,b)").await;
+    let before = house.calls();
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.done), (0, 2, false));
+    assert_eq!(house.calls(), before, "nobody was asked");
+    let progress = node.jobs.progress(job).await.expect("read");
+    assert_eq!((progress.failed, progress.left), (2, 2));
+    for failure in &progress.failures {
+        assert!(failure.cause.contains("rotate the tenant's key"), "{}", failure.cause);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_ordered_is_refused() {
+    let (_house, node) = house(&["a", "b"], 1, "any_of(a)").await;
+    let unknown = node.jobs.open(&operator(), order("any_of(z)")).await;
+    assert_eq!(refusal(unknown), Reason::BadRequest);
+    let mut still = order("any_of(b)");
+    still.rate = Some(0);
+    assert_eq!(refusal(node.jobs.open(&operator(), still).await), Reason::BadRequest);
+    let job = node.open("any_of(b)").await;
+    assert_eq!(refusal(node.jobs.open(&operator(), order("any_of(a)")).await), Reason::WrongState);
+    node.jobs.stop(&operator(), &job.id).await.expect("stopped");
+    assert_eq!(refusal(node.jobs.stop(&operator(), &job.id).await), Reason::WrongState);
+    // A job that runs no more has no permits left.
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed), (0, 0));
+    node.open("any_of(b)").await;
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_open_is_listed_and_holds_up_no_other() {
+    let (house, node) = house(&["a", "b"], 5, "any_of(a)").await;
+    let broken = house.tenants[2].id;
+    // Another tenant's share in its place: its custodian opens it for no context but its own.
+    let edit = format!("UPDATE tenant_keys SET wrapped = x'30' WHERE tenant_id = '{broken}'");
+    let rows = node.stores.keyring.tenant_key(&broken, 1).await.expect("read");
+    house.edit(&[&edit]).await;
+    let job = node.open("any_of(b)").await;
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.done), (4, 1, false));
+    let progress = node.jobs.progress(job.clone()).await.expect("read");
+    assert_eq!((progress.moved, progress.left, progress.failed), (4, 1, 1));
+    assert_eq!(progress.failures[0].item, format!("{broken}/1"));
+    assert_eq!(progress.failures[0].cause, "the share of a tenant key is not what the records say");
+    let outcomes = node.entries(EntryKind::Rewrapped).await;
+    assert_eq!(outcomes.iter().filter(|entry| entry.reason == Some(Reason::IntegrityFailure)).count(), 1);
+
+    let mend = format!(
+        "UPDATE tenant_keys SET wrapped = x'{}' WHERE tenant_id = '{broken}'",
+        rows[0].wrapped.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    );
+    house.edit(&[&mend]).await;
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed), (0, 1), "what failed is left alone for a while");
+    assert_eq!(house.custodian("a").unwraps(), 5);
+    house.clock.advance(Span::secs(61));
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.done), (1, true));
+    assert_eq!(node.jobs.progress(job).await.expect("read").failures, []);
+}
+
+#[tokio::test]
+async fn a_custodian_that_is_away_costs_a_pass_and_nothing_else() {
+    let (house, node) = house(&["a", "b"], 3, "any_of(a)").await;
+    let job = node.open("any_of(b)").await;
+    house.custodian("b").take_away();
+    assert_eq!(node.jobs.rewrap(&job, &never).await.expect("a pass").failed, 3);
+    house.all_open(&node).await;
+    house.custodian("b").bring_back();
+    house.clock.advance(Span::secs(61));
+    assert!(node.jobs.rewrap(&job, &never).await.expect("a pass").done);
+    house.all_open(&node).await;
+}
+
+#[tokio::test]
+async fn two_nodes_at_once_do_no_work_twice() {
+    let (mut house, first) = house(&["a", "b"], 24, "any_of(a)").await;
+    let second = if House::shared() { house.node().await } else { house.on(hands_on(&first.stores)) };
+    let job = first.open("any_of(b)").await;
+    let (one, two) = tokio::join!(first.jobs.rewrap(&job, &never), second.jobs.rewrap(&job, &never));
+    let (one, two) = (one.expect("a pass"), two.expect("a pass"));
+    assert_eq!(one.moved + two.moved, 24);
+    assert_eq!(one.failed + two.failed, 0);
+    assert_eq!((house.custodian("a").unwraps(), house.custodian("b").wraps()), (24, 24));
+    // Whoever found the other at work leaves the end to it, or to the next pass.
+    if !one.done && !two.done {
+        assert!(first.jobs.rewrap(&job, &never).await.expect("a pass").done);
+    }
+    assert_eq!(first.entries(EntryKind::KeyJobEnded).await.len(), 1);
+    house.all_open(&second).await;
+}
+
+#[tokio::test]
+async fn keys_open_all_the_time_they_are_moved() {
+    let (house, node) = house(&["a", "b"], 12, "any_of(a)").await;
+    let job = node.open("any_of(b)").await;
+    let moving = async {
+        let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+        assert_eq!((pass.moved, pass.done), (12, true));
+    };
+    let using = async {
+        let mut opened = 0_u32;
+        loop {
+            for tenant in &house.tenants {
+                // As a release does that asks the custodian each time.
+                let tenant = TenantRef { warm_for: Span::default(), ..TenantRef::of(tenant, 1) };
+                node.keys.for_release().warm(&tenant).await.expect("opens");
+                opened += 1;
+            }
+            tokio::task::yield_now().await;
+            if node.jobs.due(&order("any_of(b)")).await.expect("counted") == 0 {
+                return opened;
+            }
+        }
+    };
+    let ((), opened) = tokio::join!(moving, using);
+    assert!(opened >= 12, "{opened}");
+}
+
+#[tokio::test]
+async fn an_old_row_put_back_is_due_again() {
+    let (house, node) = house(&["a", "b"], 3, "any_of(a)").await;
+    let job = node.open("any_of(b)").await;
+    assert!(node.jobs.rewrap(&job, &never).await.expect("a pass").done);
+    let back = house.tenants[1].id;
+    let statements = [
+        format!("DELETE FROM tenant_keys WHERE tenant_id = '{back}' AND wrapping = 2"),
+        format!("UPDATE tenant_keys SET state = 'CURRENT' WHERE tenant_id = '{back}'"),
+    ];
+    house.edit(&statements.each_ref().map(String::as_str)).await;
+    assert_eq!(node.stores.keyring.keys_due_count(to("any_of(b)")).await.expect("counted"), 1);
+    node.keys.wipe_all();
+    house.all_open(&node).await;
+    let job = node.open("any_of(b)").await;
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.done), (1, true));
+    // Two in force at once: the newest is used, and the older one is closed.
+    house.edit(&[&format!("UPDATE tenant_keys SET state = 'CURRENT' WHERE tenant_id = '{back}'")]).await;
+    let job = node.open("any_of(b)").await;
+    assert_eq!(node.stores.keyring.keys_due_count(to("any_of(b)")).await.expect("counted"), 1);
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.done), (0, true));
+    house.all_open(&node).await;
+}

@@ -1,0 +1,45 @@
+//! Jobs over the key tree: what they are to do and where they stand. How far a job has come is not here: the rows it
+//! works on say that themselves.
+
+use crate::id::KeyJobId;
+use crate::time::Timestamp;
+use crate::wording::words;
+
+words! {
+    /// What a job over keys does.
+    KeyJobKind {
+        /// Every tenant key's shares are opened with the custodians they have and wrapped for another custody set.
+        Rewrap = 1 "REWRAP",
+    }
+
+    /// Where a job over keys stands.
+    KeyJobState {
+        /// Any node works on it.
+        Running = 1 "RUNNING",
+        /// Nothing was left.
+        Done = 2 "DONE",
+        /// An operator stopped it. What it moved stays moved.
+        Stopped = 3 "STOPPED",
+    }
+}
+
+/// A job over keys, as an operator ordered it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyJob {
+    /// Its id.
+    pub id: KeyJobId,
+    /// What it does.
+    pub kind: KeyJobKind,
+    /// Where to: the text of a custody set.
+    pub target: String,
+    /// What this key of a custodian wrapped is moved too, though its set is the target already.
+    pub from_key: Option<String>,
+    /// Rows a second that one node may move at most; none for as many as it can.
+    pub rate: Option<u32>,
+    /// Where it stands.
+    pub state: KeyJobState,
+    /// When it was opened, as the ledger says.
+    pub opened_at: Timestamp,
+    /// The index of the entry that opened it.
+    pub opened_entry: u64,
+}

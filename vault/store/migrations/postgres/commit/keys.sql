@@ -1,0 +1,46 @@
+-- Operations on jobs over keys. The rows they move are in the keyring; here is what was ordered, counted and ended.
+
+-- One job of a kind at a time: two that move the same rows to two places would never end.
+CREATE FUNCTION commit_open_key_job(g commit_group, r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM commit_refuse_if(coalesce((r ->> 'rate')::bigint, 1) = 0, 'BAD_REQUEST');
+  INSERT INTO key_jobs (id, kind, target, from_key, rate, state, opened_at, opened_entry)
+    VALUES (r ->> 'id', r ->> 'kind', r ->> 'target', r ->> 'from_key', (r ->> 'rate')::bigint, 'RUNNING', commit_at(g),
+      commit_next_index())
+    ON CONFLICT DO NOTHING;
+  PERFORM commit_refuse_if(NOT FOUND, 'WRONG_STATE');
+  RETURN commit_step_of(NULL, '[]');
+END $$;
+
+CREATE FUNCTION commit_end_key_job(r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
+DECLARE
+  job key_jobs%ROWTYPE;
+BEGIN
+  SELECT j.* INTO job FROM key_jobs j WHERE j.id = r ->> 'id';
+  PERFORM commit_refuse_if(NOT FOUND, 'NOT_FOUND');
+  PERFORM commit_refuse_if(job.state <> 'RUNNING' OR r ->> 'to' = 'RUNNING', 'WRONG_STATE');
+  UPDATE key_jobs j SET state = r ->> 'to' WHERE j.id = job.id;
+  RETURN commit_step_of(job.opened_entry, '[]');
+END $$;
+
+CREATE FUNCTION commit_count_keys(g commit_group, r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO key_counts (subject, remaining, at, statement, entry_index)
+    VALUES (r ->> 'subject', (r ->> 'remaining')::bigint, commit_at(g), commit_bytes(r, 'statement'), commit_next_index())
+    ON CONFLICT (subject) DO UPDATE SET remaining = excluded.remaining, at = excluded.at, statement = excluded.statement,
+      entry_index = excluded.entry_index;
+  RETURN commit_step_of(NULL, '[]');
+END $$;
+
+-- Needs a count of zero that no earlier retirement used up, and no rewrap under way.
+CREATE FUNCTION commit_retire_keys(r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
+DECLARE
+  counted key_counts%ROWTYPE;
+BEGIN
+  SELECT c.* INTO counted FROM key_counts c WHERE c.subject = r ->> 'subject';
+  PERFORM commit_refuse_if(NOT FOUND, 'WRONG_STATE');
+  PERFORM commit_refuse_if(counted.remaining > 0
+    OR EXISTS (SELECT 1 FROM key_jobs j WHERE j.state = 'RUNNING' AND j.kind = 'REWRAP'), 'WRONG_STATE');
+  DELETE FROM key_counts c WHERE c.subject = counted.subject;
+  RETURN commit_step_of(counted.entry_index, '[]');
+END $$;

@@ -1,0 +1,76 @@
+//! Operations on jobs over keys. The rows they move are in the keyring; here is what was ordered, counted and ended.
+
+use cofre_model::id::KeyJobId;
+use cofre_model::keys::{KeyJobKind, KeyJobState};
+use cofre_model::reason::Reason;
+
+use crate::commit::apply::{ABSENT, WRONG_STATE};
+use crate::commit::group::Group;
+use crate::commit::operation::NewKeyJob;
+use crate::commit::registry::Follows;
+use crate::error::CommitError;
+use crate::records::key_jobs;
+use crate::row::{column, instant};
+use crate::statement::statement;
+
+/// One job of a kind at a time: two that move the same rows to two places would never end.
+pub(crate) async fn open(group: &mut Group<'_>, job: &NewKeyJob) -> Follows {
+    if job.rate == Some(0) {
+        return Err(CommitError::Refused(Reason::BadRequest));
+    }
+    let (at, entry) = (instant(group.at()), column(group.head.size));
+    let opened = statement("INSERT INTO key_jobs VALUES (?, ?, ?, ?, ?, 'RUNNING', ?, ?) ON CONFLICT DO NOTHING")
+        .bind(job.id.to_string())
+        .bind(job.kind.as_str())
+        .bind(&job.target)
+        .bind(&job.from_key)
+        .bind(job.rate.map(i64::from))
+        .bind(at)
+        .bind(entry)
+        .execute(group.rows())
+        .await?;
+    if opened == 1 { Ok(None) } else { Err(WRONG_STATE) }
+}
+
+pub(crate) async fn end(group: &mut Group<'_>, id: &KeyJobId, to: KeyJobState) -> Follows {
+    let job = key_jobs::job(group.rows(), id).await?.ok_or(ABSENT)?;
+    if job.state != KeyJobState::Running || to == KeyJobState::Running {
+        return Err(WRONG_STATE);
+    }
+    statement("UPDATE key_jobs SET state = ? WHERE id = ?")
+        .bind(to.as_str())
+        .bind(id.to_string())
+        .execute(group.rows())
+        .await?;
+    Ok(Some(job.opened_entry))
+}
+
+pub(crate) async fn counted(group: &mut Group<'_>, subject: &str, remaining: u64, signed: &[u8]) -> Follows {
+    let (at, entry) = (instant(group.at()), column(group.head.size));
+    statement(
+        "INSERT INTO key_counts VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (subject) DO UPDATE
+           SET remaining = ?2, at = ?3, statement = ?4, entry_index = ?5",
+    )
+    .bind(subject)
+    .bind(column(remaining))
+    .bind(at)
+    .bind(signed)
+    .bind(entry)
+    .execute(group.rows())
+    .await?;
+    Ok(None)
+}
+
+/// Needs a count of zero that no earlier retirement used up, and no rewrap under way.
+pub(crate) async fn retire(group: &mut Group<'_>, subject: &str) -> Follows {
+    let count = key_jobs::count(group.rows(), subject).await?.ok_or(WRONG_STATE)?;
+    let moving = statement("SELECT 1 FROM key_jobs WHERE state = 'RUNNING' AND kind = ?")
+        .bind(KeyJobKind::Rewrap.as_str())
+        .fetch_optional(group.rows())
+        .await?;
+    if count.remaining > 0 || moving.is_some() {
+        return Err(WRONG_STATE);
+    }
+    statement("DELETE FROM key_counts WHERE subject = ?").bind(subject).execute(group.rows()).await?;
+    Ok(Some(count.entry_index))
+}
