@@ -272,6 +272,16 @@ impl Known {
             "OperatorService/RotateDepositKey" => {
                 v1::RotateDepositKeyRequest { tenant_id: self.tenant.to_string() }.encode_to_vec()
             }
+            "OperatorService/RewrapKeys" => v1::RewrapKeysRequest {
+                custody_set: "any_of(hsm-1)".to_owned(),
+                from_key: if choice & 2 == 0 { String::new() } else { "memory".to_owned() },
+                rate: u32::from(choice >> 6),
+                dry_run: choice & 4 == 4,
+            }
+            .encode_to_vec(),
+            "OperatorService/RetireKeys" => {
+                v1::RetireKeysRequest { custodian: "hsm-1".to_owned(), key: String::new() }.encode_to_vec()
+            }
             other => self.enrolled(other, choice),
         }
     }

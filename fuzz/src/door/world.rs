@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use cofre_admin::Admin;
+use cofre_admin::{Admin, KeyJobs};
 use cofre_audit::Register;
 use cofre_consent::Consents;
 use cofre_custody::{Custodian, CustodianId, Custodians, CustodySet, Signer, TenantKeys, Wiring};
@@ -228,6 +228,16 @@ fn use_cases(stores: &Stores, clock: &Arc<dyn Clock>) -> UseCases {
         register: Arc::new(Register {
             records: records.clone(),
             key: cofre_audit::note_key(ORIGIN, &*signer).expect("a key"),
+        }),
+        key_jobs: Arc::new(KeyJobs {
+            records: records.clone(),
+            keyring: keyring.clone(),
+            rewrapping: keys.for_rewrapping(),
+            keys: keys.clone(),
+            signer,
+            deployment: TRUST_DOMAIN.to_owned(),
+            holder: [1; 16],
+            clock: clock(),
         }),
         admin: Arc::new(Admin {
             records: records.clone(),

@@ -1,6 +1,7 @@
 //! The commands, one file per family. A command parses, calls once, and says what became of it.
 
 mod audit;
+mod keys;
 mod operate;
 mod privacy;
 mod secure;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Worker(operate::Worker),
     /// Operator: deposit keys of tenants.
     DepositKey(operate::DepositKey),
+    /// Operator: move tenant keys from custodian to custodian, and retire what was left.
+    Keys(keys::Keys),
     /// Security: stop releases in a scope, at once.
     Lockdown(secure::Lockdown),
     /// Security: take all trust from a worker, at once.
@@ -77,6 +80,7 @@ impl Command {
             Self::Template(command) => wait(command.run()),
             Self::Worker(command) => wait(command.run()),
             Self::DepositKey(command) => wait(command.run()),
+            Self::Keys(command) => wait(command.run()),
             Self::Lockdown(command) => wait(command.run()),
             Self::Quarantine(command) => wait(command.run()),
             Self::Erase(command) => wait(command.run()),

@@ -46,6 +46,10 @@ const TABLE: &[(&str, &[Role])] = &[
     ("/cofre.v1.SecurityService/QuarantineWorker", &[S]),
     ("/cofre.v1.OperatorService/Status", &[O, A]),
     ("/cofre.v1.OperatorService/RotateDepositKey", &[O]),
+    ("/cofre.v1.OperatorService/KeyStatus", &[O, A]),
+    ("/cofre.v1.OperatorService/RewrapKeys", &[O]),
+    ("/cofre.v1.OperatorService/StopKeyJob", &[O]),
+    ("/cofre.v1.OperatorService/RetireKeys", &[O]),
     ("/grpc.health.v1.Health/Check", ANY),
 ];
 
@@ -122,7 +126,7 @@ mod tests {
             assert!(seen.insert(*method), "{method} has two rows");
             assert!(!roles.is_empty(), "{method} admits nobody");
         }
-        assert_eq!(seen.len(), 35);
+        assert_eq!(seen.len(), 39);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cofre_admin::KeyJobs;
 use cofre_audit::{Integrator, Recorder};
 use cofre_consent::Consents;
 use cofre_custody::TenantKeys;
@@ -22,6 +23,7 @@ pub(crate) struct Duties {
     pub(crate) deposits: Arc<Deposits>,
     pub(crate) consents: Arc<Consents>,
     pub(crate) erasures: Arc<Erasures>,
+    pub(crate) key_jobs: Arc<KeyJobs>,
     pub(crate) relay: Arc<Relay>,
     pub(crate) recorders: Vec<Arc<Recorder>>,
     pub(crate) records: Records,
@@ -31,7 +33,7 @@ pub(crate) struct Duties {
 impl Duties {
     /// Starts every duty.
     pub(crate) fn start(self, tasks: &TaskTracker, stop: &CancellationToken) {
-        let Self { integrator, keys, deposits, consents, erasures, relay, recorders, records, looks } = self;
+        let Self { integrator, keys, deposits, consents, erasures, key_jobs, relay, recorders, records, looks } = self;
         let ended = stop.clone().cancelled_owned();
         tasks.spawn(async move { integrator.run(ended).await });
         // Warm keys and sealed answers past their time are wiped within a second of it.
@@ -69,6 +71,7 @@ impl Duties {
                 }
             }
         }));
+        rewrap(&key_jobs, tasks, stop);
         let looks = Arc::new(looks);
         tasks.spawn(every(Duration::from_secs(5), stop.clone(), move || {
             let looks = Arc::clone(&looks);
@@ -90,6 +93,34 @@ impl Duties {
             }
         });
     }
+}
+
+/// Works on what operators ordered, whoever of the nodes took the order and wherever the last one ended.
+fn rewrap(key_jobs: &Arc<KeyJobs>, tasks: &TaskTracker, stop: &CancellationToken) {
+    let (jobs, stopping) = (Arc::clone(key_jobs), stop.clone());
+    tasks.spawn(every(Duration::from_secs(1), stop.clone(), move || {
+        let (jobs, stopping) = (Arc::clone(&jobs), stopping.clone());
+        async move {
+            if let Err(error) = jobs.resume(&|| stopping.is_cancelled()).await {
+                tracing::warn!(error = %error, "a job over keys is still to be finished");
+            }
+        }
+    }));
+    let (jobs, mut started) = (Arc::clone(key_jobs), false);
+    tasks.spawn(every(Duration::from_secs(3_600), stop.clone(), move || {
+        // Nothing deletes key material at a start: whoever puts old stores back has an hour to see that they are.
+        let (jobs, due) = (Arc::clone(&jobs), std::mem::replace(&mut started, true));
+        async move {
+            if !due {
+                return;
+            }
+            match jobs.destroy_retired().await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "retired shares of tenant keys destroyed"),
+                Err(error) => tracing::warn!(error = %error, "retired shares of tenant keys are still there"),
+            }
+        }
+    }));
 }
 
 async fn every<F, D>(period: Duration, stop: CancellationToken, mut duty: F)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use cofre_admin::Admin;
+use cofre_admin::{Admin, KeyJobs};
 use cofre_audit::{Integrator, Register};
 use cofre_consent::Consents;
 use cofre_custody::{Signer, TenantKeys};
@@ -29,6 +29,8 @@ pub(crate) struct Parts {
     pub(crate) rules: Arc<Rules>,
     pub(crate) slab: Arc<Slab>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// This life of the node.
+    pub(crate) incarnation: [u8; 16],
 }
 
 impl Parts {
@@ -87,6 +89,16 @@ impl Parts {
                 known: cofre_privacy::Known::default(),
             }),
             register: Arc::new(Register { records: records.clone(), key: self.note_key.clone() }),
+            key_jobs: Arc::new(KeyJobs {
+                records: records.clone(),
+                keyring: keyring.clone(),
+                rewrapping: self.keys.for_rewrapping(),
+                keys: self.keys.clone(),
+                signer: Arc::clone(&self.signer),
+                deployment: config.deployment.clone(),
+                holder: self.incarnation,
+                clock: Arc::clone(&self.clock),
+            }),
             admin: Arc::new(Admin {
                 records: records.clone(),
                 keyring: keyring.clone(),

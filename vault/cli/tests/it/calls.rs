@@ -3,7 +3,7 @@
 use cofre_model::id::{ErasureId, SubjectId, TenantId};
 
 use crate::support::{Ledger, cofre, exists, note_key};
-use crate::vault::{Vault, pending};
+use crate::vault::{Vault, key_job, pending};
 
 fn vault() -> Vault {
     Vault::serve(Ledger::good(), |_, _| {})
@@ -143,4 +143,37 @@ fn an_erasure_says_where_its_certificate_is_and_shows_only_a_verified_one() {
     assert!(kept.split('.').count() == 3 && ran.out.contains(&kept), "{kept}");
     let ran = vault.ask(&["certificate", &erasure.to_string(), "--signer", &note_key(2).to_string()]);
     assert!(ran.code == 1 && ran.out.is_empty() && ran.err.contains("not the pinned deployment's word"), "{}", ran.err);
+}
+
+#[test]
+fn keys_are_moved_watched_stopped_and_not_retired_too_early() {
+    let (vault, job) = (vault(), key_job().job_id);
+    let move_to = ["keys", "rewrap", "--to", "any_of(hsm-2)", "--from-key", "root 1"];
+    let ran = vault.ask(&[&move_to[..], &["--dry-run"]].concat());
+    assert!(
+        ran.code == 0 && ran.out.contains("5 tenant keys would be moved to any_of(hsm-2)"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    let ran = vault.ask(&[&move_to[..], &["--rate", "50"]].concat());
+    assert!(ran.code == 0 && ran.out.starts_with(&format!("{job} moves 5 tenant keys: ledger entry")), "{}", ran.out);
+    // What is left has failed: it is listed, and the exit code says that the job is not done. No terminal, no bar.
+    let ran = vault.ask(&[&move_to[..], &["--rate", "50", "--wait"]].concat());
+    assert!(
+        ran.code == 1 && ran.out.contains("a key/1: does not open") && ran.err.is_empty(),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    let ran = vault.ask(&["--json", "keys", "status"]);
+    assert!(ran.code == 0 && ran.out.contains(r#""failures":[{"cause":"does not open""#), "{}", ran.out);
+    let ran = vault.ask(&["keys", "stop", &job]);
+    assert!(ran.code == 0 && ran.out.starts_with(&format!("stopped {job}: ledger entry")), "{}{}", ran.out, ran.err);
+    let ran = vault.ask(&["keys", "retire", "hsm-1"]);
+    assert!(ran.code == 3 && ran.err.contains("still wraps keys in force"), "{}{}", ran.out, ran.err);
+    let ran = vault.ask(&["keys", "retire", "HSM"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    let ran = vault.ask(&["keys", "rewrap", "--to", "any_of(b)", "--rate", "0"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
 }

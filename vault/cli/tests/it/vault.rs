@@ -220,6 +220,45 @@ impl OperatorService for Register {
     ) -> Answer<v1::RotateDepositKeyResponse> {
         Err(refuse(Code::NotFound, "NOT_FOUND", "there is no such tenant for this caller", 78))
     }
+
+    async fn key_status(&self, _: Request<v1::KeyStatusRequest>) -> Answer<v1::KeyStatusResponse> {
+        Ok(Response::new(v1::KeyStatusResponse { custodians: Vec::new(), jobs: vec![key_job()] }))
+    }
+
+    async fn rewrap_keys(&self, request: Request<v1::RewrapKeysRequest>) -> Answer<v1::RewrapKeysResponse> {
+        let v1::RewrapKeysRequest { custody_set, from_key, rate, dry_run } = request.into_inner();
+        assert_eq!((custody_set.as_str(), from_key.as_str()), ("any_of(hsm-2)", "root 1"));
+        let (job_id, entry) = if dry_run { (String::new(), None) } else { (key_job().job_id, self.read(7)?.entry) };
+        assert_eq!(rate, if dry_run { 0 } else { 50 });
+        Ok(Response::new(v1::RewrapKeysResponse { job_id, due: 5, entry }))
+    }
+
+    async fn stop_key_job(&self, request: Request<v1::StopKeyJobRequest>) -> Answer<v1::StopKeyJobResponse> {
+        assert_eq!(request.into_inner().job_id, key_job().job_id);
+        Ok(Response::new(v1::StopKeyJobResponse { entry: self.read(7)?.entry }))
+    }
+
+    async fn retire_keys(&self, _: Request<v1::RetireKeysRequest>) -> Answer<v1::RetireKeysResponse> {
+        Err(refuse(Code::FailedPrecondition, "WRONG_STATE", "custodian: still wraps keys in force", 80))
+    }
+}
+
+/// A job whose last key does not open.
+pub(crate) fn key_job() -> v1::KeyJob {
+    let failure = v1::KeyFailure { item: "a key/1".into(), cause: "does not open".into(), at_us: 0 };
+    v1::KeyJob {
+        job_id: cofre_model::id::KeyJobId::from_parts(1, [1; 10]).to_string(),
+        kind: "REWRAP".into(),
+        target: "any_of(hsm-2)".into(),
+        state: "RUNNING".into(),
+        moved: 4,
+        failed: 1,
+        left: 1,
+        per_thousand_secs: 2_000,
+        secs_left: Some(1),
+        failures: vec![failure],
+        ..v1::KeyJob::default()
+    }
 }
 
 #[tonic::async_trait]

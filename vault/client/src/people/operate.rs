@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use cofre_model::id::{DepositKeyId, RecipientId, SigningKeyId, TenantId};
+use cofre_model::id::{DepositKeyId, KeyJobId, RecipientId, SigningKeyId, TenantId};
 use cofre_model::job::StatementKind;
 use cofre_model::permit::EntryRef;
 use cofre_model::registry::{Institution, InstitutionState, Template};
-use cofre_model::request::{PutTenant, PutWorker};
+use cofre_model::request::{PutTenant, PutWorker, RetireKeys, RewrapKeys};
 use cofre_model::time::Clock;
 use cofre_proto::v1::admin_service_client::AdminServiceClient;
 use cofre_proto::v1::operator_service_client::OperatorServiceClient;
@@ -155,6 +155,78 @@ impl Operator {
         let mut operators = OperatorServiceClient::new(self.0.clone());
         let wire = operators.rotate_deposit_key(call(request)).await?.into_inner();
         Ok((id("key_id", &wire.key_id)?, entry(wire.entry)?))
+    }
+}
+
+/// What an ordered rewrap came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderedRewrap {
+    /// The job and its entry; none after a dry run.
+    pub job: Option<(KeyJobId, EntryRef)>,
+    /// Keys to move.
+    pub due: u64,
+}
+
+/// What was retired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetiredKeys {
+    /// Shares.
+    pub shares: u64,
+    /// Where the signed count of zero stands.
+    pub counted: EntryRef,
+    /// Where the retirement stands.
+    pub entry: EntryRef,
+}
+
+impl Operator {
+    fn operators(&self) -> OperatorServiceClient<Channel> {
+        OperatorServiceClient::new(self.0.clone())
+    }
+
+    /// Which custodian wraps what, and how far jobs over keys have come.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn key_status(&self) -> Result<v1::KeyStatusResponse, Error> {
+        Ok(self.operators().key_status(call(v1::KeyStatusRequest {})).await?.into_inner())
+    }
+
+    /// Orders every tenant's key to be wrapped by another custody set, or counts what that would move.
+    ///
+    /// # Errors
+    /// BAD_REQUEST names the field; WRONG_STATE while another rewrap runs.
+    pub async fn rewrap_keys(&self, order: &RewrapKeys) -> Result<OrderedRewrap, Error> {
+        let request = v1::RewrapKeysRequest {
+            custody_set: order.custody_set.clone(),
+            from_key: order.from_key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default(),
+            rate: order.rate.unwrap_or_default(),
+            dry_run: order.dry_run,
+        };
+        let wire = self.operators().rewrap_keys(call(request)).await?.into_inner();
+        let job = if wire.job_id.is_empty() { None } else { Some((id("job_id", &wire.job_id)?, entry(wire.entry)?)) };
+        Ok(OrderedRewrap { job, due: wire.due })
+    }
+
+    /// Ends a job over keys.
+    ///
+    /// # Errors
+    /// NOT_FOUND; WRONG_STATE for a job that has ended.
+    pub async fn stop_key_job(&self, job: &KeyJobId) -> Result<EntryRef, Error> {
+        let request = v1::StopKeyJobRequest { job_id: job.to_string() };
+        entry(self.operators().stop_key_job(call(request)).await?.into_inner().entry)
+    }
+
+    /// Uses no more what a custodian wrapped.
+    ///
+    /// # Errors
+    /// WRONG_STATE while something in force is left of it.
+    pub async fn retire_keys(&self, order: &RetireKeys) -> Result<RetiredKeys, Error> {
+        let request = v1::RetireKeysRequest {
+            custodian: order.custodian.to_string(),
+            key: order.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default(),
+        };
+        let wire = self.operators().retire_keys(call(request)).await?.into_inner();
+        Ok(RetiredKeys { shares: wire.shares, counted: entry(wire.counted)?, entry: entry(wire.entry)? })
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub use health::Readiness;
 pub use release::NodeProof;
 
-use cofre_admin::Admin;
+use cofre_admin::{Admin, KeyJobs};
 use cofre_audit::Register;
 use cofre_consent::Consents;
 use cofre_deposit::Deposits;
@@ -54,6 +54,8 @@ pub struct UseCases {
     pub register: Arc<Register>,
     /// Registries, stop buttons and status.
     pub admin: Arc<Admin>,
+    /// Jobs over keys.
+    pub key_jobs: Arc<KeyJobs>,
 }
 
 /// What a node says of itself in answers, and how it is asked about itself.
@@ -100,7 +102,7 @@ impl Services {
     /// Refusals go to `refusals` before they are told; streams end once `stop` is cancelled.
     #[must_use]
     pub fn new(use_cases: UseCases, node: Node, refusals: Arc<dyn Refusals>, stop: CancellationToken) -> Self {
-        let UseCases { deposits, consents, releases, relay, erasures, register, admin } = use_cases;
+        let UseCases { deposits, consents, releases, relay, erasures, register, admin, key_jobs } = use_cases;
         let Node { proof, signer_key, trust_domain, readiness, clock } = node;
         let (shared, trust_domain) = (Desk::new(refusals, stop), Arc::<str>::from(trust_domain));
         let desk = || shared.clone();
@@ -113,7 +115,7 @@ impl Services {
             audit: audit::Service { desk: desk(), register, trust_domain: Arc::clone(&trust_domain) },
             admin: admin::Service { desk: desk(), admin: Arc::clone(&admin), trust_domain: Arc::clone(&trust_domain) },
             security: security::Service { desk: desk(), admin: Arc::clone(&admin), trust_domain },
-            operator: operator::Service { desk: desk(), admin, deposits },
+            operator: operator::Service { desk: desk(), admin, deposits, key_jobs },
             health: health::Service { desk: desk(), readiness },
             desk: desk(),
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use cofre_admin::{Admin, Status};
+use cofre_admin::{Admin, KeyJobs, KeyStatus, Progress, RewrapOrder, Source, Status};
 use cofre_deposit::Deposits;
-use cofre_model::id::TenantId;
+use cofre_model::id::{KeyJobId, TenantId};
 use cofre_proto::convert;
 use cofre_proto::v1;
 use tonic::Request;
@@ -17,6 +17,7 @@ pub(super) struct Service {
     pub(super) desk: Desk,
     pub(super) admin: Arc<Admin>,
     pub(super) deposits: Arc<Deposits>,
+    pub(super) key_jobs: Arc<KeyJobs>,
 }
 
 #[tonic::async_trait]
@@ -38,6 +39,92 @@ impl v1::operator_service_server::OperatorService for Service {
                 Ok(v1::RotateDepositKeyResponse { key_id: key.id.to_string(), entry: Some(convert::entry_ref(&entry)) })
             })
             .await
+    }
+
+    async fn key_status(&self, request: Request<v1::KeyStatusRequest>) -> Answer<v1::KeyStatusResponse> {
+        let jobs = Arc::clone(&self.key_jobs);
+        self.desk.answer(request, |_, _| async move { Ok(keys_to_wire(jobs.status().await?)) }).await
+    }
+
+    async fn rewrap_keys(&self, request: Request<v1::RewrapKeysRequest>) -> Answer<v1::RewrapKeysResponse> {
+        let jobs = Arc::clone(&self.key_jobs);
+        self.desk
+            .answer(request, |caller, wire| async move {
+                let request = convert::rewrap_keys(wire)?;
+                let dry_run = request.dry_run;
+                let order = RewrapOrder::try_from(request)?;
+                let due = jobs.due(&order).await?;
+                if dry_run {
+                    return Ok(v1::RewrapKeysResponse { job_id: String::new(), due, entry: None });
+                }
+                let (job, entry) = jobs.open(&caller, order).await?;
+                let entry = Some(convert::entry_ref(&entry));
+                Ok(v1::RewrapKeysResponse { job_id: job.id.to_string(), due, entry })
+            })
+            .await
+    }
+
+    async fn stop_key_job(&self, request: Request<v1::StopKeyJobRequest>) -> Answer<v1::StopKeyJobResponse> {
+        let jobs = Arc::clone(&self.key_jobs);
+        self.desk
+            .answer(request, |caller, wire| async move {
+                let job: KeyJobId = convert::id("job_id", &wire.job_id)?;
+                let entry = jobs.stop(&caller, &job).await?;
+                Ok(v1::StopKeyJobResponse { entry: Some(convert::entry_ref(&entry)) })
+            })
+            .await
+    }
+
+    async fn retire_keys(&self, request: Request<v1::RetireKeysRequest>) -> Answer<v1::RetireKeysResponse> {
+        let jobs = Arc::clone(&self.key_jobs);
+        self.desk
+            .answer(request, |caller, wire| async move {
+                let source = Source::try_from(convert::retire_keys(&wire)?)?;
+                let retired = jobs.retire(&caller, &source).await?;
+                Ok(v1::RetireKeysResponse {
+                    shares: retired.shares,
+                    counted: Some(convert::entry_ref(&retired.counted)),
+                    entry: Some(convert::entry_ref(&retired.entry)),
+                })
+            })
+            .await
+    }
+}
+
+fn keys_to_wire(status: KeyStatus) -> v1::KeyStatusResponse {
+    let custodians = status.custodians.into_iter().map(|row| v1::CustodianShares {
+        custodian: row.custodian,
+        key: row.key,
+        current: row.current,
+        closed: row.closed,
+        retired: row.retired,
+    });
+    let jobs = status.jobs.into_iter().map(job_to_wire);
+    v1::KeyStatusResponse { custodians: custodians.collect(), jobs: jobs.collect() }
+}
+
+fn job_to_wire(progress: Progress) -> v1::KeyJob {
+    let Progress { job, moved, failed, left, per_thousand_secs, secs_left, failures } = progress;
+    let failures = failures.into_iter().map(|failure| v1::KeyFailure {
+        item: failure.item,
+        cause: failure.cause,
+        at_us: failure.at.micros(),
+    });
+    v1::KeyJob {
+        job_id: job.id.to_string(),
+        kind: job.kind.to_string(),
+        target: job.target,
+        from_key: job.from_key.unwrap_or_default(),
+        rate: job.rate.unwrap_or_default(),
+        state: job.state.to_string(),
+        opened_at_us: job.opened_at.micros(),
+        opened_entry: job.opened_entry,
+        moved,
+        failed,
+        left,
+        per_thousand_secs,
+        secs_left,
+        failures: failures.collect(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use cofre_admin::Admin;
+use cofre_admin::{Admin, KeyJobs};
 use cofre_audit::Register;
 use cofre_consent::Consents;
 use cofre_custody::{Custodian, CustodianId, Custodians, CustodySet, Signer, TenantKeys, Wiring};
@@ -253,6 +253,16 @@ fn use_cases(stores: Stores, clock: &Arc<dyn Clock>) -> UseCases {
         register: Arc::new(Register {
             records: records.clone(),
             key: cofre_audit::note_key(ORIGIN, &*signer).expect("a key"),
+        }),
+        key_jobs: Arc::new(KeyJobs {
+            records: records.clone(),
+            keyring: keyring.clone(),
+            rewrapping: keys.for_rewrapping(),
+            keys: keys.clone(),
+            signer: Arc::clone(&signer),
+            deployment: "cofre.test".to_owned(),
+            holder: [1; 16],
+            clock: Arc::clone(&clock),
         }),
         admin: Arc::new(Admin {
             records,

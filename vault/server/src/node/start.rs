@@ -110,7 +110,7 @@ impl Node {
             clock: Arc::clone(&clock),
             slab: Arc::clone(&slab),
         });
-        let parts = Parts { stores, keys, signer, note_key, rules, slab, clock };
+        let parts = Parts { stores, keys, signer, note_key, rules, slab, clock, incarnation };
         let cases = parts.use_cases(&config);
         serve(&config, &identity, parts, cases, proof, tokens.into_values().collect(), telemetry).await
     }
@@ -264,6 +264,7 @@ async fn serve(
         deposits: cases.deposits,
         consents: cases.consents,
         erasures: cases.erasures,
+        key_jobs: cases.key_jobs,
         relay: cases.relay,
         recorders: recorders.clone(),
         records: parts.stores.records.clone(),

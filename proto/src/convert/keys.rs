@@ -1,0 +1,44 @@
+//! Orders about the key tree.
+
+use cofre_model::id::Slug;
+use cofre_model::request::{KeyName, RetireKeys, RewrapKeys};
+
+use super::Malformed;
+use crate::v1;
+
+/// The longest text of a custody set: nine names of 63 characters and what stands between them.
+const CUSTODY_SET: usize = 640;
+
+fn key_name(field: &str, text: &str) -> Result<Option<KeyName>, Malformed> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    KeyName::try_from(text).map(Some).map_err(|why| Malformed::new(field, why.to_string()))
+}
+
+/// Parses the order of a rewrap. Whether the custodians are configured is the use case's to judge.
+///
+/// # Errors
+/// [`Malformed`] naming the field.
+pub fn rewrap_keys(wire: v1::RewrapKeysRequest) -> Result<RewrapKeys, Malformed> {
+    if wire.custody_set.is_empty() || wire.custody_set.len() > CUSTODY_SET {
+        let advice = "must read any_of(<custodian>,…) or all_of(<custodian>,…)";
+        return Err(Malformed::new("custody_set", advice));
+    }
+    Ok(RewrapKeys {
+        from_key: key_name("from_key", &wire.from_key)?,
+        custody_set: wire.custody_set,
+        rate: (wire.rate > 0).then_some(wire.rate),
+        dry_run: wire.dry_run,
+    })
+}
+
+/// Parses the order of a retirement.
+///
+/// # Errors
+/// [`Malformed`] naming the field.
+pub fn retire_keys(wire: &v1::RetireKeysRequest) -> Result<RetireKeys, Malformed> {
+    let custodian =
+        Slug::try_from(wire.custodian.as_str()).map_err(|why| Malformed::new("custodian", why.to_string()))?;
+    Ok(RetireKeys { custodian, key: key_name("key", &wire.key)? })
+}

@@ -1,0 +1,245 @@
+//! Jobs over the key tree, for operators: moving tenant keys from custodian to custodian, and retiring what was left.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use cofre_client::people::Operator;
+use cofre_model::id::{KeyJobId, Slug};
+use cofre_model::request::{KeyName, RetireKeys, RewrapKeys};
+use cofre_proto::v1::{KeyJob, KeyStatusResponse};
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, entry_json, printable, table};
+use crate::connection::Connection;
+use crate::failure::Failure;
+
+/// How often a job is looked at while it is waited for.
+const LOOK: Duration = Duration::from_millis(500);
+/// Cells of the bar.
+const WIDTH: u64 = 40;
+
+/// Keys of the tree.
+#[derive(Debug, Args)]
+pub(crate) struct Keys {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Which custodian wraps what, and how far jobs have come.
+    Status,
+    /// Wrap every tenant's key by another custody set, while everything is served.
+    Rewrap {
+        /// The custody set, such as `any_of(hsm-2)`.
+        #[arg(long, value_name = "SET")]
+        to: String,
+        /// Also move what this key of a custodian wrapped, though its custodian stays in the set.
+        #[arg(long, value_name = "KEY", value_parser = key_name)]
+        from_key: Option<KeyName>,
+        /// Keys a second that each node may move at most.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        rate: Option<u32>,
+        /// Only count what would be moved.
+        #[arg(long)]
+        dry_run: bool,
+        /// Wait until nothing is left, or nothing but what failed.
+        #[arg(long, conflicts_with = "dry_run")]
+        wait: bool,
+    },
+    /// Stop a job. What it moved stays moved.
+    Stop {
+        /// The job, kjb_…
+        #[arg(value_name = "JOB")]
+        job: KeyJobId,
+    },
+    /// Use no more what a custodian wrapped, under a signed count of zero.
+    Retire {
+        /// The custodian.
+        #[arg(value_name = "CUSTODIAN", value_parser = |text: &str| Slug::try_from(text).map_err(|why| why.to_string()))]
+        custodian: Slug,
+        /// One of its keys; without it all of them.
+        #[arg(long, value_name = "KEY", value_parser = key_name)]
+        custodian_key: Option<KeyName>,
+    },
+}
+
+fn key_name(text: &str) -> Result<KeyName, String> {
+    KeyName::try_from(text).map_err(|why| why.to_string())
+}
+
+impl Keys {
+    pub(crate) async fn run(self) -> Result<Answer, Failure> {
+        let session = self.connection.session()?;
+        let operator = Operator::connect(&session.deployment, &session.identity, session.clock).await?;
+        match self.what {
+            What::Status => {
+                let status = operator.key_status().await?;
+                Ok(Answer::new(status_text(&status), status_json(&status)))
+            }
+            What::Rewrap { to, from_key, rate, dry_run, wait } => {
+                let order = RewrapKeys { custody_set: to, from_key, rate, dry_run };
+                rewrap(&operator, &order, wait).await
+            }
+            What::Stop { job } => {
+                let entry = operator.stop_key_job(&job).await?;
+                Ok(Answer::recorded(&format!("stopped {job}"), &entry))
+            }
+            What::Retire { custodian, custodian_key } => {
+                retire(&operator, RetireKeys { custodian, key: custodian_key }).await
+            }
+        }
+    }
+}
+
+async fn rewrap(operator: &Operator, order: &RewrapKeys, wait: bool) -> Result<Answer, Failure> {
+    let ordered = operator.rewrap_keys(order).await?;
+    let due = ordered.due;
+    let Some((job, entry)) = ordered.job else {
+        let text = format!("{due} tenant keys would be moved to {}", order.custody_set);
+        return Ok(Answer::new(text, json!({ "dry_run": true, "due": due, "custody_set": order.custody_set })));
+    };
+    let mut text = format!("{job} moves {due} tenant keys: ledger entry {} at {}", entry.index, entry.time);
+    let mut json =
+        json!({ "done": "ordered rewrap", "job_id": job.to_string(), "due": due, "entry": entry_json(&entry) });
+    if !wait {
+        return Ok(Answer::new(text, json));
+    }
+    let ended = watch(operator, &job).await?;
+    text.push('\n');
+    text.push_str(&job_text(&ended));
+    if let Value::Object(fields) = &mut json {
+        fields.insert("job".to_owned(), job_json(&ended));
+    }
+    if ended.state == "DONE" { Ok(Answer::new(text, json)) } else { Ok(Answer::negative(text, json)) }
+}
+
+/// Looks at a job until it has ended, or until all that is left has failed.
+async fn watch(operator: &Operator, job: &KeyJobId) -> Result<KeyJob, Failure> {
+    let id = job.to_string();
+    let mut bar = std::io::stderr().is_terminal().then(std::io::stderr);
+    loop {
+        let status = operator.key_status().await?;
+        let seen = status.jobs.into_iter().find(|seen| seen.job_id == id);
+        let seen = seen.ok_or_else(|| Failure::Failed(format!("{job} is not among the newest jobs any more")))?;
+        if let Some(out) = &mut bar {
+            // A terminal that is gone does not keep the job from being waited for.
+            let _ = write!(out, "\r\u{1b}[K{}", bar_text(&seen)).and_then(|()| out.flush());
+        }
+        if seen.state != "RUNNING" || (seen.left > 0 && seen.failed >= seen.left) {
+            if let Some(out) = &mut bar {
+                let _ = writeln!(out);
+            }
+            return Ok(seen);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// One line: a bar, then what is done, failed and left, how fast, and how long it still takes.
+fn bar_text(job: &KeyJob) -> String {
+    let all = job.moved.saturating_add(job.left).max(1);
+    let full = WIDTH.saturating_mul(job.moved) / all;
+    let cells: String = (0..WIDTH).map(|cell| if cell < full { '#' } else { '.' }).collect();
+    format!("[{cells}] {}", figures(job))
+}
+
+fn figures(job: &KeyJob) -> String {
+    let rate = job.per_thousand_secs;
+    let left = match job.secs_left {
+        None => "time left unknown".to_owned(),
+        Some(secs) => format!("{}:{:02}:{:02} left", secs / 3_600, secs / 60 % 60, secs % 60),
+    };
+    format!(
+        "{} moved, {} failed, {} left, {}.{:03}/s, {left}",
+        job.moved,
+        job.failed,
+        job.left,
+        rate / 1_000,
+        rate % 1_000
+    )
+}
+
+async fn retire(operator: &Operator, order: RetireKeys) -> Result<Answer, Failure> {
+    let retired = operator.retire_keys(&order).await?;
+    let (counted, entry) = (&retired.counted, &retired.entry);
+    let text = format!(
+        "retired {} shares of {}: counted zero in ledger entry {}, retired in {} at {}",
+        retired.shares, order.custodian, counted.index, entry.index, entry.time
+    );
+    let json = json!({
+        "done": "retired", "custodian": order.custodian.as_str(), "shares": retired.shares,
+        "counted": entry_json(counted), "entry": entry_json(entry),
+    });
+    Ok(Answer::new(text, json))
+}
+
+fn status_text(status: &KeyStatusResponse) -> String {
+    let custodians = status.custodians.iter().map(|row| {
+        let count = |count: u64| count.to_string();
+        [row.custodian.clone(), row.key.clone(), count(row.current), count(row.closed), count(row.retired)]
+    });
+    let mut text = table(["custodian", "key", "in force", "closed", "retired"], custodians);
+    for job in &status.jobs {
+        text.push_str("\n\n");
+        text.push_str(&job_text(job));
+    }
+    text
+}
+
+fn job_text(job: &KeyJob) -> String {
+    let mut text = format!("{} {} to {}: {}, {}", job.job_id, job.kind, job.target, job.state, figures(job));
+    for failure in &job.failures {
+        text.push_str(&format!("\n  {}: {}", failure.item, failure.cause));
+    }
+    printable(&text)
+}
+
+fn status_json(status: &KeyStatusResponse) -> Value {
+    json!({
+        "custodians": status.custodians.iter()
+            .map(|row| json!({
+                "custodian": row.custodian, "key": row.key,
+                "current": row.current, "closed": row.closed, "retired": row.retired,
+            }))
+            .collect::<Vec<_>>(),
+        "jobs": status.jobs.iter().map(job_json).collect::<Vec<_>>(),
+    })
+}
+
+fn job_json(job: &KeyJob) -> Value {
+    json!({
+        "job_id": job.job_id, "kind": job.kind, "target": job.target, "state": job.state,
+        "moved": job.moved, "failed": job.failed, "left": job.left,
+        "per_thousand_secs": job.per_thousand_secs, "secs_left": job.secs_left,
+        "failures": job.failures.iter()
+            .map(|failure| json!({ "item": failure.item, "cause": failure.cause }))
+            .collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_says_how_far_how_fast_and_how_long() {
+        let job = KeyJob {
+            moved: 25,
+            failed: 1,
+            left: 75,
+            per_thousand_secs: 2_500,
+            secs_left: Some(3_723),
+            ..KeyJob::default()
+        };
+        let bar = format!("[{}{}] ", "#".repeat(10), ".".repeat(30));
+        assert_eq!(bar_text(&job), bar + "25 moved, 1 failed, 75 left, 2.500/s, 1:02:03 left");
+        let fresh = KeyJob { left: 4, ..KeyJob::default() };
+        assert!(bar_text(&fresh).ends_with("0 moved, 0 failed, 4 left, 0.000/s, time left unknown"));
+        let done = KeyJob { moved: 4, secs_left: Some(0), ..KeyJob::default() };
+        assert!(bar_text(&done).starts_with(&format!("[{}] 4 moved", "#".repeat(40))));
+    }
+}
