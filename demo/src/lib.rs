@@ -5,6 +5,7 @@ pub mod control;
 pub mod needles;
 pub mod play;
 pub mod reference;
+pub mod seed;
 pub mod story;
 pub mod testbank;
 pub mod up;

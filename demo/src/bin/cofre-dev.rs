@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cofre_demo::needles::Needles;
-use cofre_demo::{browser, control, play, story, up, world};
+use cofre_demo::{browser, control, play, seed, story, up, world};
 use cofre_testkit::postgres::Cluster;
 
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ enum Command {
         #[arg(long)]
         policies: Option<PathBuf>,
     },
+    /// Fill the stores of a deployment that is down with many logins, for trying jobs over keys.
+    Seed(seed::Wishes),
     /// Play one part by hand beside a deployment that is up.
     Play {
         /// Where that deployment is kept.
@@ -96,6 +98,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Up { folder, postgres, policies } => {
             runtime.block_on(up::up(&folder, postgres, policies.as_deref()))?;
         }
+        Command::Seed(wishes) => runtime.block_on(seed::run(&wishes))?,
         Command::Play { folder, part } => runtime.block_on(play::play(&folder, part))?,
         Command::Demo { folder, postgres } => {
             let cluster = postgres.then(Cluster::here).transpose()?;

@@ -1,5 +1,5 @@
 //! For tests only: a clock that moves by hand, a certificate authority, fixture institutions, throw-away tokens and a
-//! throw-away PostgreSQL, custodians in memory. Never shipped.
+//! throw-away PostgreSQL, custodians in memory, stores filled in bulk. Never shipped.
 
 pub mod administrator;
 pub mod ca;
@@ -9,4 +9,5 @@ pub mod hsm;
 pub mod institutions;
 pub mod logins;
 pub mod postgres;
+pub mod seed;
 pub mod stores;

@@ -20,6 +20,8 @@ use cofre_model::time::{Clock, Span};
 use cofre_store::{CommitConfig, CommitError, KeyVersion, Operation, Stores, WarmRequest};
 use cofre_testkit::clock::TestClock;
 use cofre_testkit::custody::{Memory, Signs};
+use cofre_testkit::postgres::Cluster;
+use cofre_testkit::seed::{Order, Seeded, seed};
 use cofre_testkit::stores::{self, Engine, Store};
 use ed25519_dalek::SigningKey;
 use tempfile::TempDir;
@@ -204,6 +206,17 @@ impl House {
         }
         // Whatever is wrapped later has a later time.
         self.clock.advance(Span::secs(1));
+    }
+
+    /// Fills the stores with logins, while no node has them open.
+    pub(crate) async fn seed(&mut self, by: &str, tenants: u16, credentials: u64) -> Vec<Seeded> {
+        let cluster = Self::shared().then(|| Cluster::here().expect("a cluster"));
+        let region = Slug::try_from("eu-nl").expect("a slug");
+        let order = Order { tenants, credentials, region, at: self.clock.now() };
+        let made = seed(self.folder.path(), cluster.as_ref(), self.custodian(by), &self.slab, &order).await;
+        let made = made.expect("seeded");
+        self.clock.advance(Span::secs(1));
+        made
     }
 
     /// Every tenant's key opens on this node, and is the one it always was.

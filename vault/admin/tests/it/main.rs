@@ -7,4 +7,5 @@ mod house;
 mod kills;
 mod retire;
 mod rewrap;
+mod seeded;
 mod tenants;
