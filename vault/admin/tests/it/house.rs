@@ -112,7 +112,7 @@ pub(crate) fn never() -> bool {
 
 impl House {
     pub(crate) fn new(custodians: &[&str]) -> Self {
-        let slab = Slab::with_room(Backing::Mlock, Room { small: 256, large: 8 }).expect("locked memory");
+        let slab = Slab::with_room(Backing::Mlock, Room { small: 1024, large: 8 }).expect("locked memory");
         let memory = |name: &&str| Memory::new(custodian(name), Arc::clone(&slab));
         Self {
             folder: TempDir::new().expect("a folder"),
