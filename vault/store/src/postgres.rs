@@ -101,7 +101,12 @@ impl Database {
 
     /// A connection of its own that hears notifications on `channel`. It is connected anew by whoever finds it lost.
     pub(crate) async fn listen(&self, channel: &str) -> Result<PgListener, Error> {
-        let options = self.pool.connect_options().as_ref().clone();
+        // A machine that is gone without a word must not keep what its session holds for hours.
+        let options = self.pool.connect_options().as_ref().clone().options([
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
+        ]);
         let alone = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT)
