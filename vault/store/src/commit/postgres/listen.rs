@@ -32,7 +32,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// Rows of one read.
 const AT_ONCE: i64 = 500;
 /// A node's last life that is just ending is waited for this many times, and this long each time.
-const PATIENCE: (u32, Duration) = (25, Duration::from_millis(20));
+const PATIENCE: (u32, Duration) = (150, Duration::from_millis(20));
 
 /// The task that listens. It ends when this is dropped.
 #[derive(Debug)]
