@@ -62,15 +62,26 @@ async fn connected(database: &str) -> PgConnection {
     options.connect().await.expect("connected")
 }
 
+const NODE: &str = "spiffe://cofre.test/node/eu-nl/n1";
+
 /// A group with one request, the `count`th of its node's life.
 fn group(count: u64, request: &Value) -> Value {
     let id = format!("{}{count:016x}", "09".repeat(16));
-    json!({"group": id, "node": "spiffe://cofre.test/node/eu-nl/n1", "now": 1_000_000, "outcomes": {}, "requests": [request]})
+    json!({"group": id, "life": "07".repeat(64), "node": NODE, "now": 1_000_000, "outcomes": {}, "requests": [request]})
+}
+
+/// An encoded field of bytes.
+fn part(number: u8, content: &[u8]) -> String {
+    let length = u8::try_from(content.len()).expect("a short one");
+    hex::encode([&[number << 3 | 2], &[length][..], content].concat())
 }
 
 /// A stop button, which anybody with this role may press: it is recorded.
 fn lockdown() -> Value {
-    json!({"op": "LOCKDOWN", "scope": "PLATFORM", "id": "", "entry": {"fields": {"1": "081c", "2": format!("1210{}", "01".repeat(16))},
+    let node = hex::decode([part(1, NODE.as_bytes()), part(2, &[9; 16])].concat()).expect("hex");
+    // The key of a field above 15 takes two bytes: 34 << 3 | 2 is 92 02.
+    json!({"op": "LOCKDOWN", "scope": "PLATFORM", "id": "", "entry": {
+        "fields": {"1": "081c", "2": part(2, &[1; 16]), "4": part(4, &node), "34": format!("920208{}", hex::encode("PLATFORM"))},
         "facets": {"kind": "LOCKDOWN", "tenant": null, "credential": null, "owner": null, "caller": null, "reason": null, "follows": null}}})
 }
 
@@ -238,4 +249,146 @@ async fn what_is_no_group_leaves_nothing() {
     let verdicts = attack.commit(&both).await.expect("committed");
     assert_eq!((&verdicts[0]["verdict"], &verdicts[0]["reason"]), (&json!("REFUSED"), &json!("NOT_FOUND")));
     assert_eq!(verdicts[1]["verdict"], "WRITTEN");
+}
+
+#[tokio::test]
+async fn a_stolen_role_writes_no_entry_that_cannot_be_read() {
+    let mut attack = Attack::new().await;
+    let fields = |changes: &[(&str, Value)]| {
+        let mut request = lockdown();
+        for (field, bytes) in changes {
+            request["entry"]["fields"][field] = bytes.clone();
+        }
+        request
+    };
+    let id = |text: &str| json!(text);
+    for (what, request) in [
+        ("a field nobody knows", fields(&[("35", id("9a020101"))])),
+        ("a field under another number", fields(&[("5", id("320161"))])),
+        ("a field twice", fields(&[("5", id("2a01612a0162"))])),
+        ("a field in the wrong place", fields(&[("7", id("2a0161"))])),
+        ("a cut field", fields(&[("5", id("2a0561"))])),
+        ("more than the field", fields(&[("5", id("2a016161"))])),
+        ("another wire type", fields(&[("5", id("2801"))])),
+        ("a long number", fields(&[("32", id("80028100"))])),
+        ("a number without an end", fields(&[("32", id("8002ffffffffffffffffff01"))])),
+        ("text that is none", fields(&[("5", id("2a01ff"))])),
+        ("a class nobody knows", fields(&[("9", id("4863"))])),
+        ("scopes out of order", fields(&[("16", id("8201020201"))])),
+        ("a short digest", fields(&[("33", id("8a020101"))])),
+        ("a caller that is no message", fields(&[("3", id("1a0161"))])),
+        ("epochs with a nought", fields(&[("14", id("72020800"))])),
+        ("no id", {
+            let mut request = lockdown();
+            request["entry"]["fields"].as_object_mut().expect("fields").remove("2");
+            request
+        }),
+    ] {
+        let refused = attack.commit(&group(1, &request)).await.expect_err(what);
+        let code = refused.as_database_error().and_then(|told| told.code()).map(std::borrow::Cow::into_owned);
+        assert!(matches!(code.as_deref(), Some("CF004" | "22021")), "{what}: {refused}");
+        assert_eq!(attack.number("SELECT size FROM cofre.ledger_head").await, 0, "{what}");
+    }
+    // As the program writes it, with everything that may be there besides.
+    let whole =
+        fields(&[("5", id("2a0161")), ("16", id("8201020102")), ("14", id("72020801")), ("32", id("80028001"))]);
+    attack.commit(&group(1, &whole)).await.expect("committed");
+}
+
+#[tokio::test]
+async fn an_entry_says_what_is_done_and_nothing_else() {
+    let mut attack = Attack::new().await;
+    let changed = |path: &str, value: Value| {
+        let mut request = lockdown();
+        *request.pointer_mut(path).expect(path) = value;
+        request
+    };
+    for (what, request) in [
+        ("another stop button than the entry names", {
+            let mut request = changed("/scope", "TENANT".into());
+            request["id"] = "ten_x".into();
+            request
+        }),
+        ("a stop button nobody knows", changed("/scope", "GALAXY".into())),
+        ("a kind beside the body's", changed("/entry/facets/kind", "AUDIT_READ".into())),
+        ("a body of another kind", changed("/entry/fields/1", "0821".into())),
+        ("a tenant that the body does not name", changed("/entry/facets/tenant", "ten_x".into())),
+        ("a reason that the body does not name", changed("/entry/facets/reason", "REPLAY".into())),
+        ("a caller that the body does not name", changed("/entry/facets/caller", NODE.into())),
+        ("an operation that this does not record", changed("/op", "NOTE".into())),
+        ("a withdrawal that is none", {
+            let mut request = changed("/entry/facets/kind", "AUDIT_READ".into());
+            (request["op"], request["withdraws"]) = ("NOTE".into(), 0.into());
+            request["entry"]["fields"]["1"] = "0821".into();
+            request
+        }),
+        ("another node's entry", {
+            let node = hex::decode([part(1, b"spiffe://x"), part(2, &[9; 16])].concat()).expect("hex");
+            changed("/entry/fields/4", part(4, &node).into())
+        }),
+        ("a consent that ends otherwise", json!({"op": "END_CONSENT", "to": "ACTIVE", "entry": lockdown()["entry"]})),
+    ] {
+        let refused = attack.commit(&group(1, &request)).await.expect_err(what);
+        let code = refused.as_database_error().and_then(|told| told.code()).map(std::borrow::Cow::into_owned);
+        assert_eq!(code.as_deref(), Some("CF004"), "{what}: {refused}");
+        assert_eq!(attack.number("SELECT size FROM cofre.ledger_head").await, 0, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn no_call_ends_the_cell_or_another_nodes_life() {
+    let mut attack = Attack::new().await;
+    attack.as_administrator(&["UPDATE cofre.clock_bound SET ahead = 10000000"]).await;
+    let mut late = group(1, &lockdown());
+    for now in [i64::MAX - 1, i64::MAX, 4_102_444_800_000_000, -1] {
+        late["now"] = now.into();
+        assert!(attack.commit(&late).await.is_err(), "{now}");
+    }
+    assert_eq!(attack.code("UPDATE cofre.clock_bound SET ahead = 9").await.as_deref(), Some(DENIED));
+    attack.commit(&group(1, &lockdown())).await.expect("committed");
+
+    // Somebody else, who has the role as well, and not the node's key.
+    let mut stolen = group(2, &lockdown());
+    stolen["life"] = "08".repeat(64).into();
+    assert!(attack.commit(&stolen).await.is_err(), "another life's secret");
+    stolen.as_object_mut().expect("a group").remove("life");
+    assert!(attack.commit(&stolen).await.is_err(), "no secret");
+    let settle = |doubted: String| json!({"op": "SETTLE", "group": doubted});
+    let own = "0a".repeat(16);
+    let from_outside = |doubted: String| {
+        let mut group = group(1, &settle(doubted));
+        group["group"] = format!("{own}{:016x}", 1).into();
+        group
+    };
+    let victim = "09".repeat(16);
+    assert!(attack.commit(&from_outside(format!("{victim}{:016x}", u32::MAX))).await.is_err(), "another life's");
+    assert!(attack.commit(&group(2, &settle(format!("{victim}{:016x}", 1_000)))).await.is_err(), "not sent yet");
+    assert!(attack.commit(&group(2, &settle(format!("{victim}{:016x}", u64::MAX)))).await.is_err(), "below nought");
+    attack.commit(&group(3, &settle(format!("{victim}{:016x}", 2)))).await.expect("its own");
+    attack.commit(&group(4, &lockdown())).await.expect("goes on");
+}
+
+#[tokio::test]
+async fn tiles_are_tiles_and_few() {
+    let mut attack = Attack::new().await;
+    let tile = |level: i64, width: i64, bytes: usize| json!({"level": level, "n": 0, "width": width, "hashes": "00".repeat(bytes)});
+    let asked = |tiles: Vec<Value>, size: i64, note: &str| json!({"op": "INTEGRATE", "tiles": tiles, "size": size, "note": note});
+    for (what, request) in [
+        ("beyond the ledger", asked(vec![], 1, "n")),
+        ("before its beginning", asked(vec![], -1, "n")),
+        ("no note", asked(vec![], 0, "")),
+        ("a long note", asked(vec![], 0, &"n".repeat(4_097))),
+        ("no width", asked(vec![tile(0, 0, 0)], 0, "n")),
+        ("too wide", asked(vec![tile(0, 257, 257 * 32)], 0, "n")),
+        ("half a hash", asked(vec![tile(0, 1, 16)], 0, "n")),
+        ("too high", asked(vec![tile(8, 1, 32)], 0, "n")),
+        ("below the leaves", asked(vec![tile(-1, 1, 32)], 0, "n")),
+        ("too many", asked(vec![tile(0, 1, 32); 65], 0, "n")),
+    ] {
+        let verdicts = attack.commit(&group(1, &request)).await.expect(what);
+        assert_eq!(verdicts[0]["verdict"], "REFUSED", "{what}");
+    }
+    assert_eq!(attack.number("SELECT count(*) FROM cofre.ledger_tiles").await, 0);
+    let verdicts = attack.commit(&group(1, &asked(vec![tile(7, 1, 32)], 0, "n"))).await.expect("kept");
+    assert_eq!(verdicts[0]["verdict"], "DONE");
 }

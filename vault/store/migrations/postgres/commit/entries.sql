@@ -77,13 +77,17 @@ DECLARE
   moment bigint := commit_at(g);
   leaf bytea;
   hash bytea;
+  body bytea;
 BEGIN
-  SELECT decode('01', 'hex') || int8send(place) || int8send(moment)
-      || string_agg(decode(f.value, 'hex'), decode('', 'hex') ORDER BY f.key::integer)
-    INTO leaf FROM jsonb_each_text(entry -> 'fields') f;
+  SELECT string_agg(decode(f.value, 'hex'), decode('', 'hex') ORDER BY f.key::integer)
+    INTO body FROM jsonb_each_text(entry -> 'fields') f;
+  leaf := decode('01', 'hex') || int8send(place) || int8send(moment) || body;
   IF octet_length(leaf) > commit_limit('leaf') THEN
     RAISE EXCEPTION USING ERRCODE = 'CF002', MESSAGE = octet_length(leaf)::text;
   END IF;
+  -- SECURITY: an entry that nobody can read would keep every node from starting, for good.
+  PERFORM commit_check('entry', body);
+  PERFORM commit_check_facets(g, entry);
   hash := sha256(decode('00', 'hex') || leaf);
   INSERT INTO ledger_entries ("index", bytes, leaf_hash, group_id, incarnation) VALUES (place, leaf, hash, g.id, g.incarnation);
   UPDATE ledger_head SET size = place + 1, last_time = moment;
