@@ -128,7 +128,7 @@ BEGIN
   g.waited := commit_begin.waited;
   g.now := (asked ->> 'now')::bigint + g.waited / 1000 * 1000;
   g.outcomes := asked -> 'outcomes';
-  IF octet_length(g.id) IS DISTINCT FROM 24 OR g.node IS NULL OR g.now IS NULL THEN
+  IF octet_length(g.id) IS DISTINCT FROM 24 OR coalesce(g.node, '') = '' OR g.now IS NULL THEN
     RAISE EXCEPTION 'a group needs an id of 24 bytes, a node and the node''s time';
   END IF;
   PERFORM commit_reject_if(g.now < 0 OR g.now - (SELECT b.ahead FROM clock_bound b)

@@ -46,10 +46,15 @@ BEGIN
 END $$;
 
 -- Ends the whole group: no program of ours asks for this. Nothing of it stays.
+CREATE FUNCTION commit_reject(cause TEXT) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION USING ERRCODE = 'CF004', MESSAGE = cause;
+END $$;
+
 CREATE FUNCTION commit_reject_if(rejected BOOLEAN, cause TEXT) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   IF rejected IS NOT FALSE THEN
-    RAISE EXCEPTION USING ERRCODE = 'CF004', MESSAGE = cause;
+    PERFORM commit_reject(cause);
   END IF;
 END $$;
 
