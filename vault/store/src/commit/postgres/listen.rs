@@ -52,7 +52,7 @@ impl Listener {
         changes: broadcast::Sender<Change>,
     ) -> Result<Self, Error> {
         let (node, incarnation) = (settings.node.clone(), settings.incarnation);
-        let mut connection = alone(&database, &node).await?;
+        let mut connection = named(&database, &node).await?;
         let row =
             sqlx::query("SELECT coalesce(max(first_index), -1) AS newest FROM told").fetch_one(&mut connection).await?;
         let ear = Ear { database, node, incarnation, changes, heard: row.try_get("newest")? };
@@ -60,26 +60,24 @@ impl Listener {
     }
 }
 
-/// A connection that listens and holds the name of the node. The end of a life just over is waited for.
-async fn alone(database: &Database, node: &str) -> Result<PgListener, Error> {
-    let (times, pause) = PATIENCE;
-    for _ in 0..times {
-        match named(database, node).await {
-            Err(Error::Live { .. }) => tokio::time::sleep(pause).await,
-            other => return other,
-        }
-    }
-    named(database, node).await
-}
-
+/// A connection that listens and holds the name of the node. The end of a life just over is waited for: the server
+/// frees its name when it notices that its connection is closed.
+///
 /// SECURITY: two processes under one name would each take the other's open grants for those of an earlier life.
 async fn named(database: &Database, node: &str) -> Result<PgListener, Error> {
     let mut connection = database.listen(CHANNEL).await?;
-    let row = sqlx::query("SELECT pg_try_advisory_lock(hashtextextended($1, 1)) AS had")
-        .bind(node.to_owned())
-        .fetch_one(&mut connection)
-        .await?;
-    if row.try_get("had")? { Ok(connection) } else { Err(Error::Live { node: node.to_owned() }) }
+    let (times, pause) = PATIENCE;
+    for _ in 0..times {
+        let row = sqlx::query("SELECT pg_try_advisory_lock(hashtextextended($1, 1)) AS had")
+            .bind(node.to_owned())
+            .fetch_one(&mut connection)
+            .await?;
+        if row.try_get("had")? {
+            return Ok(connection);
+        }
+        tokio::time::sleep(pause).await;
+    }
+    Err(Error::Live { node: node.to_owned() })
 }
 
 struct Ear {
