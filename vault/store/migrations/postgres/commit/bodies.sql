@@ -2,23 +2,21 @@
 -- say what is done with them. The program sends nothing else; whoever stole its role could, and where one entry cannot
 -- be read nothing stands any more.
 --
--- Every entry passes here, so conditions stand in IF and CASE: a PERFORM for each would cost more than the commit.
+-- Every entry passes here, so conditions stand in IF and CASE: a PERFORM for each cost more than the rest of the commit.
 
--- What a field of a message is; nothing where there is no such field. `said` is held against what the commit knows.
+-- What a field of a message is; nothing where there is no such field. `said` is held against what the commit knows. One
+-- constant, because what is written out as a CASE is set up anew in every transaction.
 CREATE FUNCTION commit_shape(message TEXT, field INTEGER) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-  SELECT CASE message
-    WHEN 'entry' THEN CASE field
-      WHEN 1 THEN 'kind' WHEN 2 THEN '16 bytes' WHEN 3 THEN 'said' WHEN 4 THEN 'said' WHEN 5 THEN 'text' WHEN 6 THEN 'ten'
-      WHEN 7 THEN 'text' WHEN 8 THEN 'crd' WHEN 9 THEN 'class' WHEN 10 THEN 'short' WHEN 11 THEN 'sub' WHEN 12 THEN 'ins'
-      WHEN 13 THEN 'cns' WHEN 14 THEN 'epochs' WHEN 15 THEN 'purpose' WHEN 16 THEN 'scopes' WHEN 17 THEN 'attendance'
-      WHEN 18 THEN 'job' WHEN 19 THEN '32 bytes' WHEN 20 THEN '32 bytes' WHEN 21 THEN 'text' WHEN 22 THEN 'input'
-      WHEN 23 THEN 'verdict' WHEN 24 THEN 'reason' WHEN 25 THEN 'field' WHEN 26 THEN 'tenant key' WHEN 27 THEN 'number'
-      WHEN 28 THEN 'number' WHEN 29 THEN 'outcome' WHEN 30 THEN 'text' WHEN 31 THEN 'number' WHEN 32 THEN 'number'
-      WHEN 33 THEN '32 bytes' WHEN 34 THEN 'text' END
-    WHEN 'epochs' THEN CASE WHEN field BETWEEN 1 AND 6 THEN 'epoch' END
-    WHEN 'field' THEN CASE field WHEN 1 THEN 'name' WHEN 2 THEN 'form' END
-    WHEN 'tenant key' THEN CASE field WHEN 1 THEN '16 bytes' WHEN 2 THEN 'version' END
-  END
+  SELECT '{
+    "entry": {"1": "kind", "2": "16 bytes", "3": "said", "4": "said", "5": "text", "6": "ten", "7": "text", "8": "crd",
+      "9": "class", "10": "short", "11": "sub", "12": "ins", "13": "cns", "14": "epochs", "15": "purpose", "16": "scopes",
+      "17": "attendance", "18": "job", "19": "32 bytes", "20": "32 bytes", "21": "text", "22": "input", "23": "verdict",
+      "24": "reason", "25": "field", "26": "tenant key", "27": "number", "28": "number", "29": "outcome", "30": "text",
+      "31": "number", "32": "number", "33": "32 bytes", "34": "text"},
+    "epochs": {"1": "epoch", "2": "epoch", "3": "epoch", "4": "epoch", "5": "epoch", "6": "epoch"},
+    "field": {"1": "name", "2": "form"},
+    "tenant key": {"1": "16 bytes", "2": "version"}
+  }'::jsonb -> message ->> field::text
 $$;
 
 -- The number at an offset, in its shortest form and below 2^63, and where the next thing begins.
@@ -43,12 +41,14 @@ BEGIN
   END IF;
 END $$;
 
--- Whether this is an identifier of its kind: a UUIDv7 in 26 Crockford characters behind its prefix (id.rs).
+-- Whether this is an identifier of its kind: a UUIDv7 in 26 Crockford characters behind its prefix (id.rs). Of those,
+-- the first has three bits, and two hold the version and the variant.
 CREATE FUNCTION commit_is_id(kind TEXT, content TEXT) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
   SELECT left(content, 4) = kind || '_' AND CASE kind
     WHEN 'ins' THEN substring(content FROM 5) ~ '^[a-z0-9][a-z0-9-]{0,62}$'
-    ELSE substring(content FROM 5)
-      ~ '^[0-7][0-9A-HJKMNP-TV-Z]{9}[EF][0-9A-HJKMNP-TV-Z]{2}[89ABRSTV][0-9A-HJKMNP-TV-Z]{12}$' END
+    ELSE length(content) = 30 AND rtrim(substring(content FROM 5), '0123456789ABCDEFGHJKMNPQRSTVWXYZ') = ''
+      AND strpos('01234567', substring(content FROM 5 FOR 1)) > 0 AND strpos('EF', substring(content FROM 15 FOR 1)) > 0
+      AND strpos('89ABRSTV', substring(content FROM 18 FOR 1)) > 0 END
 $$;
 
 -- Whether these are scopes: packed, ascending, each once. None has a number of two bytes.
@@ -77,13 +77,17 @@ CREATE FUNCTION commit_holds(shape TEXT, number BIGINT) RETURNS boolean LANGUAGE
     ELSE commit_counts(shape, number) END
 $$;
 
--- Refuses what is not the one encoding of a message: every number known and ascending, keys of their wire type, lengths
--- that fit, nothing that would be left out. Of an entry only fields of the number `sole` are taken.
-CREATE FUNCTION commit_check(message TEXT, sole INTEGER, content BYTEA) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+-- Refuses what is not the one encoding of field `sole` of an entry: keys of their wire type, lengths that fit, numbers
+-- ascending in the message that may be in it, nothing that would be left out.
+CREATE FUNCTION commit_check(sole INTEGER, content BYTEA) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
   ends integer := octet_length(content);
   place integer := 0;
-  first integer;
+  -- The message that is being read, and where it ends. One within an entry has no other in it, so that nothing calls
+  -- itself: PostgreSQL would evaluate each condition of the inner call in the long way.
+  message text := 'entry';
+  stop integer := ends;
+  first integer := 0;
   last integer := 0;
   field integer;
   key integer;
@@ -95,7 +99,7 @@ BEGIN
   WHILE place < ends LOOP
     key := get_byte(content, place);
     place := place + 1;
-    IF key > 127 AND place < ends THEN
+    IF key > 127 AND place < stop THEN
       -- No field has a key of three bytes: then this gives a number that none has.
       key := (key & 127) | (get_byte(content, place) << 7);
       place := place + 1;
@@ -107,15 +111,19 @@ BEGIN
     shape := commit_shape(message, field);
     IF shape IS NULL THEN
       PERFORM commit_reject('an entry has a field that no release writes');
+    ELSIF message <> 'entry' THEN
+      IF field <= last THEN
+        PERFORM commit_reject('the fields of an entry are not in order');
+      END IF;
+      first := CASE first WHEN 0 THEN field ELSE first END;
+      last := field;
     ELSIF field <> sole THEN
       PERFORM commit_reject('a field of an entry stands under another number');
-    ELSIF field < last OR (field = last AND NOT (message = 'entry' AND field IN (13, 21, 25))) THEN
-      PERFORM commit_reject('the fields of an entry are not in order');
+    ELSIF place > 2 AND field NOT IN (13, 21, 25) THEN
+      PERFORM commit_reject('a field of an entry stands there twice');
     END IF;
-    first := coalesce(first, field);
-    last := field;
 
-    number := CASE WHEN place < ends THEN get_byte(content, place) ELSE 128 END;
+    number := CASE WHEN place < stop THEN get_byte(content, place) ELSE 128 END;
     IF number < 128 THEN
       place := place + 1;
     ELSE
@@ -123,37 +131,45 @@ BEGIN
       number := read.number;
       place := read.after;
     END IF;
-    IF (key & 7) = 0 THEN
+    IF place > stop THEN
+      PERFORM commit_reject('a field of an entry is not as long as it says');
+    ELSIF (key & 7) = 0 THEN
       IF commit_holds(shape, number) IS NOT TRUE THEN
         PERFORM commit_reject('an entry holds a number its field cannot hold');
       END IF;
-    ELSIF (key & 7) <> 2 OR number > ends - place THEN
+    ELSIF (key & 7) <> 2 OR number > stop - place THEN
       PERFORM commit_reject('a field of an entry is not as long as it says');
+    ELSIF shape IN ('epochs', 'field', 'tenant key') THEN
+      message := shape;
+      stop := place + number;
+      first := 0;
+      last := 0;
     ELSE
       part := substring(content FROM place + 1 FOR number::integer);
-      place := place + number::integer;
+      place := place + number;
       IF (CASE shape
           WHEN 'said' THEN true
           WHEN 'text' THEN convert_from(part, 'UTF8') IS NOT NULL
           WHEN '32 bytes' THEN number = 32
           WHEN '16 bytes' THEN number = 16
-          WHEN 'epochs' THEN commit_check('epochs', NULL, part)
           WHEN 'scopes' THEN commit_are_scopes(part)
           WHEN 'input' THEN number BETWEEN 1 AND commit_limit('policy_input')
-          WHEN 'field' THEN commit_check('field', NULL, part)
           WHEN 'name' THEN number > 0 AND convert_from(part, 'UTF8') IS NOT NULL
-          WHEN 'tenant key' THEN commit_check('tenant key', NULL, part)
           ELSE length(shape) = 3 AND commit_is_id(shape, convert_from(part, 'UTF8'))
         END) IS NOT TRUE THEN
         PERFORM commit_reject('a field of an entry is of another kind');
       END IF;
     END IF;
+    IF message <> 'entry' AND place = stop THEN
+      -- What a message cannot do without: a form its number, a key its id.
+      IF (message = 'field' AND last <> 2) OR (message = 'tenant key' AND first <> 1) THEN
+        PERFORM commit_reject('a field of an entry is not whole');
+      END IF;
+      message := 'entry';
+      stop := ends;
+    END IF;
   END LOOP;
-  -- What a message cannot do without: a form its number, a key its id, a field itself.
-  IF (message = 'field' AND last <> 2) OR (message = 'tenant key' AND first IS DISTINCT FROM 1) OR (message = 'entry' AND last = 0) THEN
-    PERFORM commit_reject('a field of an entry is not whole');
-  END IF;
-  RETURN true;
+  RETURN ends > 0;
 END $$;
 
 -- The body that the fields of an entry make, in the order of their numbers. Each stands under its own number, spelled
@@ -167,7 +183,7 @@ BEGIN
   FOR spelled, part IN
     SELECT f.key, decode(f.value, 'hex') FROM jsonb_each_text(entry -> 'fields') f ORDER BY f.key::integer
   LOOP
-    IF (spelled::integer::text = spelled AND commit_check('entry', spelled::integer, part)) IS NOT TRUE THEN
+    IF (spelled::integer::text = spelled AND commit_check(spelled::integer, part)) IS NOT TRUE THEN
       PERFORM commit_reject('a field of an entry has no number, or nothing in it');
     END IF;
     body := body || part;
@@ -214,30 +230,36 @@ END $$;
 -- What is searched for is what the entry says, and the node is the one that asks.
 CREATE FUNCTION commit_check_facets(g commit_group, entry JSONB) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  f jsonb := entry -> 'facets';
+  facets jsonb := entry -> 'facets';
   node bytea := commit_text_part(1, g.node) || commit_bytes_part(2, g.incarnation);
   said bytea := commit_part(entry, 'caller');
   -- The fingerprint of the caller's certificate stands in the body alone.
-  caller bytea := commit_text_part(1, f ->> 'caller') || commit_bytes_part(2, substring(said FROM octet_length(said) - 31));
-  kind bigint := commit_number('kind', f ->> 'kind');
-  reason bigint := commit_number('reason', f ->> 'reason');
-  follows bigint := f ->> 'follows';
+  caller bytea := commit_text_part(1, facets ->> 'caller')
+    || commit_bytes_part(2, substring(said FROM octet_length(said) - 31));
+  number bigint;
   wrong text;
+  name text;
 BEGIN
-  wrong := CASE
-    WHEN commit_part(entry, 'id') IS NULL THEN 'id'
-    WHEN kind IS NULL OR commit_part(entry, 'kind') IS DISTINCT FROM commit_number_part(commit_field('kind'), kind) THEN 'kind'
-    WHEN commit_part(entry, 'node') IS DISTINCT FROM commit_bytes_part(commit_field('node'), node) THEN 'node'
-    -- SECURITY: without a caller in the body there is nothing to compare, so none may be searched for either.
-    WHEN (said IS NULL) <> (f ->> 'caller' IS NULL) OR f ->> 'caller' = ''
-      OR said IS DISTINCT FROM commit_bytes_part(commit_field('caller'), caller) THEN 'caller'
-    WHEN commit_part(entry, 'tenant') IS DISTINCT FROM commit_text_part(commit_field('tenant'), f ->> 'tenant') THEN 'tenant'
-    WHEN commit_part(entry, 'credential') IS DISTINCT FROM commit_text_part(commit_field('credential'), f ->> 'credential')
-      THEN 'credential'
-    WHEN commit_part(entry, 'owner') IS DISTINCT FROM commit_text_part(commit_field('owner'), f ->> 'owner') THEN 'owner'
-    WHEN commit_part(entry, 'reason') IS DISTINCT FROM commit_number_part(commit_field('reason'), reason) THEN 'reason'
-    WHEN commit_part(entry, 'follows') IS DISTINCT FROM commit_number_part(commit_field('follows'), follows) THEN 'follows'
-    END;
+  FOREACH name IN ARRAY '{tenant,credential,owner}'::text[] LOOP
+    IF commit_part(entry, name) IS DISTINCT FROM commit_text_part(commit_field(name), facets ->> name) THEN
+      wrong := name;
+    END IF;
+  END LOOP;
+  FOREACH name IN ARRAY '{kind,reason,follows}'::text[] LOOP
+    number := CASE name WHEN 'follows' THEN (facets ->> name)::bigint ELSE commit_number(name, facets ->> name) END;
+    IF commit_part(entry, name) IS DISTINCT FROM commit_number_part(commit_field(name), number) THEN
+      wrong := name;
+    END IF;
+  END LOOP;
+  IF commit_part(entry, 'id') IS NULL OR commit_part(entry, 'kind') IS NULL THEN
+    wrong := 'id or kind';
+  ELSIF commit_part(entry, 'node') IS DISTINCT FROM commit_bytes_part(commit_field('node'), node) THEN
+    wrong := 'node';
+  -- SECURITY: without a caller in the body there is nothing to compare, so none may be searched for either.
+  ELSIF (said IS NULL) <> (facets ->> 'caller' IS NULL) OR facets ->> 'caller' = ''
+      OR said IS DISTINCT FROM commit_bytes_part(commit_field('caller'), caller) THEN
+    wrong := 'caller';
+  END IF;
   IF wrong IS NOT NULL THEN
     PERFORM commit_reject('the entry does not say what is done: field ' || wrong);
   END IF;
