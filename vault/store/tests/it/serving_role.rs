@@ -71,7 +71,7 @@ pub(crate) fn group(count: u64, request: &Value) -> Value {
 }
 
 fn varint(number: u64) -> Vec<u8> {
-    let more = (number > 127).then(|| varint(number >> 7)).unwrap_or_default();
+    let more = if number > 127 { varint(number >> 7) } else { Vec::new() };
     [vec![(number & 127) as u8 | if more.is_empty() { 0 } else { 128 }], more].concat()
 }
 
