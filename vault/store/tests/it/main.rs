@@ -13,6 +13,7 @@ mod edited;
 mod encrypted;
 mod ends;
 mod files;
+mod full_disks;
 mod hands;
 mod ledger;
 mod lists;
