@@ -14,6 +14,7 @@ mod encrypted;
 mod ends;
 mod files;
 mod full_disks;
+mod garbled_logs;
 mod hands;
 mod ledger;
 mod lists;
