@@ -57,6 +57,11 @@ async fn files_of_another_mode_or_another_set_are_refused() {
 
 #[tokio::test]
 async fn a_full_file_grants_nothing_still_narrows_and_recovers() {
+    full_file().await;
+}
+
+/// A file that may not grow any further: stands for a full disk where none can be mounted.
+pub(crate) async fn full_file() {
     const PAGES: u32 = 120;
     let world = World::on_sqlite(Some(PAGES)).await;
     let (credential, consent) = world.releasable(4).await;
