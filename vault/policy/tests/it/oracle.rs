@@ -42,6 +42,7 @@ pub(crate) fn broken_promise(facts: &Facts) -> Option<&'static str> {
         ("history consented to", job.history_from.micros() >= consent.history_from.micros()),
         ("the job is this worker's", job.worker == facts.caller.identity && worker.id.to_string() == job.worker),
         ("the job is not late", job.deadline.micros() > now),
+        ("the keys of the statements are valid", facts.statements_until.micros() > now),
         ("the worker is trusted", worker.state != WorkerState::Quarantined),
         ("the worker is assigned", worker.scopes.contains(&(login.tenant, login.institution.clone()))),
         ("the tenant is served here", tenant.state == TenantState::Active && tenant.home_region == facts.region),
