@@ -112,14 +112,16 @@ const BYSTANDERS: &[&str] =
 /// Columns of whose many edits every one is made: few of them matter.
 const ALL_EDITS: &[&str] = &["institutions.state", "signing_keys.public_key", "template_fields.release_form"];
 
-/// Edits of one column, at most; spread over its rows and values. A server takes longer for each.
+/// Edits of one column, at most; spread over its rows and values. A server takes longer for each, and the night has
+/// the time for more of them.
 fn most(table: &str, column: &str) -> usize {
     let most = match table {
         _ if ALL_EDITS.contains(&format!("{table}.{column}").as_str()) => usize::MAX,
         table if BYSTANDERS.contains(&table) => 4,
         _ => 20,
     };
-    if engine() == Engine::Postgres { most.min(100) / 4 } else { most }
+    let most = if engine() == Engine::Postgres { most.min(100) / 4 } else { most };
+    if std::env::var_os("COFRE_NIGHT").is_some() { most } else { most.min(100).div_ceil(4) }
 }
 
 /// What values are like: those of one kind may stand in one another's place.
@@ -290,11 +292,11 @@ async fn no_edit_of_another_table_releases_more_but_where_it_is_written_down() {
     let open: Vec<&str> = OPEN.iter().map(|(name, _)| *name).collect();
     listed("widen", &sweep.widened, &open);
     listed("stop", &sweep.stopped, STOPS);
-    // Fewer edits are made on a server. On a file, what does not widen any more is to be taken off the list.
-    if engine() == Engine::Sqlite {
+    // Where all edits are made, what does not widen any more is to be taken off the list.
+    if engine() == Engine::Sqlite && std::env::var_os("COFRE_NIGHT").is_some() {
         assert_eq!(sweep.widened.keys().collect::<Vec<_>>(), open, "columns that widen");
         assert!(sweep.stopped.len() > 25, "{:?}", sweep.stopped.keys());
     }
-    assert!(sweep.edits > 200, "only {} edits were made", sweep.edits);
+    assert!(sweep.edits > 100, "only {} edits were made", sweep.edits);
     assert_eq!(sweep.deployment.came(&sweep.deployment.allowed).await, "GRANTED", "the release that is due");
 }
