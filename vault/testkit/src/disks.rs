@@ -116,8 +116,10 @@ mod tests {
     fn it_is_filled_emptied_and_gone_with_its_owner() {
         let disk = match Disk::mounted(1_024) {
             Ok(disk) => disk,
-            // Not root, or a machine that lets nobody mount: then this says why.
-            Err(why) => return assert!(!why.to_string().is_empty()),
+            // Not root, or a machine that lets nobody mount: then this says which.
+            Err(why) => {
+                return assert_eq!(why.to_string().starts_with("root, and yet"), is_root().expect("told"), "{why}");
+            }
         };
         let (folder, file) = (disk.folder().to_owned(), disk.folder().join("file"));
         std::fs::write(&file, b"before").expect("room");
