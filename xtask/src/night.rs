@@ -11,6 +11,7 @@ const NIGHT: &str = "COFRE_NIGHT";
 /// Long runs by name: what `cargo test` is told besides its profile. A row stands here once its tests read [`NIGHT`].
 const LONG: &[(&str, &[&str])] = &[
     ("properties of decisions", &["-p", "cofre-policy", "--test", "it", "properties"]),
+    ("edits of every column", &["-p", "cofre-store", "--test", "it", "columns::"]),
     ("random lists on both engines", &["-p", "cofre-store", "--test", "it", "lists::", "--", "--nocapture"]),
 ];
 
