@@ -9,11 +9,14 @@
 )]
 
 mod bodies;
+mod columns;
 mod databases;
 mod edited;
 mod encrypted;
 mod ends;
 mod files;
+mod full_disks;
+mod garbled_logs;
 mod hands;
 mod ledger;
 mod lists;
