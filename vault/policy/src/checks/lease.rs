@@ -9,7 +9,7 @@ use crate::facts::{Facts, LeaseFacts};
 /// lease beyond that; a row that says otherwise was edited, and a grant on it would be over before it was given.
 pub(super) fn free(facts: &Facts) -> Checked {
     match live(facts) {
-        Some(lease) if own(facts).is_none() || is_spent(lease, facts) => {
+        Some(lease) if own(facts).is_none_or(|own| facts.now >= own.session_ends()) => {
             Err(Refusal::until(Reason::LeaseHeld, lease.until))
         }
         Some(_) | None => Ok(()),
@@ -27,8 +27,4 @@ pub(crate) fn own(facts: &Facts) -> Option<&LeaseFacts> {
 
 fn live(facts: &Facts) -> Option<&LeaseFacts> {
     facts.lease.as_ref().filter(|lease| facts.now < lease.until)
-}
-
-fn is_spent(lease: &LeaseFacts, facts: &Facts) -> bool {
-    facts.now >= lease.since.plus(LeaseFacts::LONGEST)
 }
