@@ -5,13 +5,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use cofre_custody::Custodian as _;
 use cofre_custody::pkcs11::Token;
 use cofre_envelope::{Backing, Slab};
 use cofre_model::id::Slug;
 use cofre_model::time::Clock as _;
 use cofre_server::clock::SystemClock;
-use cofre_testkit::postgres::{Cluster, Wanted};
+use cofre_testkit::postgres::{CLUSTER, Cluster, Wanted};
 use cofre_testkit::seed::{Order, seed};
 use cofre_testkit::stores::Store;
 
@@ -57,8 +56,13 @@ pub async fn run(wishes: &Wishes) -> Result<()> {
 async fn fill(folder: &Path, wishes: &Wishes) -> Result<()> {
     let places = stores::folder(folder);
     let kept_in = folder.join("postgres");
-    let cluster = kept_in.exists().then(|| Cluster::start(&Wanted { kept_in: Some(kept_in.clone()), tls: None }));
-    let cluster = cluster.transpose()?;
+    let cluster = if kept_in.exists() {
+        Some(Cluster::start(&Wanted { kept_in: Some(kept_in), ..Wanted::default() })?)
+    } else if Store::Records.file(&places).exists() || std::env::var_os(CLUSTER).is_none() {
+        None
+    } else {
+        Some(Cluster::here()?)
+    };
     let held = if cluster.is_none() { Some(hold(&places)?) } else { None };
     let slab = Slab::new(Backing::Mlock)?;
     let token = Token::open(settings(&hsm_sim()?)?, user_pin(), &slab).await?;

@@ -47,6 +47,8 @@ pub struct Wishes {
     pub cluster: Option<Cluster>,
     /// Workers to register, named `w01`, `w02`, …
     pub workers: usize,
+    /// Whether a second custodian stands beside the first, a key of its own in the same token, to move tenant keys to.
+    pub second_key: bool,
     /// Where the vault's telemetry goes, such as `http://127.0.0.1:4317`; nowhere if none.
     pub collector: Option<String>,
 }
@@ -66,6 +68,7 @@ impl Wishes {
             log: "info",
             cluster: None,
             workers: 25,
+            second_key: false,
             collector: None,
         })
     }
@@ -115,6 +118,9 @@ impl World {
         let config = vault::write_config(&folder, wishes, &stores)?;
         if wishes.cluster.is_some() {
             stores::migrate(&config)?;
+        }
+        if wishes.second_key {
+            token::complete(&folder, &config)?;
         }
         let vault = Vault::start(&folder, &config)?;
         let door = Deployment::new(&vault.tenants_and_workers, NAME, &signer)?;

@@ -23,6 +23,8 @@ pub const CUSTODIAN: &str = "hsm-1";
 pub const LABEL: &str = "cofre-dev";
 /// The label of the key that wraps.
 pub const ROOT: &str = "root-1";
+/// A second custodian, and the label of its key in the same token.
+pub const SECOND: (&str, &str) = ("hsm-2", "root-2");
 /// The label of the key that signs.
 pub const SIGNER: &str = "ledger-1";
 /// PINs of a token that keeps nothing safe; they stand in a file beside it anyway.
@@ -71,6 +73,20 @@ pub fn make(folder: &Path, module: &Path) -> Result<String> {
         bail!("cofre-dev token ended with {}", child.status);
     }
     Ok(String::from_utf8(child.stdout)?.trim().to_owned())
+}
+
+/// Has `cofred init` make the keys that a configuration names and the token lacks.
+///
+/// # Errors
+/// What it said.
+pub(super) fn complete(folder: &Path, config: &Path) -> Result<()> {
+    let mut init = Command::new(binary("cofred")?);
+    init.args(["init", "--config"]).arg(config).env(SIM_FOLDER, folder.join("token"));
+    let done = init.output().context("cofred init")?;
+    if !done.status.success() {
+        bail!("cofred init: {}", String::from_utf8_lossy(&done.stderr).trim());
+    }
+    Ok(())
 }
 
 /// The `cofre-dev` executable: this one, or the one beside a test's.

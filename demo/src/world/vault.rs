@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::token::{CUSTODIAN, LABEL, ROOT, SIGNER, SIM_FOLDER, binary};
+use super::token::{CUSTODIAN, LABEL, ROOT, SECOND, SIGNER, SIM_FOLDER, binary};
 use super::{NAME, REGION, Wishes};
 
 /// A running `cofred`.
@@ -78,6 +78,16 @@ impl Vault {
         if status.success() { Ok(()) } else { bail!("cofred ended with {status}; see {}", self.log.display()) }
     }
 
+    /// Ends it at once, as a machine that fails does.
+    ///
+    /// # Errors
+    /// Where it had ended already.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     fn terminate(&self) -> Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("cofred has no process id")?;
         Ok(kill_process(pid, Signal::TERM)?)
@@ -105,6 +115,17 @@ pub fn write_config(folder: &Path, wishes: &Wishes, stores: &str) -> Result<Path
         Some(uri) => format!("telemetry = {{ otlp = \"{uri}\", interval = \"1s\" }}"),
         None => String::new(),
     };
+    let pin = quoted(&folder.join("pin"));
+    let second = if wishes.second_key {
+        format!(
+            "[custodians.{}]\npkcs11 = {{ module = {}, token_label = \"{LABEL}\", key_label = \"{}\", pin = {{ file = {pin} }}, sessions = 4 }}\n",
+            SECOND.0,
+            quoted(&wishes.module),
+            SECOND.1
+        )
+    } else {
+        String::new()
+    };
     let text = format!(
         r#"# Written by cofre-dev. Production refuses it.
 mode = "dev"
@@ -129,7 +150,7 @@ revocations = {revocations}
 {stores}
 [custodians.{CUSTODIAN}]
 pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", signer_label = "{SIGNER}", pin = {{ file = {pin} }}, sessions = 4 }}
-"#,
+{second}"#,
         memory = wishes.memory,
         telemetry = telemetry,
         log = wishes.log,
@@ -140,7 +161,7 @@ pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", si
         bundle = file("bundle.pem"),
         revocations = file("crl.pem"),
         module = quoted(&wishes.module),
-        pin = quoted(&folder.join("pin")),
+        pin = pin,
     );
     let path = folder.join("cofre.toml");
     std::fs::write(&path, text)?;

@@ -13,6 +13,8 @@ mod memory;
 #[cfg(test)]
 mod migrate;
 #[cfg(test)]
+mod rewrapped;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod story;

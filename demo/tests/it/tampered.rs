@@ -4,7 +4,7 @@
 
 mod damaged;
 mod erased;
-mod house;
+pub(crate) mod house;
 mod rows;
 mod sealed_to;
 

@@ -11,7 +11,7 @@ mod rows;
 
 use std::sync::Arc;
 
-use cofre_custody::{CustodySet, RewrapKeys, Signer, TenantKeys};
+use cofre_custody::{CustodySet, Signer, TenantKeys};
 use cofre_envelope::random;
 use cofre_model::caller::Caller;
 use cofre_model::entry::{Entry, EntryKind};
@@ -42,7 +42,7 @@ pub struct KeyJobs {
     /// The keyring.
     pub keyring: Keyring,
     /// Opens and wraps tenant keys anew; opens nothing below them.
-    pub rewrapping: RewrapKeys,
+    pub rewrapping: cofre_custody::RewrapKeys,
     /// Warm keys, to wipe.
     pub keys: TenantKeys,
     /// Signs counts.
@@ -125,7 +125,10 @@ impl KeyJobs {
     /// NOT_FOUND; WRONG_STATE for a job that has ended.
     pub async fn stop(&self, caller: &Caller, job: &KeyJobId) -> Result<EntryRef, Error> {
         let entry = entry(EntryKind::KeyJobEnded, Some(caller), STOP)?;
-        let stop = Operation::EndKeyJob { job: *job, to: KeyJobState::Stopped };
+        let known = self.records.key_job(job).await?;
+        let known = known.ok_or(Error::field(Reason::NotFound, "job_id", "names no job of this vault"))?;
+        let moved = self.moved(&known).await?;
+        let stop = Operation::EndKeyJob { job: *job, to: KeyJobState::Stopped, moved };
         Ok(self.records.apply(entry, stop).await?)
     }
 

@@ -1,7 +1,7 @@
 //! Every command parses, with its connection before or after it; what it cannot mean is refused.
 
 use clap::{CommandFactory as _, Parser as _};
-use cofre_model::id::{ConsentId, CredentialId, ErasureId, SubjectId, TenantId};
+use cofre_model::id::{ConsentId, CredentialId, ErasureId, KeyJobId, SubjectId, TenantId};
 
 use super::Arguments;
 
@@ -21,6 +21,7 @@ fn every_command_parses() {
     let subject = SubjectId::from_parts(1, [3; 10]).to_string();
     let (erasure, consent) =
         (ErasureId::from_parts(1, [4; 10]).to_string(), ConsentId::from_parts(1, [5; 10]).to_string());
+    let key_job = KeyJobId::from_parts(1, [6; 10]).to_string();
     let lines = [
         "verify x.jsonl".to_owned(),
         "verify - --strict".into(),
@@ -40,6 +41,11 @@ fn every_command_parses() {
         "template put t.toml".into(),
         "worker put w.toml".into(),
         format!("deposit-key rotate {tenant}"),
+        "keys status".into(),
+        "keys rewrap --to any_of(hsm-2) --from-key root-1 --rate 50 --wait".into(),
+        "keys rewrap --to any_of(hsm-2) --dry-run".into(),
+        format!("keys stop {key_job}"),
+        "keys retire hsm-1 --custodian-key root-1".into(),
         "lockdown platform".into(),
         format!("lockdown tenant {tenant}"),
         "lockdown institution ins_banco-abierto".into(),

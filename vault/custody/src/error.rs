@@ -46,7 +46,9 @@ pub enum Error {
     #[error("the keyring lacks shares of the tenant key")]
     Incomplete,
     /// The custody set a key shall have is stricter than the one it has.
-    #[error("the custody set is stricter than the one the key has; rotate the tenant's key instead")]
+    #[error(
+        "the custody set is stricter than the one the key has, and its older shares would still open by that one; name a set that is no stricter"
+    )]
     Stricter,
     /// A key, a share or a row is not what the records say.
     #[error("the {} is not what the records say", .0.as_str())]

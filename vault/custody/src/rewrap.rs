@@ -48,7 +48,7 @@ impl RewrapKeys {
     /// each share it gives. Eats the permit.
     ///
     /// A set that is stricter than the one the key has would promise more than it holds, since the older shares still
-    /// open: that needs a new version of the key.
+    /// open: it is refused.
     pub async fn rewrap(
         &self,
         permit: Permit<Rewrap>,

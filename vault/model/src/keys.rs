@@ -1,5 +1,5 @@
 //! Jobs over the key tree: what they are to do and where they stand. How far a job has come is not here: the rows it
-//! works on say that themselves.
+//! works on say that themselves, until it ends.
 
 use crate::id::KeyJobId;
 use crate::time::Timestamp;
@@ -23,6 +23,14 @@ words! {
     }
 }
 
+impl KeyJobState {
+    /// Whether nobody works on such a job any more.
+    #[must_use]
+    pub const fn ends(self) -> bool {
+        !matches!(self, Self::Running)
+    }
+}
+
 /// A job over keys, as an operator ordered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyJob {
@@ -42,4 +50,23 @@ pub struct KeyJob {
     pub opened_at: Timestamp,
     /// The index of the entry that opened it.
     pub opened_entry: u64,
+    /// How it ended; nothing while it runs.
+    pub ended: Option<KeyJobEnd>,
+}
+
+impl KeyJob {
+    /// What the entry that opens a job says of it.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        format!("{} {} {}", self.id, self.kind, self.target)
+    }
+}
+
+/// How a job over keys ended. Rows that it moved may have been moved on since, so this is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyJobEnd {
+    /// When, as the ledger says.
+    pub at: Timestamp,
+    /// Rows it moved.
+    pub moved: u64,
 }

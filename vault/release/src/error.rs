@@ -96,6 +96,7 @@ fn key_reason(error: &cofre_custody::Error) -> Reason {
         Keys::Journal(JournalError::Refused(reason)) => *reason,
         Keys::UnknownCustodian(_)
         | Keys::Incomplete
+        | Keys::Stricter
         | Keys::Journal(JournalError::NoSuchKey | JournalError::Unavailable)
         | Keys::Envelope(_) => Reason::KeyServiceUnavailable,
     }

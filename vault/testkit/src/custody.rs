@@ -15,7 +15,7 @@ use cofre_model::sealed::WrappedKey;
 use ed25519_dalek::{Signer as _, SigningKey};
 use tokio::sync::Semaphore;
 
-/// The label that wrapped rows name as the custodian's key.
+/// The label that wrapped rows name as the custodian's key, until it wraps by another.
 const KEY: &str = "test";
 
 /// Whether something is there, and how often it was asked in vain.
@@ -45,6 +45,7 @@ pub struct Memory {
     id: CustodianId,
     slab: Arc<Slab>,
     kept: Mutex<Vec<(Vec<u8>, [u8; 64])>>,
+    key: Mutex<String>,
     presence: Presence,
     careless: AtomicBool,
     unwraps: AtomicU64,
@@ -62,6 +63,7 @@ impl Memory {
             id,
             slab,
             kept: Mutex::default(),
+            key: Mutex::new(KEY.to_owned()),
             presence: Presence::default(),
             careless: AtomicBool::new(false),
             unwraps: AtomicU64::new(0),
@@ -77,6 +79,15 @@ impl Memory {
     /// From now on everything is served again.
     pub fn bring_back(&self) {
         self.presence.away.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on it wraps by a newer key. What older ones wrapped still opens.
+    pub fn turn_to(&self, key: &str) {
+        key.clone_into(&mut self.key.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn key(&self) -> String {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From now on whatever is named is opened, as by a mechanism without associated data.
@@ -128,7 +139,7 @@ impl Custodian for Memory {
             model: "test".into(),
             serial: "1".into(),
             token_label: "test".into(),
-            key_label: KEY.into(),
+            key_label: self.key(),
             mechanism: Mechanism::AesGcm,
             sessions: 1,
             signer: None,
@@ -148,7 +159,7 @@ impl Custodian for Memory {
             Ok(Wrapped {
                 bytes: WrappedKey::from_bytes(number.to_string().into_bytes()),
                 mechanism: Mechanism::AesGcm,
-                custodian_key: KEY.into(),
+                custodian_key: self.key(),
                 request: RequestId::new(format!("{}/wrap/{number}", self.id)),
             })
         })

@@ -34,23 +34,23 @@ const AGAIN: Duration = Duration::from_millis(250);
 
 /// Whose login it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
+pub(crate) enum Of {
     North,
     South,
 }
 
 /// A login at rest under a consent.
 #[derive(Debug)]
-pub(super) struct Resting {
-    pub(super) of: Of,
-    pub(super) login: Login,
-    pub(super) owner: SubjectId,
-    pub(super) credential: CredentialId,
+pub(crate) struct Resting {
+    pub(crate) of: Of,
+    pub(crate) login: Login,
+    pub(crate) owner: SubjectId,
+    pub(crate) credential: CredentialId,
 }
 
 /// What a release came to.
 #[derive(Debug)]
-pub(super) enum Came {
+pub(crate) enum Came {
     /// Every field as it was deposited.
     Whole,
     /// Nothing, with the vault's refusal.
@@ -58,33 +58,33 @@ pub(super) enum Came {
 }
 
 impl Came {
-    pub(super) const fn is_whole(&self) -> bool {
+    pub(crate) const fn is_whole(&self) -> bool {
         matches!(self, Self::Whole)
     }
 }
 
 /// The vault with its logins.
-pub(super) struct House {
-    pub(super) world: World,
+pub(crate) struct House {
+    pub(crate) world: World,
     engine: Engine,
     workers: Vec<(String, Worker)>,
     /// The one that rows are edited of comes first, then one of its holder, of another holder, of the other tenant.
-    pub(super) logins: Vec<Resting>,
+    pub(crate) logins: Vec<Resting>,
     /// Rows of the first login's first version, which was replaced since, by table.
-    pub(super) older: BTreeMap<String, Vec<Line>>,
+    pub(crate) older: BTreeMap<String, Vec<Line>>,
     turn: Counter<usize>,
     refusals: RefCell<BTreeMap<u64, String>>,
 }
 
 /// What is known of a house while no vault runs in it.
-pub(super) struct Stopped {
+pub(crate) struct Stopped {
     logins: Vec<Resting>,
     older: BTreeMap<String, Vec<Line>>,
 }
 
 impl Stopped {
     /// Starts the vault again.
-    pub(super) async fn started(self, wishes: &Wishes) -> House {
+    pub(crate) async fn started(self, wishes: &Wishes) -> House {
         let world = World::start(wishes).await.expect("the same world");
         let workers = workers(&world, wishes.workers).await;
         let Self { logins, older } = self;
@@ -123,7 +123,7 @@ async fn workers(world: &World, count: usize) -> Vec<(String, Worker)> {
 impl House {
     /// Starts a vault and brings it four logins: two of one holder, one of another, one of another tenant. The first
     /// was entered twice.
-    pub(super) async fn new(wishes: &Wishes) -> Self {
+    pub(crate) async fn new(wishes: &Wishes) -> Self {
         let world = World::start(wishes).await.expect("a world");
         let workers = workers(&world, wishes.workers).await;
         let (logins, older, turn, refusals) = (Vec::new(), BTreeMap::new(), Counter::new(0), RefCell::default());
@@ -143,27 +143,34 @@ impl House {
     }
 
     /// The same house under a vault that was stopped and started again.
-    pub(super) async fn restarted(self, wishes: &Wishes) -> Self {
+    pub(crate) async fn restarted(self, wishes: &Wishes) -> Self {
         self.stopped().started(wishes).await
     }
 
     /// The house while no vault runs in it.
-    pub(super) fn stopped(self) -> Stopped {
+    pub(crate) fn stopped(self) -> Stopped {
         let Self { world, logins, older, .. } = self;
         world.stop().expect("it stops in order");
         Stopped { logins, older }
     }
 
+    /// The house after its vault was killed at this instant (SIGKILL).
+    pub(crate) fn killed(self) -> Stopped {
+        let Self { world, logins, older, .. } = self;
+        world.vault.kill().expect("killed");
+        Stopped { logins, older }
+    }
+
     /// Where its stores are.
-    pub(super) fn stores(&self) -> PathBuf {
+    pub(crate) fn stores(&self) -> PathBuf {
         stores::folder(&self.world.folder)
     }
 
-    pub(super) async fn administrator(&self, store: Store) -> Administrator {
+    pub(crate) async fn administrator(&self, store: Store) -> Administrator {
         Administrator::of(&self.stores(), store, self.engine).await.expect("an administrator")
     }
 
-    pub(super) const fn tenant(&self, of: Of) -> &Tenant {
+    pub(crate) const fn tenant(&self, of: Of) -> &Tenant {
         match of {
             Of::North => &self.world.north,
             Of::South => &self.world.south,
@@ -175,7 +182,7 @@ impl House {
     }
 
     /// A new login at one of the institutions, without a consent.
-    pub(super) async fn deposited(&self, of: Of, subject: &str, institution: usize, seed: u64) -> Resting {
+    pub(crate) async fn deposited(&self, of: Of, subject: &str, institution: usize, seed: u64) -> Resting {
         let institution = &institutions::all().expect("fixtures")[institution];
         let login = logins::login(institution, seed).expect("a login");
         let whose = Whose::New {
@@ -187,7 +194,7 @@ impl House {
     }
 
     /// Deposits a login's fields.
-    pub(super) async fn deposit(
+    pub(crate) async fn deposit(
         &self,
         of: Of,
         whose: &Whose,
@@ -203,7 +210,7 @@ impl House {
         Ok((owner, credential))
     }
 
-    pub(super) async fn consent(&self, login: &Resting) -> ConsentId {
+    pub(crate) async fn consent(&self, login: &Resting) -> ConsentId {
         let (now, front_end) = (self.world.clock.now(), self.front_end(login.of));
         let about = NoticeRequest {
             credential: login.credential,
@@ -245,7 +252,7 @@ impl House {
 
     /// Asks for every field of a login, with its holder present. What comes is what was deposited, or the test fails.
     /// An answer that was not ready in time never leaves, as on a machine under load: it is asked for again.
-    pub(super) async fn attempt(&self, login: &Resting) -> Came {
+    pub(crate) async fn attempt(&self, login: &Resting) -> Came {
         let mut late = false;
         for _ in 0..LATE {
             match self.ask(login).await {
@@ -286,20 +293,20 @@ impl House {
     }
 
     /// Stops the vault. It never panicked.
-    pub(super) fn stop(self) {
+    pub(crate) fn stop(self) {
         let log = std::fs::read_to_string(&self.world.vault.log).expect("its log");
         assert!(!log.contains("panicked"), "{log}");
         self.world.stop().expect("it stops in order");
     }
 
     /// Remembers the entry of a refusal for [`House::settle`].
-    pub(super) fn remember(&self, what: &str, refused: &Refused) {
+    pub(crate) fn remember(&self, what: &str, refused: &Refused) {
         let entry = refused.entry.unwrap_or_else(|| panic!("{what}: no entry in {refused:?}"));
         self.refusals.borrow_mut().insert(entry, what.to_owned());
     }
 
     /// Every login comes as it was deposited.
-    pub(super) async fn all_whole(&self, after: &str) {
+    pub(crate) async fn all_whole(&self, after: &str) {
         for (number, login) in self.logins.iter().enumerate() {
             let came = self.attempt(login).await;
             assert!(came.is_whole(), "login {number} after {after}: {came:?}");
@@ -308,7 +315,7 @@ impl House {
 
     /// Looks up, for every refusal since the last time, the exact reason that the ledger gives: of the entry that
     /// refused, or of the OUTCOME that follows the grant whose answer never left. Says how often which reason stood.
-    pub(super) async fn settle(&self) -> BTreeMap<String, Vec<String>> {
+    pub(crate) async fn settle(&self) -> BTreeMap<String, Vec<String>> {
         let refusals = self.refusals.take();
         let Some(first) = refusals.keys().next().copied() else { return BTreeMap::new() };
         let mut reasons = BTreeMap::new();
@@ -330,7 +337,7 @@ impl House {
     }
 
     /// The entries of a kind from an index on, as an auditor reads them.
-    pub(super) async fn entries(&self, kind: EntryKind, from: u64) -> Vec<Value> {
+    pub(crate) async fn entries(&self, kind: EntryKind, from: u64) -> Vec<Value> {
         let page = Page { from, to: u64::MAX, limit: 500 };
         let mut query =
             SearchQuery { credential: None, tenant: None, kind: Some(kind), reason: None, caller: None, page };

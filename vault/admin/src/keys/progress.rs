@@ -20,9 +20,9 @@ pub struct Progress {
     pub failed: u64,
     /// Keys that are due, those that failed among them. Nothing is due of a job that has ended.
     pub left: u64,
-    /// Keys moved in a thousand seconds, on average since it was opened.
+    /// Keys moved in a thousand seconds, on average while it ran.
     pub per_thousand_secs: u64,
-    /// How long the rest takes at that rate; none where nothing was moved yet.
+    /// How long the rest takes at that rate; none where nothing was moved yet. Nothing is left of a job that has ended.
     pub secs_left: Option<u64>,
     /// What failed and why, the first 32. Each failure also stands in the ledger.
     pub failures: Vec<KeyFailure>,
@@ -61,15 +61,24 @@ impl KeyJobs {
             KeyJobState::Running => self.keyring.keys_due_count(due).await?,
             KeyJobState::Done | KeyJobState::Stopped => 0,
         };
-        let moved = self.keyring.keys_moved_since(&job.target, job.opened_at).await?;
+        let moved = self.moved(&job).await?;
         let failed = self.keyring.key_failures_count(&job.id).await?;
         let failures = self.keyring.key_failures(&job.id, SHOWN.1).await?;
-        let micros = self.clock.now().since(job.opened_at).as_micros().max(1);
+        let until = job.ended.map_or_else(|| self.clock.now(), |end| end.at);
+        let micros = until.since(job.opened_at).as_micros().max(1);
         let per_thousand_secs = moved.saturating_mul(1_000_000_000) / micros;
         let secs_left = match left {
             0 => Some(0),
             left => left.saturating_mul(1_000).checked_div(per_thousand_secs),
         };
         Ok(Progress { job, moved, failed, left, per_thousand_secs, secs_left, failures })
+    }
+
+    /// Keys that a job has moved: what the rows say while it runs, and what they said when it ended.
+    pub(super) async fn moved(&self, job: &KeyJob) -> Result<u64, Error> {
+        match job.ended {
+            Some(end) => Ok(end.moved),
+            None => Ok(self.keyring.keys_moved_since(&job.target, job.opened_at).await?),
+        }
     }
 }

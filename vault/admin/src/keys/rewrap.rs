@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cofre_custody::{Call, CustodySet, Rewrapped, TenantRef, WrappedTenantKey};
 use cofre_envelope::random;
+use cofre_ledger::entry::Leaf;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState};
 use cofre_model::reason::Reason;
@@ -23,6 +24,10 @@ const AGAIN: Span = Span::secs(60);
 /// Keys read at once, and failures.
 const PAGE: u32 = 256;
 const FAILURES: u32 = 100_000;
+
+/// Why a key stays with the custodian's key it was to leave.
+const STILL: &str =
+    "the custodian still wraps by the key that shall wrap nothing any more; have it use a newer one first";
 
 /// What one pass over what is due came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,6 +77,7 @@ impl KeyJobs {
     /// # Errors
     /// The stores'. What was moved stays moved, and the next pass goes on.
     pub async fn rewrap(&self, job: &KeyJob, ended: &(dyn Fn() -> bool + Sync)) -> Result<Pass, Error> {
+        self.ordered(job).await?;
         let target: CustodySet = job.target.parse().map_err(|_| corrupt())?;
         let due = Due { target: &job.target, from_key: job.from_key.as_deref() };
         let (mut pass, mut after, mut pace) = (Pass::default(), None, job.rate.map(paced));
@@ -107,6 +113,14 @@ impl KeyJobs {
             pass.done = self.end(job).await?;
         }
         Ok(pass)
+    }
+
+    /// SECURITY: rows of jobs carry no MAC. What a job moves where is what the entry that opened it says, or nothing is.
+    async fn ordered(&self, job: &KeyJob) -> Result<(), Error> {
+        let row = self.records.entry(job.opened_entry).await?.ok_or(corrupt())?;
+        let entry = Leaf::parse(&row.bytes).and_then(|leaf| leaf.entry()).map_err(|_| corrupt())?;
+        let says = entry.kind == EntryKind::KeyJobOpened && entry.reference == Some(job.reference());
+        if says { Ok(()) } else { Err(corrupt()) }
     }
 
     async fn one(&self, job: &KeyJob, key: KeyVersion, target: &CustodySet) -> Result<One, Error> {
@@ -146,6 +160,8 @@ impl KeyJobs {
         // A call that is not on record serves nobody: without this entry nothing below happens.
         self.records.apply(outcome(&done)?, Operation::Note).await?;
         let shares = match done.result {
+            // Put in force, it would be due again at once, and for ever.
+            Ok(wrapped) if wrapped.shares.iter().any(by_key) => return self.failed(job, key, STILL).await,
             Ok(wrapped) => rows::stored(key, wrapped),
             Err(cause) => return self.failed(job, key, &cause.to_string()).await,
         };
@@ -187,9 +203,9 @@ impl KeyJobs {
 
     /// Whichever node comes first ends it.
     async fn end(&self, job: &KeyJob) -> Result<bool, Error> {
-        let mut entry = entry(EntryKind::KeyJobEnded, None, super::REWRAP)?;
-        entry.count = Some(self.keyring.keys_moved_since(&job.target, job.opened_at).await?);
-        let done = Operation::EndKeyJob { job: job.id, to: KeyJobState::Done };
+        let entry = entry(EntryKind::KeyJobEnded, None, super::REWRAP)?;
+        let moved = self.moved(job).await?;
+        let done = Operation::EndKeyJob { job: job.id, to: KeyJobState::Done, moved };
         match self.records.apply(entry, done).await {
             Ok(_) => Ok(true),
             Err(CommitError::Refused(Reason::WrongState)) => Ok(false),
@@ -199,7 +215,7 @@ impl KeyJobs {
 }
 
 fn corrupt() -> Error {
-    Error::field(Reason::IntegrityFailure, "target", "of the job is no custody set; stop the job and open another")
+    Error::field(Reason::IntegrityFailure, "job", "is not the one that was ordered; stop it and order another")
 }
 
 /// One key at once, the next ones no sooner than the rate allows.

@@ -232,6 +232,12 @@ impl House {
         assert!(touched > 0, "the edit touched nothing");
     }
 
+    /// The same of records.
+    pub(crate) async fn edit_records(&self, statements: &[&str]) {
+        let touched = stores::edit(self.folder.path(), Store::Records, statements).await.expect("edited");
+        assert!(touched > 0, "the edit touched nothing");
+    }
+
     /// Whether several processes may serve from these stores at once.
     pub(crate) fn shared() -> bool {
         Engine::of_this_run().expect("an engine") == Engine::Postgres

@@ -1,6 +1,7 @@
 //! A rewrap moves every tenant key, each with one call for every share it needs and one for every share it gives, by
 //! however many nodes, and says of each key that it could not move why.
 
+use cofre_admin::{RewrapOrder, Source};
 use cofre_custody::TenantRef;
 use cofre_model::entry::EntryKind;
 use cofre_model::keys::KeyJobState;
@@ -9,7 +10,7 @@ use cofre_model::time::Span;
 use cofre_store::Due;
 
 use crate::bench::operator;
-use crate::house::{House, Node, hands_on, never, order, refusal};
+use crate::house::{House, Node, custodian, hands_on, never, order, refusal};
 
 fn to(target: &str) -> Due<'_> {
     Due { target, from_key: None }
@@ -77,7 +78,7 @@ async fn sets_of_several_custodians_are_moved_with_two_calls_a_share_at_most() {
 }
 
 #[tokio::test]
-async fn a_stricter_set_needs_another_key_and_says_so() {
+async fn a_stricter_set_is_refused_and_the_failure_says_why() {
     let (house, node) = house(&["a", "b"], 2, "any_of(a)").await;
     let job = node.open("all_of(a,b)").await;
     let before = house.calls();
@@ -87,7 +88,7 @@ async fn a_stricter_set_needs_another_key_and_says_so() {
     let progress = node.jobs.progress(job).await.expect("read");
     assert_eq!((progress.failed, progress.left), (2, 2));
     for failure in &progress.failures {
-        assert!(failure.cause.contains("rotate the tenant's key"), "{}", failure.cause);
+        assert!(failure.cause.contains("is stricter than the one the key has"), "{}", failure.cause);
     }
 }
 
@@ -107,6 +108,63 @@ async fn what_cannot_be_ordered_is_refused() {
     let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
     assert_eq!((pass.moved, pass.failed), (0, 0));
     node.open("any_of(b)").await;
+}
+
+#[tokio::test]
+async fn keys_leave_an_older_key_of_a_custodian_that_stays() {
+    let (house, node) = house(&["a"], 4, "any_of(a)").await;
+    let away = || RewrapOrder { from_key: Some("test".into()), ..order("any_of(a)") };
+    assert_eq!(node.jobs.due(&order("any_of(a)")).await.expect("counted"), 0);
+    assert_eq!(node.jobs.due(&away()).await.expect("counted"), 4);
+    let job = node.jobs.open(&operator(), away()).await.expect("opened").0;
+    let before = node.stores.keyring.custodian_shares().await.expect("read");
+    // Nobody told the custodian to use another one: nothing is moved from a key to itself, again and again.
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.done), (0, 4, false));
+    let failures = node.jobs.progress(job.clone()).await.expect("read").failures;
+    assert!(failures[0].cause.contains("have it use a newer one"), "{}", failures[0].cause);
+    assert_eq!(node.stores.keyring.custodian_shares().await.expect("read"), before);
+    house.custodian("a").turn_to("test-2");
+    house.clock.advance(Span::secs(61));
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.done), (4, true));
+    let shares = node.stores.keyring.custodian_shares().await.expect("read");
+    let told: Vec<_> = shares.iter().map(|row| (row.key.as_str(), row.current, row.closed)).collect();
+    assert_eq!(told, [("test", 0, 4), ("test-2", 4, 0)]);
+    let source = Source { custodian: custodian("a"), key: Some("test".into()) };
+    assert_eq!(node.jobs.retire(&operator(), &source).await.expect("retired").shares, 4);
+    house.all_open(&node).await;
+}
+
+#[tokio::test]
+async fn what_a_job_moved_is_still_told_after_the_next_one() {
+    let (house, node) = house(&["a", "b"], 3, "any_of(a)").await;
+    let first = node.open("any_of(b)").await;
+    assert!(node.jobs.rewrap(&first, &never).await.expect("a pass").done);
+    house.clock.advance(Span::secs(1));
+    let second = node.open("any_of(a)").await;
+    assert!(node.jobs.rewrap(&second, &never).await.expect("a pass").done);
+    let status = node.jobs.status().await.expect("read");
+    let told: Vec<_> = status.jobs.iter().map(|job| (job.job.id, job.moved, job.left, job.secs_left)).collect();
+    assert_eq!(told, [(second.id, 3, 0, Some(0)), (first.id, 3, 0, Some(0))]);
+}
+
+#[tokio::test]
+async fn a_job_that_nobody_ordered_moves_nothing() {
+    let (house, node) = house(&["a", "b", "c"], 2, "all_of(a,b)").await;
+    let job = node.open("all_of(c,b)").await;
+    // Whoever owns the records has it loosen the set instead, then names an entry of another kind.
+    for (what, put, back) in [
+        ("target", "'any_of(c)'".to_owned(), "'all_of(c,b)'".to_owned()),
+        ("opened_entry", "0".to_owned(), job.opened_entry.to_string()),
+    ] {
+        house.edit_records(&[&format!("UPDATE key_jobs SET {what} = {put}")]).await;
+        let edited = node.stores.records.key_job(&job.id).await.expect("read").expect("there");
+        assert_eq!(refusal(node.jobs.rewrap(&edited, &never).await), Reason::IntegrityFailure, "{what}");
+        assert_eq!(house.calls(), (0, 4), "{what}: nobody is asked");
+        house.edit_records(&[&format!("UPDATE key_jobs SET {what} = {back}")]).await;
+    }
+    assert!(node.jobs.rewrap(&job, &never).await.expect("a pass").done);
 }
 
 #[tokio::test]

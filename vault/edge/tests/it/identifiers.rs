@@ -6,8 +6,8 @@ use cofre_edge::gate::{self, Listener};
 use cofre_edge::services::Services;
 use cofre_model::caller::Role;
 use cofre_model::id::{
-    ChallengeId, ConsentId, CredentialId, DepositKeyId, EnrolmentId, ErasureId, JobId, RecipientId, RequestId,
-    SigningKeyId, SubjectId, TenantId,
+    ChallengeId, ConsentId, CredentialId, DepositKeyId, EnrolmentId, ErasureId, JobId, KeyJobId, RecipientId,
+    RequestId, SigningKeyId, SubjectId, TenantId,
 };
 use cofre_model::reason::Reason;
 use cofre_model::time::Clock;
@@ -34,7 +34,7 @@ enum Kind {
     Word,
     /// The tenant's own pseudonym or a session's: visible ASCII of a certain length, compared to the byte.
     Token,
-    /// For people to read, or a pattern. Never compared with anything.
+    /// For people to read, a pattern, or what a custodian calls its key, which is compared to the byte.
     Free,
 }
 
@@ -53,6 +53,7 @@ fn rows() -> Vec<(&'static str, &'static str, Kind, String)> {
         ("*", "enrolment_id", Id, of(&EnrolmentId::from_parts(1, ten))),
         ("*", "deposit_key_id", Id, of(&DepositKeyId::from_parts(1, ten))),
         ("*", "request_id", Id, of(&RequestId::from_parts(1, ten))),
+        ("StopKeyJobRequest", "job_id", Id, of(&KeyJobId::from_parts(1, ten))),
         ("*", "job_id", Id, of(&JobId::from_parts(1, ten))),
         ("*", "challenge_id", Id, of(&ChallengeId::from_parts(1, ten))),
         ("*", "subject_id", Id, of(&SubjectId::from_parts(1, ten))),
@@ -74,6 +75,10 @@ fn rows() -> Vec<(&'static str, &'static str, Kind, String)> {
         ("GrantRequest", "authn_method", Token, "passkey".to_owned()),
         ("GrantRequest", "session_id", Token, "session-1".to_owned()),
         ("PutInstitutionRequest", "country", Id, "ES".to_owned()),
+        ("RewrapKeysRequest", "custody_set", Id, "any_of(hsm-1)".to_owned()),
+        ("RetireKeysRequest", "custodian", Word, "hsm-1".to_owned()),
+        ("RewrapKeysRequest", "from_key", Free, "root 1".to_owned()),
+        ("RetireKeysRequest", "key", Free, "root 1".to_owned()),
         ("PutTenantRequest", "legal_name", Free, "Gestora SL".to_owned()),
         ("PutTenantRequest", "recipients", Free, "Gestora".to_owned()),
         ("PutInstitutionRequest", "name", Free, "Caja".to_owned()),

@@ -15,11 +15,11 @@ CREATE TABLE tenants (
   epoch BIGINT NOT NULL
 );
 
--- What is to be done to keys. How far it has come, the rows of the keyring say.
+-- What is to be done to keys. How far it has come, the rows of the keyring say, until it has ended.
 CREATE TABLE key_jobs (
   id TEXT COLLATE "C" PRIMARY KEY, kind TEXT COLLATE "C" NOT NULL, target TEXT COLLATE "C" NOT NULL,
   from_key TEXT COLLATE "C", rate BIGINT, state TEXT COLLATE "C" NOT NULL,
-  opened_at BIGINT NOT NULL, opened_entry BIGINT NOT NULL
+  opened_at BIGINT NOT NULL, opened_entry BIGINT NOT NULL, ended_at BIGINT, moved BIGINT
 );
 CREATE UNIQUE INDEX key_jobs_running ON key_jobs (kind) WHERE state = 'RUNNING';
 

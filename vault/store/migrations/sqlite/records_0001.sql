@@ -13,10 +13,10 @@ CREATE TABLE tenants (
   tenant_key_id BLOB NOT NULL, tenant_key_version INTEGER NOT NULL, warm_for_us INTEGER NOT NULL, epoch INTEGER NOT NULL
 ) STRICT;
 
--- What is to be done to keys. How far it has come, the rows of the keyring say.
+-- What is to be done to keys. How far it has come, the rows of the keyring say, until it has ended.
 CREATE TABLE key_jobs (
   id TEXT PRIMARY KEY, kind TEXT NOT NULL, target TEXT NOT NULL, from_key TEXT, rate INTEGER, state TEXT NOT NULL,
-  opened_at INTEGER NOT NULL, opened_entry INTEGER NOT NULL
+  opened_at INTEGER NOT NULL, opened_entry INTEGER NOT NULL, ended_at INTEGER, moved INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX key_jobs_running ON key_jobs (kind) WHERE state = 'RUNNING';
 

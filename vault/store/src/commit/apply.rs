@@ -75,7 +75,7 @@ pub(crate) async fn apply(group: &mut Group<'_>, entry: Entry, operation: Op) ->
             ending::certify(group, &erasure, &certificate, horizon).await?
         }
         Op::OpenKeyJob(job) => keys::open(group, &job).await?,
-        Op::EndKeyJob { job, to } => keys::end(group, &job, to).await?,
+        Op::EndKeyJob { job, to, moved } => keys::end(group, &job, to, moved).await?,
         Op::CountKeys { subject, remaining, statement } => {
             keys::counted(group, &subject, remaining, &statement).await?
         }

@@ -19,26 +19,30 @@ pub(crate) async fn open(group: &mut Group<'_>, job: &NewKeyJob) -> Follows {
         return Err(CommitError::Refused(Reason::BadRequest));
     }
     let (at, entry) = (instant(group.at()), column(group.head.size));
-    let opened = statement("INSERT INTO key_jobs VALUES (?, ?, ?, ?, ?, 'RUNNING', ?, ?) ON CONFLICT DO NOTHING")
-        .bind(job.id.to_string())
-        .bind(job.kind.as_str())
-        .bind(&job.target)
-        .bind(&job.from_key)
-        .bind(job.rate.map(i64::from))
-        .bind(at)
-        .bind(entry)
-        .execute(group.rows())
-        .await?;
+    let opened =
+        statement("INSERT INTO key_jobs VALUES (?, ?, ?, ?, ?, 'RUNNING', ?, ?, NULL, NULL) ON CONFLICT DO NOTHING")
+            .bind(job.id.to_string())
+            .bind(job.kind.as_str())
+            .bind(&job.target)
+            .bind(&job.from_key)
+            .bind(job.rate.map(i64::from))
+            .bind(at)
+            .bind(entry)
+            .execute(group.rows())
+            .await?;
     if opened == 1 { Ok(None) } else { Err(WRONG_STATE) }
 }
 
-pub(crate) async fn end(group: &mut Group<'_>, id: &KeyJobId, to: KeyJobState) -> Follows {
+pub(crate) async fn end(group: &mut Group<'_>, id: &KeyJobId, to: KeyJobState, moved: u64) -> Follows {
+    let at = instant(group.at());
     let job = key_jobs::job(group.rows(), id).await?.ok_or(ABSENT)?;
-    if job.state != KeyJobState::Running || to == KeyJobState::Running {
+    if job.state != KeyJobState::Running {
         return Err(WRONG_STATE);
     }
-    statement("UPDATE key_jobs SET state = ? WHERE id = ?")
+    statement("UPDATE key_jobs SET state = ?, ended_at = ?, moved = ? WHERE id = ?")
         .bind(to.as_str())
+        .bind(at)
+        .bind(column(moved))
         .bind(id.to_string())
         .execute(group.rows())
         .await?;

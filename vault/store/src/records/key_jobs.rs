@@ -1,7 +1,7 @@
 //! Jobs over keys, and signed counts of what is still wrapped.
 
 use cofre_model::id::KeyJobId;
-use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState};
+use cofre_model::keys::{KeyJob, KeyJobEnd, KeyJobKind, KeyJobState};
 use cofre_model::time::Timestamp;
 
 use crate::engine::Session;
@@ -34,6 +34,10 @@ fn record(row: &Row) -> Result<KeyJob, Error> {
         state: cells.word("state", KeyJobState::from_text)?,
         opened_at: cells.time("opened_at")?,
         opened_entry: cells.int("opened_entry")?,
+        ended: cells
+            .optional("ended_at", Cells::time)?
+            .map(|at| Ok::<_, Error>(KeyJobEnd { at, moved: cells.int("moved")? }))
+            .transpose()?,
     })
 }
 

@@ -8,12 +8,17 @@
     reason = "what a test's own scaffolding takes for granted may fail the test"
 )]
 
+mod bodies;
+mod columns;
 mod databases;
 mod edited;
 mod encrypted;
 mod ends;
 mod files;
+mod full_disks;
+mod garbled_logs;
 mod hands;
+mod keys;
 mod ledger;
 mod lists;
 mod model;

@@ -12,14 +12,14 @@ BEGIN
   RETURN commit_step_of(NULL, '[]');
 END $$;
 
-CREATE FUNCTION commit_end_key_job(r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
+CREATE FUNCTION commit_end_key_job(g commit_group, r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
 DECLARE
   job key_jobs%ROWTYPE;
 BEGIN
   SELECT j.* INTO job FROM key_jobs j WHERE j.id = r ->> 'id';
   PERFORM commit_refuse_if(NOT FOUND, 'NOT_FOUND');
-  PERFORM commit_refuse_if(job.state <> 'RUNNING' OR r ->> 'to' = 'RUNNING', 'WRONG_STATE');
-  UPDATE key_jobs j SET state = r ->> 'to' WHERE j.id = job.id;
+  PERFORM commit_refuse_if(job.state <> 'RUNNING', 'WRONG_STATE');
+  UPDATE key_jobs j SET state = r ->> 'to', ended_at = commit_at(g), moved = (r ->> 'moved')::bigint WHERE j.id = job.id;
   RETURN commit_step_of(job.opened_entry, '[]');
 END $$;
 

@@ -31,10 +31,15 @@ BEGIN
     OR tenant.tenant_key_id <> commit_bytes(r, 'key_id'), 'INTEGRITY_FAILURE');
 END $$;
 
+-- The entry names the key that will be opened, the job it is opened for and where that moves it.
 CREATE FUNCTION commit_rewrap(g commit_group, r JSONB) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  running key_jobs%ROWTYPE;
 BEGIN
   PERFORM commit_key_known(g, r);
-  PERFORM commit_refuse_if(NOT EXISTS (SELECT 1 FROM key_jobs j WHERE j.id = r ->> 'job' AND j.state = 'RUNNING'), 'WRONG_STATE');
+  SELECT j.* INTO running FROM key_jobs j WHERE j.id = r ->> 'job';
+  PERFORM commit_refuse_if(NOT FOUND OR running.state <> 'RUNNING', 'WRONG_STATE');
+  PERFORM commit_says(r -> 'entry', 'reference', running.id || ' ' || running.target);
   RETURN jsonb_build_object('verdict', 'WRITTEN', 'entries', jsonb_build_array(commit_append(g, r -> 'entry')));
 END $$;
 

@@ -13,14 +13,16 @@ use crate::row::{column, instant};
 
 pub(super) fn operation(operation: Op) -> Value {
     match operation {
-        Op::NodeStarted => json!({"op": "NODE_STARTED"}),
         // Entries alone: the keys themselves are in the keyring. A note is encoded with its entry.
-        Op::NodeStopped
+        Op::NodeStarted
+        | Op::NodeStopped
         | Op::NodeCertified
         | Op::DepositKeyMade
         | Op::DepositKeysDestroyed
         | Op::RetiredKeysDestroyed
-        | Op::Note => json!({"op": "ENTRY_ONLY"}),
+        | Op::Note => {
+            json!({"op": operation.word()})
+        }
         Op::PolicyActivated { digest } => json!({"op": "ACTIVATE_POLICY", "digest": hex(&digest)}),
         Op::PutTenant { tenant, key_version, warm_for, signing_keys, recipients } => json!({
             "op": "PUT_TENANT",
@@ -87,7 +89,9 @@ pub(super) fn operation(operation: Op) -> Value {
             let (id, kind) = (id.to_string(), kind.as_str());
             json!({"op": "OPEN_KEY_JOB", "id": id, "kind": kind, "target": target, "from_key": from_key, "rate": rate})
         }
-        Op::EndKeyJob { job, to } => json!({"op": "END_KEY_JOB", "id": job.to_string(), "to": to.as_str()}),
+        Op::EndKeyJob { job, to, moved } => {
+            json!({"op": "END_KEY_JOB", "id": job.to_string(), "to": to.as_str(), "moved": column(moved)})
+        }
         Op::CountKeys { subject, remaining, statement } => {
             let (remaining, statement) = (column(remaining), hex(&statement));
             json!({"op": "COUNT_KEYS", "subject": subject, "remaining": remaining, "statement": statement})

@@ -1,0 +1,137 @@
+//! Tenant keys move from one key of the token to another while their vault is killed (SIGKILL) at random instants, over
+//! ten thousand logins: each life goes on from the rows, nothing is lost, and what was left is retired once nothing
+//! needs it. On both engines; `COFRE_NIGHT` makes it two hundred kills.
+
+use std::process::Command;
+use std::time::Duration;
+
+use cofre_demo::world::Wishes;
+use cofre_demo::world::token::{CUSTODIAN, SECOND, dev_binary};
+use cofre_model::entry::EntryKind;
+use cofre_model::id::Slug;
+use cofre_model::request::{RetireKeys, RewrapKeys};
+use cofre_proto::v1::KeyStatusResponse;
+use cofre_testkit::administrator::Line;
+use cofre_testkit::postgres::CLUSTER;
+use cofre_testkit::stores::Store;
+
+use crate::tampered::house::House;
+
+const KILLS: u64 = 5;
+const NIGHT: u64 = 200;
+/// Tenants that are seeded, and all of them with the two of the world.
+const SEEDED: u64 = 60;
+const ALL: u64 = SEEDED + 2;
+const LOGINS: u64 = 10_000;
+/// Keys a second: a move takes longer than several lives.
+const RATE: u32 = 20;
+/// A life is killed within this many milliseconds of serving.
+const LIFE: u64 = 700;
+
+fn seed(wishes: &Wishes) {
+    let mut dev = Command::new(dev_binary().expect("cofre-dev is built"));
+    dev.args(["seed", "--tenants", &SEEDED.to_string(), "--credentials", &LOGINS.to_string(), "--folder"]);
+    dev.arg(&wishes.folder);
+    if let Some(cluster) = &wishes.cluster {
+        dev.env(CLUSTER, cluster.folder());
+    }
+    let done = dev.output().expect("it runs");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.contains(&format!("seeded {LOGINS} logins of {SEEDED} tenants")), "{said}");
+}
+
+async fn status(house: &House) -> KeyStatusResponse {
+    house.world.operator.key_status().await.expect("its operator is told")
+}
+
+/// What lies under tenant keys: no move of those touches it.
+async fn below(house: &House) -> Vec<Vec<Line>> {
+    let mut administrator = house.administrator(Store::Keyring).await;
+    let mut below = Vec::new();
+    for table in ["subject_keys", "data_keys"] {
+        let table = administrator.table(table).await.expect("a table");
+        let mut rows = administrator.rows(&table).await.expect("rows");
+        rows.sort_by_key(|row| format!("{row:?}"));
+        below.push(rows);
+    }
+    administrator.close().await.expect("closed");
+    below
+}
+
+fn order(to: &str, dry_run: bool) -> RewrapKeys {
+    RewrapKeys { custody_set: format!("any_of({to})"), from_key: None, rate: Some(RATE), dry_run }
+}
+
+fn retire(custodian: &str) -> RetireKeys {
+    RetireKeys { custodian: Slug::try_from(custodian).expect("a name"), key: None }
+}
+
+/// Has the keys move to the other custodian where no job is under way; gives where they move to.
+async fn moving(house: &House, to: &'static str) -> &'static str {
+    let running = status(house).await.jobs.first().is_some_and(|job| job.state == "RUNNING");
+    if running {
+        return to;
+    }
+    let to = if to == CUSTODIAN { SECOND.0 } else { CUSTODIAN };
+    let operator = &house.world.operator;
+    let counted = operator.rewrap_keys(&order(to, true)).await.expect("counted");
+    assert_eq!((counted.due, counted.job), (ALL, None), "a dry run");
+    let ordered = operator.rewrap_keys(&order(to, false)).await.expect("ordered");
+    assert!(ordered.job.is_some());
+    let from = if to == CUSTODIAN { SECOND.0 } else { CUSTODIAN };
+    let refused = operator.retire_keys(&retire(from)).await.expect_err("not while it is moved from");
+    assert!(format!("{refused:?}").contains("WRONG_STATE") || refused.refused().is_some(), "{refused:?}");
+    to
+}
+
+/// Waits until nothing is left to move.
+async fn moved(house: &House) -> KeyStatusResponse {
+    for _ in 0..600 {
+        let status = status(house).await;
+        if status.jobs.first().is_some_and(|job| job.state == "DONE") {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("still not moved: {:?}", status(house).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_move_and_open_however_often_the_vault_is_killed_meanwhile() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let usual = crate::usual(&folder.path().join("world"));
+    let wishes = Wishes { workers: 2, second_key: true, ..usual };
+    let house = House::new(&wishes).await;
+    let stopped = house.stopped();
+    seed(&wishes);
+    let mut house = stopped.started(&wishes).await;
+    let before = below(&house).await;
+    assert!(before.iter().all(|rows| rows.len() as u64 > LOGINS), "seeded beside those of the world");
+
+    let mut to = CUSTODIAN;
+    let kills = if std::env::var_os("COFRE_NIGHT").is_some() { NIGHT } else { KILLS };
+    for kill in 0..kills {
+        to = moving(&house, to).await;
+        tokio::time::sleep(Duration::from_millis(house.world.clock.now().micros() % LIFE)).await;
+        let job = status(&house).await.jobs.swap_remove(0);
+        println!("kill {kill}: {} to {}, {} moved, {} left", job.state, job.target, job.moved, job.left);
+        house = house.killed().started(&wishes).await;
+        house.all_whole("a kill").await;
+    }
+    let from = if to == CUSTODIAN { SECOND.0 } else { CUSTODIAN };
+    let after = moved(&house).await;
+    assert!(after.jobs.iter().all(|job| job.failed == 0 && job.failures.is_empty()), "{:?}", after.jobs);
+    let in_force =
+        |name: &str| after.custodians.iter().filter(|row| row.custodian == name).map(|row| row.current).sum::<u64>();
+    assert_eq!([in_force(from), in_force(to)], [0, ALL], "one live wrapping of each key");
+    assert!(before == below(&house).await, "what lies under tenant keys was touched");
+    house.all_whole("the move").await;
+
+    // Every new share is opened by this, and gives the key that the records name.
+    let retired = house.world.operator.retire_keys(&retire(from)).await.expect("nothing needs it");
+    assert!(retired.shares >= ALL, "{retired:?}");
+    assert_eq!(house.entries(EntryKind::KeysRetired, 0).await.len(), 1, "it was refused before");
+    let house = house.restarted(&wishes).await;
+    house.all_whole("what was left is retired").await;
+    house.stop();
+}

@@ -1,0 +1,301 @@
+//! Jobs over keys: what is ordered, counted and ended in records, and the wrappings that are replaced in the keyring.
+
+use cofre_ledger::entry::Leaf;
+use cofre_model::entry::{Entry, EntryKind};
+use cofre_model::id::{KeyJobId, TenantId};
+use cofre_model::keys::{KeyJobEnd, KeyJobState};
+use cofre_model::permit::{EntryRef, Permit, Rewrap};
+use cofre_model::registry::{Tenant, TenantState};
+use cofre_model::sealed::WrappedKey;
+use cofre_model::time::{Clock as _, Span, Timestamp};
+use cofre_store::*;
+use sha2::{Digest as _, Sha256};
+
+use crate::world::{Cellar, World, refusal};
+
+const TARGET: &str = "any_of(hsm-2)";
+
+async fn open(world: &World, job: NewKeyJob) -> Result<EntryRef, CommitError> {
+    world.apply(EntryKind::KeyJobOpened, Operation::OpenKeyJob(job)).await
+}
+
+async fn end(world: &World, job: KeyJobId, to: KeyJobState) -> Result<EntryRef, CommitError> {
+    world.apply(EntryKind::KeyJobEnded, Operation::EndKeyJob { job, to, moved: 3 }).await
+}
+
+async fn count(world: &World, remaining: u64) -> EntryRef {
+    let counted = Operation::CountKeys { subject: "hsm-1".into(), remaining, statement: b"signed".to_vec() };
+    world.apply(EntryKind::KeysCounted, counted).await.expect("counted")
+}
+
+async fn retire(world: &World) -> Result<EntryRef, CommitError> {
+    world.apply(EntryKind::KeysRetired, Operation::RetireKeys { subject: "hsm-1".into() }).await
+}
+
+/// What the ledger says at an index.
+async fn said(world: &World, at: EntryRef) -> Entry {
+    let row = world.records().entry(at.index).await.expect("read").expect("there");
+    Leaf::parse(&row.bytes).expect("a leaf").entry().expect("an entry")
+}
+
+#[tokio::test]
+async fn one_job_runs_at_a_time_and_ends_once() {
+    let world = World::new().await;
+    let first = NewKeyJob { from_key: Some("root 1".into()), rate: Some(50), ..world.key_job(TARGET) };
+    let never = NewKeyJob { rate: Some(0), ..world.key_job(TARGET) };
+    assert_eq!(refusal(open(&world, never).await), "BAD_REQUEST");
+    let opened = open(&world, first.clone()).await.expect("opened");
+    assert_eq!(refusal(open(&world, world.key_job("any_of(hsm-3)")).await), "WRONG_STATE");
+    let job = world.records().key_job(&first.id).await.expect("read").expect("there");
+    assert_eq!((job.target.as_str(), job.from_key.as_deref(), job.rate), (TARGET, Some("root 1"), Some(50)));
+    assert_eq!((job.state, job.opened_entry, job.opened_at), (KeyJobState::Running, opened.index, opened.time));
+    assert_eq!(world.records().key_jobs_running().await.expect("read"), [job.clone()]);
+    assert_eq!(said(&world, opened).await.reference, Some(format!("{} REWRAP {TARGET}", first.id)));
+
+    let stranger = KeyJobId::from_parts(1, [0xaa; 10]);
+    assert_eq!(refusal(end(&world, stranger, KeyJobState::Done).await), "NOT_FOUND");
+    let unfit = end(&world, first.id, KeyJobState::Running).await;
+    assert!(matches!(unfit, Err(CommitError::Store(Error::Unfit { kind: EntryKind::KeyJobEnded }))), "{unfit:?}");
+    let ended = end(&world, first.id, KeyJobState::Stopped).await.expect("stopped");
+    let entry = said(&world, ended).await;
+    assert_eq!((entry.reference, entry.follows), (Some(format!("{} STOPPED", first.id)), Some(opened.index)));
+    let stopped = world.records().key_job(&first.id).await.expect("read").expect("there");
+    assert_eq!((entry.count, stopped.ended), (Some(3), Some(KeyJobEnd { at: ended.time, moved: 3 })));
+    assert_eq!(refusal(end(&world, first.id, KeyJobState::Done).await), "WRONG_STATE");
+    assert_eq!(world.records().key_jobs_running().await.expect("read"), []);
+
+    let second = world.key_job(TARGET);
+    open(&world, second.clone()).await.expect("opened");
+    end(&world, second.id, KeyJobState::Done).await.expect("done");
+    let jobs = world.records().key_jobs(2).await.expect("read");
+    assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [second.id, first.id], "the newest first");
+    assert_eq!(world.records().key_jobs(1).await.expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn keys_are_retired_under_a_count_of_zero_once() {
+    let world = World::new().await;
+    assert_eq!(refusal(retire(&world).await), "WRONG_STATE", "nobody counted");
+    let counted = count(&world, 2).await;
+    let entry = said(&world, counted).await;
+    assert_eq!((entry.reference.as_deref(), entry.count), (Some("hsm-1"), Some(2)));
+    assert_eq!(entry.digest, Some(Sha256::digest(b"signed").into()));
+    assert_eq!(refusal(retire(&world).await), "WRONG_STATE", "two are left");
+    let counted = count(&world, 0).await;
+    let kept = world.records().key_count("hsm-1").await.expect("read").expect("there");
+    assert_eq!((kept.remaining, kept.entry_index, kept.at), (0, counted.index, counted.time));
+    assert_eq!(kept.statement, b"signed");
+
+    let job = world.key_job(TARGET);
+    open(&world, job.clone()).await.expect("opened");
+    assert_eq!(refusal(retire(&world).await), "WRONG_STATE", "a rewrap runs");
+    end(&world, job.id, KeyJobState::Done).await.expect("done");
+    let retired = said(&world, retire(&world).await.expect("retired")).await;
+    assert_eq!((retired.reference.as_deref(), retired.follows), (Some("hsm-1"), Some(counted.index)));
+    assert_eq!(refusal(retire(&world).await), "WRONG_STATE", "the count is used up");
+    assert_eq!(world.records().key_count("hsm-1").await.expect("read"), None);
+}
+
+fn request(world: &World, job: &NewKeyJob) -> RewrapRequest {
+    let (tenant, tenant_key_id) = (world.tenant.id, world.tenant.tenant_key_id);
+    let mut entry = world.entry(EntryKind::Rewrap);
+    entry.tenant_key = Some((tenant_key_id, 1));
+    entry.reference = Some(format!("{} {}", job.id, job.target));
+    RewrapRequest { job: job.id, tenant, tenant_key_version: 1, tenant_key_id, entry }
+}
+
+async fn permit(world: &World, request: RewrapRequest) -> Result<Permit<Rewrap>, CommitError> {
+    world.records().rewrap(request).await
+}
+
+#[tokio::test]
+async fn a_permit_to_wrap_anew_is_for_the_key_on_record_while_its_job_runs() {
+    let world = World::new().await;
+    let job = world.key_job(TARGET);
+    assert_eq!(refusal(permit(&world, request(&world, &job)).await), "WRONG_STATE", "no such job");
+    open(&world, job.clone()).await.expect("opened");
+    let given = permit(&world, request(&world, &job)).await.expect("a permit");
+    let warrant = &given.entry().warrant;
+    assert_eq!((warrant.job, warrant.tenant, warrant.tenant_key_id), (job.id, world.tenant.id, [5; 16]));
+    let entry = said(&world, given.entry().at).await;
+    assert_eq!((entry.kind, entry.reference), (EntryKind::Rewrap, Some(format!("{} {TARGET}", job.id))));
+
+    let mut other = RewrapRequest { tenant_key_id: [6; 16], ..request(&world, &job) };
+    other.entry.tenant_key = Some(([6; 16], 1));
+    assert_eq!(refusal(permit(&world, other).await), "INTEGRITY_FAILURE");
+    let mut other = RewrapRequest { tenant_key_version: 2, ..request(&world, &job) };
+    other.entry.tenant_key = Some(([5; 16], 2));
+    assert_eq!(refusal(permit(&world, other).await), "INTEGRITY_FAILURE");
+    let stranger = TenantId::from_parts(1, [0xaa; 10]);
+    let mut other = RewrapRequest { tenant: stranger, ..request(&world, &job) };
+    other.entry.tenant = Some(stranger);
+    assert_eq!(refusal(permit(&world, other).await), "NOT_FOUND");
+    let mut other = request(&world, &job);
+    other.entry.kind = EntryKind::Warm;
+    assert!(matches!(permit(&world, other).await, Err(CommitError::Store(Error::Unfit { kind: EntryKind::Warm }))));
+
+    world.apply(EntryKind::Lockdown, Operation::Lockdown(Lockdown::Tenant(world.tenant.id))).await.expect("stopped");
+    assert_eq!(refusal(permit(&world, request(&world, &job)).await), "LOCKDOWN");
+    // Nothing that changes keys stands under another name.
+    for kind in [EntryKind::Rewrap, EntryKind::KeyJobOpened, EntryKind::KeysCounted, EntryKind::KeysRetired] {
+        let noted = world.apply(kind, Operation::Note).await;
+        assert!(matches!(noted, Err(CommitError::Store(Error::Unfit { .. }))), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_permit_ends_with_its_job() {
+    let world = World::new().await;
+    let job = world.key_job(TARGET);
+    open(&world, job.clone()).await.expect("opened");
+    end(&world, job.id, KeyJobState::Stopped).await.expect("stopped");
+    assert_eq!(refusal(permit(&world, request(&world, &job)).await), "WRONG_STATE");
+    // A tenant that is not served keeps its keys where they may be needed: they move as all others do.
+    let job = world.key_job(TARGET);
+    open(&world, job.clone()).await.expect("opened");
+    let suspended = Operation::PutTenant {
+        tenant: Tenant { state: TenantState::Suspended, ..world.tenant.clone() },
+        key_version: 1,
+        warm_for: Span::secs(300),
+        signing_keys: Vec::new(),
+        recipients: Vec::new(),
+    };
+    world.apply(EntryKind::TenantPut, suspended).await.expect("suspended");
+    let given = permit(&world, request(&world, &job)).await.expect("a permit");
+    assert_eq!(given.entry().warrant.job, job.id);
+}
+
+fn key() -> KeyVersion {
+    KeyVersion { tenant: TenantId::from_parts(1, [1; 10]), version: 1 }
+}
+
+fn share(custodian: &str, custodian_key: &str, set: &str) -> TenantKeyShare {
+    TenantKeyShare {
+        tenant: key().tenant,
+        version: key().version,
+        custodian: custodian.into(),
+        share: 0,
+        share_count: 1,
+        wrapped: WrappedKey::from_bytes(custodian.as_bytes().to_vec()),
+        mechanism: "aes-gcm".into(),
+        custodian_key: custodian_key.into(),
+        set: set.into(),
+        wrapping: 1,
+    }
+}
+
+fn by(custodian: &str) -> WrappedBy<'_> {
+    WrappedBy { custodian, key: None }
+}
+
+async fn put(keyring: &Keyring, at: Timestamp) {
+    keyring.put_tenant_key(&[share("a", "root", "any_of(a)")], at).await.expect("put");
+}
+
+#[tokio::test]
+async fn a_wrapping_is_replaced_where_it_still_stands() {
+    let cellar = Cellar::new().await;
+    let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
+    put(keyring, now).await;
+    let due = |target, from_key| Due { target, from_key };
+    assert_eq!(keyring.keys_due(due("any_of(b)", None), None, 9).await.expect("read"), [key()]);
+    assert_eq!(keyring.keys_due(due("any_of(b)", None), Some(key()), 9).await.expect("read"), []);
+    assert_eq!(keyring.keys_due(due("any_of(a)", None), None, 9).await.expect("read"), []);
+    assert_eq!(keyring.keys_due_count(due("any_of(a)", Some("root"))).await.expect("read"), 1, "its key is named");
+
+    let next = || vec![share("b", "root", "any_of(b)")];
+    assert!(keyring.replace_wrapping(key(), 1, next(), now).await.expect("replaced"));
+    assert!(!keyring.replace_wrapping(key(), 1, next(), now).await.expect("asked"), "it stands there no more");
+    assert!(!keyring.replace_wrapping(key(), 2, Vec::new(), now).await.expect("asked"), "nothing is no wrapping");
+    let there = keyring.tenant_key(&key().tenant, 1).await.expect("read");
+    assert_eq!(there, [TenantKeyShare { wrapping: 2, ..share("b", "root", "any_of(b)") }]);
+    assert_eq!(keyring.keys_moved_since("any_of(b)", now).await.expect("read"), 1);
+    assert_eq!(keyring.keys_moved_since("any_of(b)", now.plus(Span::secs(1))).await.expect("read"), 0);
+    assert_eq!(keyring.keys_due_count(due("any_of(b)", None)).await.expect("read"), 0);
+    let shares = keyring.custodian_shares().await.expect("read");
+    let counted = |row: &CustodianShares| (row.current, row.closed, row.retired);
+    assert_eq!(shares.iter().map(counted).collect::<Vec<_>>(), [(0, 1, 0), (1, 0, 0)]);
+}
+
+#[tokio::test]
+async fn of_many_who_replace_a_wrapping_at_once_one_does() {
+    let cellar = Cellar::new().await;
+    let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
+    put(keyring, now).await;
+    let tasks: Vec<_> = ["b", "c", "d", "e"]
+        .map(|custodian| {
+            let keyring = keyring.clone();
+            let shares = vec![share(custodian, "root", "any_of(x)")];
+            tokio::spawn(async move { keyring.replace_wrapping(key(), 1, shares, now).await.expect("asked") })
+        })
+        .into_iter()
+        .collect();
+    let mut had = 0;
+    for task in tasks {
+        had += u32::from(task.await.expect("done"));
+    }
+    assert_eq!(had, 1);
+    let there = keyring.tenant_key(&key().tenant, 1).await.expect("read");
+    assert_eq!((there.len(), there[0].wrapping), (1, 2));
+}
+
+#[tokio::test]
+async fn shares_are_retired_once_every_newer_one_was_opened_and_destroyed_later() {
+    let cellar = Cellar::new().await;
+    let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
+    put(keyring, now).await;
+    assert_eq!(keyring.retire_shares(by("a"), now).await.expect("asked"), None, "it is in force");
+    assert!(keyring.replace_wrapping(key(), 1, vec![share("b", "root", "any_of(b)")], now).await.expect("replaced"));
+    assert_eq!(keyring.unproven(by("a")).await.expect("read"), [key()]);
+    assert_eq!(keyring.retire_shares(by("a"), now).await.expect("asked"), None, "the newer one was never opened");
+    keyring.prove_wrapping(key(), 1).await.expect("asked");
+    assert_eq!(keyring.retire_shares(by("a"), now).await.expect("asked"), None, "an older one was");
+    keyring.prove_wrapping(key(), 2).await.expect("proven");
+    assert_eq!(keyring.unproven(by("a")).await.expect("read"), []);
+    let other_key = WrappedBy { custodian: "a", key: Some("root-2") };
+    assert_eq!(keyring.retire_shares(other_key, now).await.expect("asked"), Some(0), "another key of it");
+    assert_eq!(keyring.retire_shares(by("a"), now).await.expect("retired"), Some(1));
+    assert_eq!(keyring.retire_shares(by("a"), now).await.expect("asked"), Some(0), "nothing is left");
+
+    let later = now.plus(Span::secs(1));
+    assert_eq!(keyring.shares_retired(now).await.expect("read"), 0);
+    assert_eq!(keyring.destroy_retired(now, later, 7).await.expect("asked"), 0);
+    assert_eq!(keyring.shares_retired(later).await.expect("read"), 1);
+    assert_eq!(keyring.destroy_retired(later, later, 7).await.expect("destroyed"), 1);
+    let there = keyring.tenant_key(&key().tenant, 1).await.expect("read");
+    assert_eq!((there.len(), there[0].wrapping), (1, 2), "what is in force stays");
+    assert_eq!(keyring.custodian_shares().await.expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn a_row_is_claimed_by_one_until_its_time() {
+    let cellar = Cellar::new().await;
+    let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
+    let until = now.plus(Span::secs(30));
+    let claim = async |holder: u8, at: Timestamp| keyring.claim("row", &[holder; 16], at, until).await;
+    assert!(claim(1, now).await.expect("claimed"));
+    assert!(!claim(2, now).await.expect("asked"), "somebody has it");
+    assert!(claim(1, now).await.expect("claimed"), "whoever has it takes it again");
+    keyring.give_back("row", &[2; 16]).await.expect("asked");
+    assert!(!claim(2, now).await.expect("asked"), "it was not theirs to give back");
+    assert!(claim(2, until).await.expect("claimed"), "the time of the first is over");
+    keyring.give_back("row", &[2; 16]).await.expect("given back");
+    assert!(claim(3, now).await.expect("claimed"));
+}
+
+#[tokio::test]
+async fn what_failed_is_kept_by_row_and_cause_until_it_is_moved() {
+    let cellar = Cellar::new().await;
+    let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
+    let job = KeyJobId::from_parts(1, [1; 10]);
+    for (item, cause) in [("b/1", "late"), ("a/1", "lost"), ("b/1", "lost")] {
+        keyring.note_failure(&job, item, Some(cause), now).await.expect("noted");
+    }
+    let failures = keyring.key_failures(&job, 9).await.expect("read");
+    let told: Vec<_> = failures.iter().map(|row| (row.item.as_str(), row.cause.as_str())).collect();
+    assert_eq!(told, [("a/1", "lost"), ("b/1", "lost")]);
+    assert_eq!(keyring.key_failures(&job, 1).await.expect("read").len(), 1);
+    keyring.note_failure(&job, "a/1", None, now).await.expect("moved");
+    assert_eq!(keyring.key_failures_count(&job).await.expect("read"), 1);
+    assert_eq!(keyring.key_failures_count(&KeyJobId::from_parts(2, [2; 10])).await.expect("read"), 0);
+}
