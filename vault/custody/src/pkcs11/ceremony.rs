@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use cofre_envelope::Slab;
 use cryptoki::context::Pkcs11;
 use cryptoki::error::Error;
 use cryptoki::mechanism::{Mechanism, MechanismType};
@@ -13,7 +14,7 @@ use cryptoki::types::Ulong;
 
 use super::login::Login;
 use super::trouble::Trouble;
-use super::{Pin, Settings, TokenName, keys, module};
+use super::{Pin, Place, Settings, TokenName, host, keys, module};
 use crate::custodian::CustodianId;
 use crate::fault::{Cause, Fault, Operation};
 
@@ -76,19 +77,23 @@ fn blank(module: &Pkcs11) -> Result<Slot, Trouble> {
 }
 
 /// Makes the wrapping key, and the signing pair if the settings name one, where they are absent. Keys that are there
-/// are checked as at a start.
+/// are checked as at a start. Done where the module runs; `slab` says from where locked memory comes.
 ///
 /// # Errors
 /// [`Fault`]; keys made before it stay, and a second call goes on from there.
-pub fn ensure_keys(settings: &Settings, pin: Pin) -> Result<Ensured, Fault> {
-    ensure(settings, pin).map_err(|trouble| trouble.into_fault(settings.id.clone(), None))
+pub fn ensure_keys(settings: &Settings, pin: Pin, slab: &Slab) -> Result<Ensured, Fault> {
+    let ensured = match &settings.place {
+        Place::Inside => ensure(settings, pin),
+        Place::Child(hosting) => host::make_keys(settings, hosting, &pin, slab),
+    };
+    ensured.map_err(|trouble| trouble.into_fault(settings.id.clone(), None))
 }
 
-fn ensure(settings: &Settings, pin: Pin) -> Result<Ensured, Trouble> {
+pub(super) fn ensure(settings: &Settings, pin: Pin) -> Result<Ensured, Trouble> {
     let module = module::load(&settings.module, settings.module_sha256.as_ref())?;
     let (slot, _) = module::find(&module, &settings.token)?;
     let session = module.open_rw_session(slot).map_err(|error| Trouble::answered(Operation::Connect, &error))?;
-    Login::new(pin).ensure(&session)?;
+    Login::new(pin, false).ensure(&session, &|_| {})?;
     let root = found_or_made(
         || keys::root(&session, &settings.key_label).map(drop),
         || make_root(&session, &settings.key_label),

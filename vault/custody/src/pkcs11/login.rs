@@ -7,14 +7,20 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, SessionState, UserType};
 
 use super::Pin;
+use super::message::Note;
 use super::trouble::{self, Trouble};
 use crate::fault::{Cause, Operation};
 
 /// What is known about the PIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
+    /// It was not used yet.
     Untried,
+    /// A try is under way, or was when the process that made it ended.
+    Trying,
+    /// The token took it.
     Accepted,
+    /// It is not used any more.
     Refused(Cause),
 }
 
@@ -25,12 +31,13 @@ pub(super) struct Login {
 }
 
 impl Login {
-    pub(super) fn new(pin: Pin) -> Self {
-        Self { pin, standing: Mutex::new(Standing::Untried) }
+    /// A PIN of which nothing is known, or that the token took before.
+    pub(super) fn new(pin: Pin, accepted: bool) -> Self {
+        Self { pin, standing: Mutex::new(if accepted { Standing::Accepted } else { Standing::Untried }) }
     }
 
     /// Logs the application in, unless it is. The lock is held during the call: two threads never spend two tries.
-    pub(super) fn ensure(&self, session: &Session) -> Result<(), Trouble> {
+    pub(super) fn ensure(&self, session: &Session, note: &dyn Fn(Note)) -> Result<(), Trouble> {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         let info = session.get_session_info().map_err(|e| Trouble::answered(Operation::LogIn, &e))?;
         if matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser) {
@@ -39,7 +46,8 @@ impl Login {
         if let Standing::Refused(cause) = *standing {
             return Err(Trouble::of(Operation::LogIn, cause));
         }
-        match session.login(UserType::User, Some(&self.pin.0)) {
+        note(Note::Pin(Standing::Trying));
+        let answer = match session.login(UserType::User, Some(&self.pin.0)) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
                 *standing = Standing::Accepted;
                 Ok(())
@@ -49,7 +57,9 @@ impl Login {
                 *standing = after(*standing, &trouble);
                 Err(trouble)
             }
-        }
+        };
+        note(Note::Pin(*standing));
+        answer
     }
 }
 

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::Settings;
 use super::keys::{self, SigningKey};
 use super::login::Login;
-use super::message::{Command, Facts, Reply};
+use super::message::{Answer, Command, Facts, Known, Note, Notes, Reply};
 use super::module;
 use super::trouble::{self, Trouble};
 use crate::custodian::VerifyingKey;
@@ -30,6 +30,7 @@ const TAG_BITS: u64 = 128;
 const SHARE: usize = 64;
 const PROBE: &[u8] = b"cofre/v1/custody-probe";
 const OTHER: &[u8] = b"cofre/v1/custody-probe/other";
+const REPLACE: trouble::Session = trouble::Session::Replace;
 
 /// What all owner threads of one token share.
 pub(super) struct Plan {
@@ -37,13 +38,26 @@ pub(super) struct Plan {
     pub(super) module: Pkcs11,
     pub(super) login: Login,
     pub(super) slab: Arc<Slab>,
-    /// A throw-away value wrapped when the token was first seen: opens as long as the key is the same one.
-    known: OnceLock<Vec<u8>>,
+    /// What the token was when it was first seen, by this process or by one before it.
+    known: OnceLock<Known>,
+    notes: Notes,
 }
 
 impl Plan {
-    pub(super) fn new(settings: Settings, module: Pkcs11, login: Login, slab: Arc<Slab>) -> Self {
-        Self { settings, module, login, slab, known: OnceLock::new() }
+    pub(super) fn new(
+        settings: Settings,
+        module: Pkcs11,
+        login: Login,
+        slab: Arc<Slab>,
+        known: Option<Known>,
+        notes: Notes,
+    ) -> Self {
+        let known = known.map_or_else(OnceLock::new, OnceLock::from);
+        Self { settings, module, login, slab, known, notes }
+    }
+
+    pub(super) fn known(&self) -> Option<&Known> {
+        self.known.get()
     }
 }
 
@@ -67,14 +81,19 @@ impl Owner {
 
     /// Serves one command. A session found dead is replaced and the command done once more, which is safe: every
     /// command can be repeated. Any other failure is the caller's to weigh.
-    pub(super) fn serve(&mut self, command: &Command) -> Result<Reply, Trouble> {
+    pub(super) fn serve(&mut self, command: &Command) -> Answer {
         match self.attempt(command) {
             Err(trouble) if trouble.session == trouble::Session::Dead => self.attempt(command),
             answer => answer,
         }
     }
 
-    fn attempt(&mut self, command: &Command) -> Result<Reply, Trouble> {
+    /// Whether a session is open.
+    pub(super) fn holds(&self) -> bool {
+        self.open.is_some()
+    }
+
+    fn attempt(&mut self, command: &Command) -> Answer {
         let open = match self.open.take() {
             Some(open) => open,
             None => Open::connect(&self.plan)?,
@@ -83,8 +102,7 @@ impl Owner {
         // Only a session that is known to be sound goes back; dropping another closes it.
         match &answer {
             Err(trouble) if trouble.session != trouble::Session::Sound => {
-                let custodian = self.plan.settings.id.as_str();
-                tracing::warn!(custodian, cause = trouble.cause.as_str(), error = %trouble, "session given up");
+                (self.plan.notes)(Note::SessionGivenUp(trouble.cause, trouble.to_string()));
             }
             _ => self.open = Some(open),
         }
@@ -98,7 +116,7 @@ impl Open {
         let (slot, info) = module::find(&plan.module, &plan.settings.token)?;
         let session =
             plan.module.open_ro_session(slot).map_err(|error| Trouble::answered(Operation::Connect, &error))?;
-        plan.login.ensure(&session)?;
+        plan.login.ensure(&session, &plan.notes)?;
         let root = keys::root(&session, &plan.settings.key_label)?;
         let signer = plan.settings.signer_label.as_deref().map(|label| keys::signer(&session, label)).transpose()?;
         let facts = Facts {
@@ -110,19 +128,19 @@ impl Open {
             signer: signer.map(|signer| signer.public),
         };
         let open = Self { session, root, signer, facts };
-        match plan.known.get() {
+        match plan.known() {
             Some(known) => open.is_the_same(known)?,
             None => {
-                let known = open.probe()?;
+                let known = Known { sealed: open.probe()?, signer: open.facts.signer };
                 // Two threads may probe at once; either value serves.
                 let _ = plan.known.set(known);
             }
         }
-        tracing::info!(custodian = plan.settings.id.as_str(), serial = open.facts.serial, "session opened");
+        (plan.notes)(Note::SessionOpened(open.facts.serial.clone()));
         Ok(open)
     }
 
-    fn serve(&self, command: &Command, plan: &Plan) -> Result<Reply, Trouble> {
+    fn serve(&self, command: &Command, plan: &Plan) -> Answer {
         self.answer(command, plan).map_err(|trouble| match trouble.session {
             trouble::Session::Unclear => self.clear_up(trouble, plan),
             _ => trouble,
@@ -133,17 +151,18 @@ impl Open {
     /// and it was about this call; where it does not, nothing came of the call and a new session may serve it.
     fn clear_up(&self, trouble: Trouble, plan: &Plan) -> Trouble {
         let cause = trouble.cause;
-        match plan.known.get().is_some_and(|known| self.opens(known)) {
+        match plan.known().is_some_and(|known| self.opens(&known.sealed)) {
             true if trouble.operation == Operation::Unwrap => trouble.but(Cause::Integrity, trouble::Session::Sound),
             true => trouble.but(cause, trouble::Session::Replace),
             false => trouble.but(Cause::Transient, trouble::Session::Dead),
         }
     }
 
-    fn answer(&self, command: &Command, plan: &Plan) -> Result<Reply, Trouble> {
+    fn answer(&self, command: &Command, plan: &Plan) -> Answer {
         match command {
             Command::Facts => Ok(Reply::Facts(Box::new(self.facts.clone()))),
             Command::Check => self.check(),
+            Command::Census => self.census(plan),
             Command::Wrap { context, share } => {
                 share.with_bytes(|bytes| self.seal(Operation::Wrap, context, bytes)).map(Reply::Wrapped)
             }
@@ -152,12 +171,18 @@ impl Open {
         }
     }
 
-    fn check(&self) -> Result<Reply, Trouble> {
+    fn check(&self) -> Answer {
         let answered = |error: Error| Trouble::answered(Operation::Check, &error);
         self.session.get_session_info().map_err(answered)?;
         // The session may outlive the login on some modules: a private object proves both.
         let found = self.session.get_attributes(self.root, &[cryptoki::object::AttributeType::Label]);
         found.map(|_| Reply::Ready).map_err(answered)
+    }
+
+    /// Sessions of this process by the token's own count.
+    fn census(&self, plan: &Plan) -> Answer {
+        let (_, info) = module::find(&plan.module, &plan.settings.token)?;
+        Ok(Reply::Sessions(info.session_count()))
     }
 
     /// Proves that the mechanism wraps, unwraps, and refuses another context.
@@ -175,13 +200,15 @@ impl Open {
         }
     }
 
-    /// The value wrapped at first sight must open: a token with the same labels and another key is not the one.
-    fn is_the_same(&self, known: &[u8]) -> Result<(), Trouble> {
-        match self.decrypt(Operation::Probe, PROBE, known) {
+    /// The value wrapped at first sight must open, and the signing key be the one seen then: a token with the same
+    /// labels and other keys is not the one.
+    fn is_the_same(&self, known: &Known) -> Result<(), Trouble> {
+        if known.signer != self.facts.signer {
+            return Err(Trouble::of(Operation::FindKey, Cause::KeyMissing).but(Cause::KeyMissing, REPLACE));
+        }
+        match self.decrypt(Operation::Probe, PROBE, &known.sealed) {
             Ok(_) => Ok(()),
-            Err(trouble) if trouble.cause == Cause::Integrity => {
-                Err(trouble.but(Cause::KeyMissing, trouble::Session::Replace))
-            }
+            Err(trouble) if trouble.cause == Cause::Integrity => Err(trouble.but(Cause::KeyMissing, REPLACE)),
             Err(trouble) => Err(trouble),
         }
     }
@@ -191,7 +218,7 @@ impl Open {
         self.decrypt(Operation::Probe, PROBE, known).is_ok()
     }
 
-    fn unwrap(&self, context: &[u8], wrapped: &[u8], plan: &Plan) -> Result<Reply, Trouble> {
+    fn unwrap(&self, context: &[u8], wrapped: &[u8], plan: &Plan) -> Answer {
         let opened = self.decrypt(Operation::Unwrap, context, wrapped)?;
         let share = BoundShare::fill(&plan.slab, |slot| {
             if opened.len() != slot.len() {
@@ -233,7 +260,7 @@ impl Open {
         self.session.generate_random_slice(into).map_err(|error| Trouble::answered(operation, &error))
     }
 
-    fn sign(&self, message: &[u8]) -> Result<Reply, Trouble> {
+    fn sign(&self, message: &[u8]) -> Answer {
         let Some(key) = &self.signer else { return Err(Trouble::of(Operation::Sign, Cause::KeyMissing)) };
         let signature = match key.public {
             VerifyingKey::Ed25519(_) => {

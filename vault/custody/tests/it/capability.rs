@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cofre_testkit::hsm::Module;
 
-use crate::bench::{Child, run_alone};
+use crate::bench::{Child, Runs, run_alone};
 use crate::contract::{Case, cases, prepared};
 use probes::{Bench, Found, words};
 
@@ -28,6 +28,7 @@ const fn row(what: &'static str, probe: fn(&Bench) -> Found, answers: [&'static 
 }
 
 pub(crate) const ED25519: &str = "Ed25519 pair made and used";
+pub(crate) const COUNTS: &str = "Open sessions counted by the token";
 pub(crate) const LOCKS: &str = "Locks the PIN after wrong ones";
 
 const YES: [&str; 3] = ["yes"; 3];
@@ -110,6 +111,7 @@ const GROUPS: [(&str, &[Row]); 4] = [
         &[
             row("PKCS#11 version", sessions::version, ["2.40", "2.40", "3.2"]),
             row("Stated limit of sessions", sessions::stated_limit, ["none"; 3]),
+            row(COUNTS, sessions::counted, YES),
             row("64 sessions at once", sessions::many_sessions, YES),
             row("Handle of one session used in another", sessions::shared_handles, YES),
             row(
@@ -172,7 +174,7 @@ fn kryoptic_can_what_the_table_says() {
 
 fn probe(kind: Module) {
     let (name, _) = CASES[0];
-    run_alone("contract::child", name, kind, &prepared(kind)).unwrap_or_else(|out| panic!("{out}"));
+    run_alone("contract::child", name, kind, &prepared(kind), Runs::Inside).unwrap_or_else(|out| panic!("{out}"));
 }
 
 async fn it_can_what_the_table_says(child: &Child) {

@@ -9,7 +9,9 @@ use cofre_custody::pkcs11::{Pin, Settings, Token, TokenName, ceremony};
 use cofre_custody::{Cause, Custodian, Fault};
 use cofre_testkit::hsm::{Module, TokenFolder};
 
-use crate::bench::{Child, any_warm_permit, child as this_child, context, custodian, row, run_alone, share, slab};
+use crate::bench::{
+    Child, Runs, any_warm_permit, child as this_child, context, custodian, row, run_alone, share, slab,
+};
 use crate::capability;
 
 mod keys;
@@ -17,6 +19,8 @@ mod serving;
 mod signing;
 mod tokens;
 mod wrapping;
+
+use serving::a_login_lost_behind_its_back_is_made_good;
 
 pub(crate) const LABEL: &str = "cofre";
 pub(crate) const KEY: &str = "root-1";
@@ -31,6 +35,8 @@ struct Abilities {
     signer: &'static str,
     /// After this many wrong PINs the token locks.
     locks_after: Option<usize>,
+    /// Whether the token says how many sessions are open.
+    counts_sessions: bool,
 }
 
 /// As the table of capabilities has it; that it tells the truth is a test of its own.
@@ -48,7 +54,8 @@ fn abilities(kind: Module) -> Abilities {
         "never" => None,
         after => Some(after.trim_start_matches("after ").parse().expect("a number of tries")),
     };
-    Abilities { manufacturer, simulator: kind == Module::HsmSim, signer, locks_after }
+    let counts_sessions = capability::says(capability::COUNTS, kind) == "yes";
+    Abilities { manufacturer, simulator: kind == Module::HsmSim, signer, locks_after, counts_sessions }
 }
 
 pub(crate) type Case = (&'static str, for<'a> fn(&'a Child) -> Pinned<Box<dyn Future<Output = ()> + 'a>>);
@@ -60,6 +67,9 @@ pub(crate) use cases;
 
 /// Every case, in its family.
 const FAMILIES: [&[Case]; 5] = [tokens::CASES, keys::CASES, wrapping::CASES, signing::CASES, serving::CASES];
+
+/// What only the driver inside this process is asked: another library of it does something behind the driver's back.
+const INSIDE: &[Case] = cases![a_login_lost_behind_its_back_is_made_good];
 
 #[test]
 fn hsm_sim_keeps_the_contract() {
@@ -78,16 +88,27 @@ fn kryoptic_keeps_the_contract() {
     keep(Module::Kryoptic);
 }
 
+/// The driver without a host, as development may choose it; what modules differ in, they differ in either way.
+#[test]
+fn hsm_sim_keeps_the_contract_inside() {
+    on(&prepared(Module::HsmSim), Module::HsmSim, &FAMILIES.concat(), Runs::Inside);
+}
+
 fn keep(kind: Module) {
     let ready = prepared(kind);
+    on(&ready, kind, &FAMILIES.concat(), Runs::Hosted);
+    on(&ready, kind, INSIDE, Runs::Inside);
+}
+
+fn on(ready: &TokenFolder, kind: Module, cases: &[Case], runs: Runs) {
     let mut failed = Vec::new();
-    let cases = FAMILIES.concat();
-    for (name, _) in &cases {
+    for (name, _) in cases {
         let folder = ready.copy().expect("a copy of the token");
-        failed.extend(run_alone("contract::child", name, kind, &folder).err());
+        failed.extend(run_alone("contract::child", name, kind, &folder, runs).err());
     }
+    let folder = ready.copy().expect("a copy of the token");
     for (half, _) in wrapping::HALVES {
-        failed.extend(run_alone("contract::child", half, kind, &ready).err());
+        failed.extend(run_alone("contract::child", half, kind, &folder, runs).err());
     }
     assert!(failed.is_empty(), "{} of {} cases failed\n{}", failed.len(), cases.len() + 2, failed.join("\n"));
 }
@@ -95,7 +116,7 @@ fn keep(kind: Module) {
 /// A folder with an initialised token and both keys.
 pub(crate) fn prepared(kind: Module) -> TokenFolder {
     let folder = TokenFolder::empty(kind).unwrap_or_else(|error| panic!("{error:#}"));
-    run_alone("contract::child", "prepare", kind, &folder).unwrap_or_else(|out| panic!("{out}"));
+    run_alone("contract::child", "prepare", kind, &folder, Runs::Inside).unwrap_or_else(|out| panic!("{out}"));
     folder
 }
 
@@ -104,7 +125,12 @@ pub(crate) fn prepared(kind: Module) -> TokenFolder {
 fn child() {
     let Some(child) = this_child() else { return };
     let extra: &[Case] = cases![prepare];
-    let all = [&FAMILIES[..], &[extra, wrapping::HALVES, crate::faults::CASES, capability::CASES]].concat().concat();
+    let all = [
+        &FAMILIES[..],
+        &[extra, INSIDE, wrapping::HALVES, crate::faults::CASES, crate::faults::INSIDE, capability::CASES],
+    ]
+    .concat()
+    .concat();
     let found = all.iter().find(|(name, _)| *name == child.case);
     let (_, case) = found.unwrap_or_else(|| panic!("no case {}", child.case));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -115,6 +141,7 @@ pub(crate) fn settings(child: &Child) -> Settings {
     let mut settings = Settings::new(custodian("hsm-1"), child.module.clone(), TokenName::Label(LABEL.into()), KEY);
     settings.sessions = 3;
     settings.deadline = Duration::from_secs(20);
+    settings.place = child.place();
     settings
 }
 
@@ -155,7 +182,7 @@ async fn prepare(child: &Child) {
     let serial = ceremony::init_token(&settings.id, &child.module, LABEL, &pin(SO_PIN), &pin(USER_PIN))
         .unwrap_or_else(|fault| panic!("{fault}"));
     assert!(!serial.is_empty());
-    let made = ceremony::ensure_keys(&settings, pin(USER_PIN)).unwrap_or_else(|fault| panic!("{fault}"));
+    let made = ceremony::ensure_keys(&settings, pin(USER_PIN), &slab()).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(made.root, ceremony::Found::Made);
     assert_eq!(made.signer, Some((ceremony::Found::Made, abilities(child.kind).signer)));
 }

@@ -8,7 +8,7 @@ use cryptoki::object::Attribute;
 use cryptoki::session::UserType;
 
 use super::{Case, KEY, SIGNER, USER_PIN, cases, opened, pin, refusal, settings, unwrapped, wrapped};
-use crate::bench::Child;
+use crate::bench::{Child, slab};
 
 pub(super) const CASES: &[Case] = cases![
     keys_that_are_there_are_left_alone,
@@ -23,7 +23,7 @@ async fn keys_that_are_there_are_left_alone(child: &Child) {
     let bytes = wrapped(&*opened(child).await).await;
     let mut settings = settings(child);
     settings.signer_label = Some(SIGNER.into());
-    let there = ceremony::ensure_keys(&settings, pin(USER_PIN)).expect("both are there");
+    let there = ceremony::ensure_keys(&settings, pin(USER_PIN), &slab()).expect("both are there");
     assert_eq!(
         (there.root, there.signer.map(|(found, _)| found)),
         (ceremony::Found::There, Some(ceremony::Found::There))
