@@ -2,13 +2,17 @@
 //! [`Config`] before anything starts.
 
 mod file;
+mod prompt;
 mod stores;
 mod unread;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use cofre_custody::pkcs11::TokenName;
+use cofre_custody::pkcs11::host::Sandbox;
 use cofre_custody::{CustodianId, CustodySet};
 use cofre_model::id::Slug;
 use cofre_model::time::Span;
@@ -63,14 +67,20 @@ pub enum SecretRef {
     File(PathBuf),
     /// A systemd credential, below `$CREDENTIALS_DIRECTORY`.
     Credential(String),
+    /// A descriptor this process was started with. PINs only.
+    Descriptor(u32),
+    /// A person at the terminal. PINs only.
+    Prompt,
 }
 
 impl SecretRef {
-    /// The file it is read from; none for a credential of a process that was given none.
+    /// The file it is read from; none for a credential of a process that was given none, and for a person.
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
         match self {
             Self::File(path) => Some(path.clone()),
+            Self::Descriptor(number) => Some(PathBuf::from(format!("/proc/self/fd/{number}"))),
+            Self::Prompt => None,
             Self::Credential(name) => {
                 std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(name))
             }
@@ -82,6 +92,12 @@ impl SecretRef {
     /// # Errors
     /// [`ConfigError::Secret`] naming the reference, never what it holds.
     pub fn read(&self, key: &'static str) -> Result<SecretString, ConfigError> {
+        if *self == Self::Prompt {
+            return prompt::ask("PIN: ").map_err(|_| ConfigError::Secret {
+                key,
+                advice: "is to be typed, and no terminal is there; start the vault from one, or name a file",
+            });
+        }
         let path = self.path().ok_or(ConfigError::Secret {
             key,
             advice: "names a systemd credential, and CREDENTIALS_DIRECTORY is not set",
@@ -192,8 +208,10 @@ pub struct Identity {
 pub struct Token {
     /// The module's file.
     pub module: PathBuf,
-    /// The token's label; a slot number names nothing.
-    pub token_label: String,
+    /// The SHA-256 that file must have.
+    pub module_sha256: Option<[u8; 32]>,
+    /// The token; a slot number names nothing.
+    pub token: TokenName,
     /// The label of the key that wraps.
     pub key_label: String,
     /// The label of the key that signs, where this token signs.
@@ -202,6 +220,21 @@ pub struct Token {
     pub pin: SecretRef,
     /// Sessions to hold.
     pub sessions: usize,
+    /// Sessions of the token's limit that are left to others.
+    pub reserve: usize,
+    /// How long a call may take.
+    pub deadline: Duration,
+    /// The process that holds the module; none where this one does.
+    pub host: Option<Hosted>,
+}
+
+/// A module's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosted {
+    /// Environment variables it gets, by name.
+    pub environment: Vec<String>,
+    /// What it may reach.
+    pub sandbox: Sandbox,
 }
 
 /// A checked configuration.

@@ -31,6 +31,12 @@ enum Command {
     /// Bring the configured PostgreSQL databases to this release and give the configured roles their rights. Connects
     /// as the databases' owner; stop every cofred of an older release before.
     Migrate(Migrate),
+    /// Hold the module of one custodian. Started by cofred itself.
+    #[command(hide = true)]
+    CustodyHost {
+        /// The custodian's name, for whoever lists processes.
+        custodian: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,10 +61,12 @@ fn main() -> ExitCode {
         None => eprintln!("cofred: a fault of this program"),
     }));
     let arguments = Arguments::parse();
-    let (Command::Run(path)
-    | Command::Check(path)
-    | Command::Init(path)
-    | Command::Migrate(Migrate { configured: path, .. })) = &arguments.command;
+    let path = match &arguments.command {
+        // Before anything else: it has no configuration, and nothing of the vault's.
+        Command::CustodyHost { .. } => return cofre_custody::pkcs11::host::serve(),
+        Command::Run(path) | Command::Check(path) | Command::Init(path) => path,
+        Command::Migrate(Migrate { configured: path, .. }) => path,
+    };
     let config = match Config::load(&path.config) {
         Ok(config) => config,
         Err(error) => {
@@ -73,7 +81,7 @@ fn main() -> ExitCode {
         }
         Command::Init(_) => node::protect(&config).and_then(|_| node::init(&config)),
         Command::Migrate(what) => node::protect(&config).and_then(|_| migrate::migrate(&config, &what.owners)),
-        Command::Run(_) => run(config),
+        Command::Run(_) | Command::CustodyHost { .. } => run(config),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

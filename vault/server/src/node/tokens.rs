@@ -1,22 +1,46 @@
 //! Tokens: opened at start, and on explicit order given their keys.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use cofre_custody::pkcs11::{Pin, Settings, Token, TokenName, ceremony};
+use cofre_custody::pkcs11::host::Hosting;
+use cofre_custody::pkcs11::{Pin, Place, Settings, Token, ceremony};
 use cofre_custody::{Custodian, CustodianId};
 use cofre_envelope::Slab;
 
 use crate::config::{Config, Mode, Token as Configured};
 
-fn settings(id: &CustodianId, token: &Configured) -> Settings {
-    let name = TokenName::Label(token.token_label.clone());
-    Settings {
+/// This very program, also where its file was replaced since it was started.
+const PROGRAM: &str = "/proc/self/exe";
+
+fn settings(id: &CustodianId, token: &Configured) -> Result<Settings> {
+    let place = match &token.host {
+        None => Place::Inside,
+        Some(hosted) => Place::Child(Hosting {
+            program: PROGRAM.into(),
+            arguments: vec!["custody-host".into(), id.as_str().into()],
+            environment: hosted.environment.iter().map(|name| passed_on(name)).collect::<Result<_>>()?,
+            sandbox: hosted.sandbox.clone(),
+        }),
+    };
+    Ok(Settings {
+        module_sha256: token.module_sha256,
         signer_label: token.signer_label.clone(),
         sessions: token.sessions,
-        ..Settings::new(id.clone(), token.module.clone(), name, token.key_label.clone())
-    }
+        reserve: token.reserve,
+        deadline: token.deadline,
+        place,
+        ..Settings::new(id.clone(), token.module.clone(), token.token.clone(), token.key_label.clone())
+    })
+}
+
+fn passed_on(name: &str) -> Result<(OsString, OsString)> {
+    let value = std::env::var_os(name).with_context(|| {
+        format!("custodians.*.pkcs11.environment names {name}, which is not set; set it, or leave it out")
+    })?;
+    Ok((name.into(), value))
 }
 
 /// Opens every configured token. Production refuses a simulator.
@@ -24,8 +48,8 @@ pub(super) async fn open(config: &Config, slab: &Arc<Slab>) -> Result<BTreeMap<C
     let mut tokens = BTreeMap::new();
     for (id, configured) in &config.custodians {
         let pin = Pin::new(configured.pin.read("custodians.*.pkcs11.pin")?);
-        let token =
-            Token::open(settings(id, configured), pin, slab).await.with_context(|| format!("custodian {id}"))?;
+        let settings = settings(id, configured)?;
+        let token = Token::open(settings, pin, slab).await.with_context(|| format!("custodian {id}"))?;
         let description = token.describe();
         if config.mode == Mode::Production && description.is_simulator() {
             bail!("custodian {id}: a simulated token keeps nothing safe; production refuses it");
@@ -48,10 +72,11 @@ pub(super) async fn open(config: &Config, slab: &Arc<Slab>) -> Result<BTreeMap<C
 /// # Errors
 /// The custodian that failed, with one line of advice.
 pub fn init(config: &Config) -> Result<()> {
+    let slab = super::start::locked_memory(config)?;
     for (id, configured) in &config.custodians {
         let pin = Pin::new(configured.pin.read("custodians.*.pkcs11.pin")?);
         let ensured =
-            ceremony::ensure_keys(&settings(id, configured), pin).with_context(|| format!("custodian {id}"))?;
+            ceremony::ensure_keys(&settings(id, configured)?, pin, &slab).with_context(|| format!("custodian {id}"))?;
         println!("custodian {id}: {ensured:?}");
     }
     Ok(())
