@@ -32,9 +32,10 @@ mod module;
 mod owner;
 mod pool;
 mod trouble;
+mod wrapping;
 
 use host::{Host, Hosting};
-use message::{Answer, Command, Facts, Reply};
+use message::{Answer, Command, Facts, Known, Reply};
 use pool::{Past, Pool};
 use trouble::Trouble;
 
@@ -79,10 +80,12 @@ pub struct Settings {
     pub module_sha256: Option<[u8; 32]>,
     /// The token.
     pub token: TokenName,
-    /// Label of the AES-256 key that wraps shares.
+    /// Label of the key, or key pair, that wraps shares.
     pub key_label: String,
     /// Label of the key pair that signs, where this custodian is the signer.
     pub signer_label: Option<String>,
+    /// The mechanism the wrapping key must go with; any that its kind and usages allow, without one.
+    pub mechanism: Option<Mechanism>,
     /// Sessions to hold at most; fewer where the token allows fewer.
     pub sessions: usize,
     /// Sessions of the token's limit that are left to others: a ceremony, a person with a tool.
@@ -106,6 +109,7 @@ impl Settings {
             token,
             key_label: key_label.into(),
             signer_label: None,
+            mechanism: None,
             sessions: 8,
             reserve: 1,
             queue: 64,
@@ -123,18 +127,19 @@ enum Far {
 }
 
 impl Far {
-    async fn open(settings: Settings, pin: Pin, slab: Arc<Slab>) -> Result<(Self, Facts), Trouble> {
+    async fn open(settings: Settings, pin: Pin, slab: Arc<Slab>) -> Result<(Self, Facts, Known), Trouble> {
         if let Place::Child(hosting) = &settings.place {
             let hosting = hosting.clone();
-            let (host, facts) = Host::open(settings, hosting, pin, slab).await?;
-            return Ok((Self::Child(host), facts));
+            let (host, facts, known) = Host::open(settings, hosting, pin, slab).await?;
+            return Ok((Self::Child(host), facts, known));
         }
         let id = settings.id.clone();
         let notes = Box::new(move |note: message::Note| note.log(id.as_str()));
         let pool = Pool::start(settings, pin, Past::NONE, slab, notes)?;
         let facts = pool::facts(pool.ask(Operation::Connect, Command::Facts).await)?;
         pool.fill(&facts)?;
-        Ok((Self::Inside(pool), facts))
+        let known = pool.known().ok_or(Trouble::of(Operation::Probe, Cause::Transient))?;
+        Ok((Self::Inside(pool), facts, known))
     }
 
     async fn ask(&self, operation: Operation, command: Command) -> Answer {
@@ -176,6 +181,9 @@ pub struct Token {
     id: CustodianId,
     key_label: String,
     facts: Facts,
+    mechanism: Mechanism,
+    /// What showed that the key goes with it.
+    why: String,
     far: Far,
     /// Names this process run in request ids, so that they never repeat.
     run: String,
@@ -194,9 +202,10 @@ impl Token {
         let fault = |trouble: Trouble| trouble.into_fault(id.clone(), None);
         let run = random::array::<6>().map_err(|_| fault(Trouble::of(Operation::Connect, Cause::LockedMemory)))?;
         let key_label = settings.key_label.clone();
-        let (far, facts) = Far::open(settings, pin, slab.clone()).await.map_err(fault)?;
+        let (far, facts, known) = Far::open(settings, pin, slab.clone()).await.map_err(fault)?;
         let calls = AtomicU64::new(0);
-        Ok(Arc::new(Self { id: id.clone(), key_label, facts, far, run: hex::encode(run), calls }))
+        let (mechanism, why) = (known.mechanism, known.why);
+        Ok(Arc::new(Self { id: id.clone(), key_label, facts, mechanism, why, far, run: hex::encode(run), calls }))
     }
 
     /// Sessions that are open by the token's own count, of the process that holds the module; none where the token
@@ -209,6 +218,12 @@ impl Token {
             (Reply::Sessions(count), _) => Ok(count),
             _ => Err(self.out_of_step(Operation::Check)),
         }
+    }
+
+    /// Why the wrapping key goes with its mechanism: what it is, what it may do, and what came back.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
     }
 
     /// The process that holds the module; none where this one does.
@@ -277,7 +292,7 @@ impl Custodian for Token {
             serial: self.facts.serial.clone(),
             token_label: self.facts.label.clone(),
             key_label: self.key_label.clone(),
-            mechanism: Mechanism::AesGcm,
+            mechanism: self.mechanism,
             sessions: self.far.size(),
             signer: self.facts.signer.as_ref().map(VerifyingKey::algorithm),
         }
@@ -297,7 +312,7 @@ impl Custodian for Token {
             match self.ask(Operation::Wrap, Command::Wrap { context, share }).await? {
                 (Reply::Wrapped(bytes), request) => Ok(Wrapped {
                     bytes: WrappedKey::from_bytes(bytes),
-                    mechanism: Mechanism::AesGcm,
+                    mechanism: self.mechanism,
                     custodian_key: self.key_label.clone(),
                     request,
                 }),
@@ -317,7 +332,8 @@ impl Custodian for Token {
                 let trouble = Trouble::of(Operation::Unwrap, Cause::KeyMissing);
                 return Err(trouble.into_fault(self.id.clone(), None));
             }
-            let command = Command::Unwrap { context, wrapped: wrapped.wrapped.as_bytes().to_vec() };
+            let bytes = wrapped.wrapped.as_bytes().to_vec();
+            let command = Command::Unwrap { mechanism: wrapped.mechanism, context, wrapped: bytes };
             match self.ask(Operation::Unwrap, command).await? {
                 (Reply::Share(share), request) => Ok(Unwrapped { share, request }),
                 _ => Err(self.out_of_step(Operation::Unwrap)),

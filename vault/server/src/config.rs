@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use cofre_custody::pkcs11::TokenName;
 use cofre_custody::pkcs11::host::Sandbox;
-use cofre_custody::{CustodianId, CustodySet};
+use cofre_custody::{CustodianId, CustodySet, Mechanism};
 use cofre_model::id::Slug;
 use cofre_model::time::Span;
 use cofre_store::AddressError;
@@ -216,6 +216,8 @@ pub struct Token {
     pub key_label: String,
     /// The label of the key that signs, where this token signs.
     pub signer_label: Option<String>,
+    /// The mechanism that the wrapping key is held to.
+    pub mechanism: Option<Mechanism>,
     /// Its user PIN.
     pub pin: SecretRef,
     /// Sessions to hold.

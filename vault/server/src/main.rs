@@ -25,7 +25,7 @@ enum Command {
     /// Serve until told to stop (SIGTERM or SIGINT).
     Run(Configured),
     /// Read and check the configuration and print what would run.
-    Check(Configured),
+    Check(Check),
     /// Make the custodians' keys that are missing. Nothing is overwritten or deleted.
     Init(Configured),
     /// Bring the configured PostgreSQL databases to this release and give the configured roles their rights. Connects
@@ -37,6 +37,16 @@ enum Command {
         /// The custodian's name, for whoever lists processes.
         custodian: String,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Check {
+    #[command(flatten)]
+    configured: Configured,
+    /// Open each token as well, with one login, and print what it is, which mechanism its key goes with and why, and
+    /// what holds its module in.
+    #[arg(long)]
+    tokens: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,7 +74,7 @@ fn main() -> ExitCode {
     let path = match &arguments.command {
         // Before anything else: it has no configuration, and nothing of the vault's.
         Command::CustodyHost { .. } => return cofre_custody::pkcs11::host::serve(),
-        Command::Run(path) | Command::Check(path) | Command::Init(path) => path,
+        Command::Run(path) | Command::Init(path) | Command::Check(Check { configured: path, .. }) => path,
         Command::Migrate(Migrate { configured: path, .. }) => path,
     };
     let config = match Config::load(&path.config) {
@@ -75,9 +85,9 @@ fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        Command::Check(_) => {
+        Command::Check(check) => {
             println!("{config:#?}");
-            Ok(())
+            if check.tokens { look(&config) } else { Ok(()) }
         }
         Command::Init(_) => node::protect(&config).and_then(|_| node::init(&config)),
         Command::Migrate(what) => node::protect(&config).and_then(|_| migrate::migrate(&config, &what.owners)),
@@ -90,6 +100,11 @@ fn main() -> ExitCode {
             ExitCode::from(exits::of(&error))
         }
     }
+}
+
+fn look(config: &Config) -> Result<()> {
+    node::protect(config)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(node::look(config))
 }
 
 fn run(config: Config) -> Result<()> {

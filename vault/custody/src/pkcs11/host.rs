@@ -143,7 +143,7 @@ impl Host {
         hosting: Hosting,
         pin: Pin,
         slab: Arc<Slab>,
-    ) -> Result<(Self, Facts), Trouble> {
+    ) -> Result<(Self, Facts, Known), Trouble> {
         let places = Arc::new(Semaphore::new(settings.sessions.max(1).saturating_add(settings.queue.max(1))));
         let (state, mut seen) = watch::channel(State::Starting);
         let past = Remembered { standing: Standing::Untried, facts: None, known: None, walls: String::new() };
@@ -169,8 +169,10 @@ impl Host {
         let state = seen.wait_for(|state| !matches!(state, State::Starting)).await.map_err(|_| stopped())?.clone();
         match state {
             State::Up(_) => {
-                let facts = locked(&host.watch.past).facts.clone().ok_or_else(stopped)?;
-                Ok((host, facts))
+                let past = locked(&host.watch.past);
+                let both = past.facts.clone().zip(past.known.clone()).ok_or_else(stopped)?;
+                drop(past);
+                Ok((host, both.0, both.1))
             }
             State::Down(trouble) => Err(trouble),
             State::Starting | State::Closed => Err(stopped()),

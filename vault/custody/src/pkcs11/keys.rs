@@ -38,15 +38,66 @@ pub(super) fn only(session: &Session, class: ObjectClass, label: &str) -> Result
     }
 }
 
-/// The wrapping key: AES-256, stays in the token, encrypts and decrypts and nothing else.
-pub(super) fn root(session: &Session, label: &str) -> Result<ObjectHandle, Trouble> {
-    let key = only(session, ObjectClass::SECRET_KEY, label)?;
+/// A key that wraps, by what it is and may do. Whatever it is, it stays in the token and does nothing else.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum WrappingKey {
+    /// AES-256 that encrypts and decrypts.
+    Cipher(ObjectHandle),
+    /// AES-256 that wraps and unwraps.
+    Wrapper(ObjectHandle),
+    /// RSA of 2048 bits or more: the public half encrypts, the private one decrypts.
+    Rsa { public: ObjectHandle, private: ObjectHandle },
+}
+
+impl WrappingKey {
+    /// What it is, and what it may do, in words.
+    pub(super) const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Cipher(_) => ("AES-256", "encrypts and decrypts"),
+            Self::Wrapper(_) => ("AES-256", "wraps and unwraps"),
+            Self::Rsa { .. } => ("RSA", "encrypts and decrypts"),
+        }
+    }
+}
+
+/// The wrapping key of this label. A secret key is looked for first: a pair of the same label is then another key.
+pub(super) fn root(session: &Session, label: &str) -> Result<WrappingKey, Trouble> {
+    match only(session, ObjectClass::SECRET_KEY, label) {
+        Ok(key) => secret(session, key),
+        Err(trouble) if trouble.cause == Cause::KeyMissing => {
+            let private = only(session, ObjectClass::PRIVATE_KEY, label)?;
+            pair(session, private, only(session, ObjectClass::PUBLIC_KEY, label)?)
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+fn secret(session: &Session, key: ObjectHandle) -> Result<WrappingKey, Trouble> {
     let facts = Attributes::of(session, key)?;
     if facts.key_type != Some(KeyType::AES) || facts.length.is_some_and(|bytes| bytes != 32) {
         return Err(refused(Cause::KeyUnsafe));
     }
-    facts.stays_and_is_allowed_only(&[AttributeType::Encrypt, AttributeType::Decrypt])?;
-    Ok(key)
+    let wraps = [AttributeType::Wrap, AttributeType::Unwrap];
+    let ciphers = [AttributeType::Encrypt, AttributeType::Decrypt];
+    // A key that may do some of either is held to the first: it says what it lacks, or that it may do too much.
+    if facts.usages.iter().any(|usage| wraps.contains(usage)) && !facts.usages.iter().any(|u| ciphers.contains(u)) {
+        facts.stays_and_is_allowed_only(&wraps)?;
+        return Ok(WrappingKey::Wrapper(key));
+    }
+    facts.stays_and_is_allowed_only(&ciphers)?;
+    Ok(WrappingKey::Cipher(key))
+}
+
+fn pair(session: &Session, private: ObjectHandle, public: ObjectHandle) -> Result<WrappingKey, Trouble> {
+    let facts = Attributes::of(session, private)?;
+    let modulus = session.get_attributes(public, &[AttributeType::Modulus]).map_err(answered)?;
+    let [Attribute::Modulus(modulus)] = modulus.as_slice() else { return Err(refused(Cause::KeyUnsafe)) };
+    let bytes = modulus.iter().skip_while(|byte| **byte == 0).count();
+    if facts.key_type != Some(KeyType::RSA) || bytes < 256 {
+        return Err(refused(Cause::KeyUnsafe));
+    }
+    facts.stays_and_is_allowed_only(&[AttributeType::Decrypt])?;
+    Ok(WrappingKey::Rsa { public, private })
 }
 
 /// The signing pair: stays in the token, signs and nothing else.

@@ -5,7 +5,7 @@ use cofre_envelope::BoundShare;
 
 use super::login::Standing;
 use super::trouble::Trouble;
-use crate::custodian::VerifyingKey;
+use crate::custodian::{Mechanism, VerifyingKey};
 use crate::fault::Cause;
 
 /// What an owner thread is asked. Every command can be done twice without harm.
@@ -18,8 +18,8 @@ pub(super) enum Command {
     Census,
     /// Wrap a share, the context as associated data.
     Wrap { context: Vec<u8>, share: BoundShare },
-    /// Unwrap one.
-    Unwrap { context: Vec<u8>, wrapped: Vec<u8> },
+    /// Unwrap one that was wrapped so.
+    Unwrap { mechanism: Mechanism, context: Vec<u8>, wrapped: Vec<u8> },
     /// Sign.
     Sign { message: Vec<u8> },
 }
@@ -57,6 +57,10 @@ pub(super) struct Known {
     pub(super) sealed: Vec<u8>,
     /// The public half of the signing key, where one is configured.
     pub(super) signer: Option<VerifyingKey>,
+    /// How the wrapping key wraps.
+    pub(super) mechanism: Mechanism,
+    /// What showed it.
+    pub(super) why: String,
 }
 
 /// What an owner wants known beside its answers.

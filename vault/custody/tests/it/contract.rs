@@ -15,6 +15,7 @@ use crate::bench::{
 use crate::capability;
 
 mod keys;
+mod mechanisms;
 mod serving;
 mod signing;
 mod tokens;
@@ -66,7 +67,8 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// Every case, in its family.
-const FAMILIES: [&[Case]; 5] = [tokens::CASES, keys::CASES, wrapping::CASES, signing::CASES, serving::CASES];
+const FAMILIES: [&[Case]; 6] =
+    [tokens::CASES, keys::CASES, wrapping::CASES, mechanisms::CASES, signing::CASES, serving::CASES];
 
 /// What only the driver inside this process is asked: another library of it does something behind the driver's back.
 const INSIDE: &[Case] = cases![a_login_lost_behind_its_back_is_made_good];

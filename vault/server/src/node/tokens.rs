@@ -28,6 +28,7 @@ fn settings(id: &CustodianId, token: &Configured) -> Result<Settings> {
     Ok(Settings {
         module_sha256: token.module_sha256,
         signer_label: token.signer_label.clone(),
+        mechanism: token.mechanism,
         sessions: token.sessions,
         reserve: token.reserve,
         deadline: token.deadline,
@@ -59,12 +60,35 @@ pub(super) async fn open(config: &Config, slab: &Arc<Slab>) -> Result<BTreeMap<C
             manufacturer = description.manufacturer,
             model = description.model,
             mechanism = description.mechanism.as_str(),
+            reason = token.why(),
+            sessions = description.sessions,
             signer = description.signer.unwrap_or("none"),
             "token opened"
         );
         tokens.insert(id.clone(), token);
     }
     Ok(tokens)
+}
+
+/// Opens every configured token, says what it is, how its key wraps and why, and what holds its module in, and closes it
+/// again. One login each.
+///
+/// # Errors
+/// The custodian that failed, with one line of advice.
+pub async fn look(config: &Config) -> Result<()> {
+    let slab = super::start::locked_memory(config)?;
+    for (id, token) in open(config, &slab).await? {
+        let is = token.describe();
+        println!("custodian {id}: {} {}, token {} ({})", is.manufacturer, is.model, is.token_label, is.serial);
+        println!("    wraps by {}: {}", is.mechanism.as_str(), token.why());
+        println!("    signs by {}", is.signer.unwrap_or("nothing"));
+        println!("    {} sessions", is.sessions);
+        if let Some(host) = token.host() {
+            println!("    {}", host.walls);
+        }
+        token.close().await.with_context(|| format!("custodian {id}"))?;
+    }
+    Ok(())
 }
 
 /// Makes the keys that are missing in every configured token and says what it found. Overwrites and deletes nothing.

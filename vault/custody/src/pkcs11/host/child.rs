@@ -192,7 +192,9 @@ impl Host {
                 })?;
                 (Operation::Wrap, Command::Wrap { context, share })
             }
-            Ask::Unwrap { context, wrapped } => (Operation::Unwrap, Command::Unwrap { context, wrapped }),
+            Ask::Unwrap { mechanism, context, wrapped } => {
+                (Operation::Unwrap, Command::Unwrap { mechanism, context, wrapped })
+            }
             Ask::Sign { message } => (Operation::Sign, Command::Sign { message }),
         })
     }

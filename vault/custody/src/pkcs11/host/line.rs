@@ -228,7 +228,9 @@ impl Line {
                 share.with_bytes(|bytes| self.area.put(cell, bytes));
                 Ask::Wrap { context: context.clone() }
             }
-            Command::Unwrap { context, wrapped } => Ask::Unwrap { context: context.clone(), wrapped: wrapped.clone() },
+            Command::Unwrap { mechanism, context, wrapped } => {
+                Ask::Unwrap { mechanism: *mechanism, context: context.clone(), wrapped: wrapped.clone() }
+            }
             Command::Sign { message } => Ask::Sign { message: message.clone() },
         }
     }

@@ -8,6 +8,7 @@ use cofre_envelope::Backing;
 
 use super::Sandbox;
 use super::area::Cell;
+use crate::custodian::Mechanism;
 use crate::pkcs11::Settings;
 use crate::pkcs11::ceremony::Ensured;
 use crate::pkcs11::message::{Facts, Known, Note};
@@ -65,7 +66,7 @@ pub(super) enum Ask {
     Check,
     Census,
     Wrap { context: Vec<u8> },
-    Unwrap { context: Vec<u8>, wrapped: Vec<u8> },
+    Unwrap { mechanism: Mechanism, context: Vec<u8>, wrapped: Vec<u8> },
     Sign { message: Vec<u8> },
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cofre_custody::Mechanism;
 use cofre_custody::pkcs11::TokenName;
 use cofre_custody::pkcs11::host::{Profile, Sandbox};
 use serde::Deserialize;
@@ -30,7 +31,7 @@ pub(super) struct FileToken {
     ///
     /// Example: `"0f3a91c2"`
     token_serial: Option<String>,
-    /// The label of the AES-256 key that wraps.
+    /// The label of the key that wraps: AES-256, or an RSA pair.
     ///
     /// Example: `"root-1"`
     key_label: String,
@@ -40,11 +41,11 @@ pub(super) struct FileToken {
     signer_label: Option<String>,
     /// The token's user PIN. It is tried once at a start, and never again once the token refused it.
     pin: FilePin,
-    /// The mechanism that wraps. Only AES-GCM is built.
+    /// The mechanism that wraps: `aes-gcm`, `aes-kwp` or `rsa-oaep-sha256`. Without it, the one that the key's kind and
+    /// usages allow; the start says which and why. With it, any other is refused, and `cofred init` makes such a key.
     ///
-    /// Default: `"aes-gcm"`
     /// Example: `"aes-gcm"`
-    mechanism: Option<String>,
+    mechanism: Option<FileMechanism>,
     /// Sessions to hold, 1 to 64; fewer where the token allows fewer.
     ///
     /// Default: `8`
@@ -77,6 +78,19 @@ pub(super) struct FileToken {
     /// What the module's process may reach.
     #[serde(default)]
     sandbox: FileSandbox,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+enum FileMechanism {
+    /// An AES-256 key that encrypts and decrypts.
+    #[serde(rename = "aes-gcm")]
+    AesGcm,
+    /// An AES-256 key that wraps and unwraps.
+    #[serde(rename = "aes-kwp")]
+    AesKwp,
+    /// An RSA pair of at least 2048 bits.
+    #[serde(rename = "rsa-oaep-sha256")]
+    RsaOaepSha256,
 }
 
 #[derive(Debug, Deserialize)]
@@ -179,9 +193,6 @@ impl FileSandbox {
 
 impl FileToken {
     pub(super) fn check(self) -> Result<Token, ConfigError> {
-        if self.mechanism.is_some_and(|mechanism| mechanism != "aes-gcm") {
-            return Err(value("custodians.*.pkcs11.mechanism", "must be \"aes-gcm\", or be left out"));
-        }
         let sessions = self.sessions.unwrap_or(8);
         if !(1..=64).contains(&sessions) {
             return Err(value("custodians.*.pkcs11.sessions", "must be 1 to 64"));
@@ -221,6 +232,11 @@ impl FileToken {
             token,
             key_label: self.key_label,
             signer_label: self.signer_label,
+            mechanism: self.mechanism.map(|mechanism| match mechanism {
+                FileMechanism::AesGcm => Mechanism::AesGcm,
+                FileMechanism::AesKwp => Mechanism::AesKwp,
+                FileMechanism::RsaOaepSha256 => Mechanism::RsaOaepSha256,
+            }),
             pin: self.pin.check()?,
             sessions,
             reserve: self.reserve.unwrap_or(1),

@@ -10,7 +10,7 @@ use cofre_envelope::Backing;
 
 use super::super::{Profile, Sandbox};
 use super::{Ask, Opened, Opening, Order, Purpose, Said, Word, garbled};
-use crate::custodian::{CustodianId, VerifyingKey};
+use crate::custodian::{CustodianId, Mechanism, VerifyingKey};
 use crate::fault::{Cause, Operation};
 use crate::pkcs11::ceremony::{Ensured, Found};
 use crate::pkcs11::login::Standing;
@@ -20,9 +20,16 @@ use crate::pkcs11::{Place, Settings, TokenName};
 
 /// The longest detail of a failure, in bytes.
 pub(super) const DETAIL: usize = 200;
+/// The longest reason for a mechanism, in characters.
+const WHY: usize = 500;
 
 /// What a signing key may be, by the name that [`VerifyingKey::algorithm`] gives it.
 const ALGORITHMS: [&str; 2] = ["ed25519", "ecdsa-p256-sha256"];
+
+/// A host is not trusted to keep its texts short or clean.
+fn clean(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
+}
 
 struct Bytes<'a>(&'a [u8]);
 
@@ -104,10 +111,12 @@ impl<'a> Bytes<'a> {
             3 => Session::Unclear,
             _ => return None,
         };
-        // A host is not trusted to keep its texts short or clean.
-        let clean = |text: &str| text.chars().filter(|c| !c.is_control()).take(DETAIL).collect::<String>();
-        let detail = self.maybe(Self::text)?.map(clean);
+        let detail = self.maybe(Self::text)?.map(|text| clean(text, DETAIL));
         Some(Trouble::told(operation, cause, session, detail))
+    }
+
+    fn mechanism(&mut self) -> Option<Mechanism> {
+        Mechanism::from_text(self.text()?)
     }
 
     fn key(&mut self) -> Option<VerifyingKey> {
@@ -119,7 +128,12 @@ impl<'a> Bytes<'a> {
     }
 
     fn known(&mut self) -> Option<Known> {
-        Some(Known { sealed: self.bytes()?.to_vec(), signer: self.maybe(Self::key)? })
+        Some(Known {
+            sealed: self.bytes()?.to_vec(),
+            signer: self.maybe(Self::key)?,
+            mechanism: self.mechanism()?,
+            why: clean(self.text()?, WHY),
+        })
     }
 
     fn settings(&mut self) -> Option<Settings> {
@@ -133,6 +147,7 @@ impl<'a> Bytes<'a> {
             },
             key_label: self.text()?.to_owned(),
             signer_label: self.maybe(Self::text)?.map(str::to_owned),
+            mechanism: self.maybe(Self::mechanism)?,
             sessions: self.size()?,
             reserve: self.size()?,
             queue: self.size()?,
@@ -170,7 +185,11 @@ impl<'a> Bytes<'a> {
             1 => Ask::Check,
             2 => Ask::Census,
             3 => Ask::Wrap { context: self.bytes()?.to_vec() },
-            4 => Ask::Unwrap { context: self.bytes()?.to_vec(), wrapped: self.bytes()?.to_vec() },
+            4 => Ask::Unwrap {
+                mechanism: self.mechanism()?,
+                context: self.bytes()?.to_vec(),
+                wrapped: self.bytes()?.to_vec(),
+            },
             5 => Ask::Sign { message: self.bytes()?.to_vec() },
             _ => return None,
         })

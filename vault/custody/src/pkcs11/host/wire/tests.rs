@@ -15,13 +15,19 @@ fn settings() -> Settings {
     Settings {
         module_sha256: Some([9; 32]),
         signer_label: Some("ledger-1".into()),
+        mechanism: Some(Mechanism::AesKwp),
         deadline: Duration::from_millis(1234),
         ..Settings::new(id, "/usr/lib/m.so".into(), TokenName::Serial("00ff".into()), "root-1")
     }
 }
 
 fn orders() -> Vec<Order> {
-    let known = Known { sealed: vec![1, 2, 3], signer: Some(VerifyingKey::P256([4; 65])) };
+    let known = Known {
+        sealed: vec![1, 2, 3],
+        signer: Some(VerifyingKey::P256([4; 65])),
+        mechanism: Mechanism::AesKwp,
+        why: "so".into(),
+    };
     let opening = Opening {
         purpose: Purpose::Serve,
         settings: settings(),
@@ -48,7 +54,7 @@ fn orders() -> Vec<Order> {
         ask(Ask::Check),
         ask(Ask::Census),
         ask(Ask::Wrap { context: vec![1; 300] }),
-        ask(Ask::Unwrap { context: vec![], wrapped: vec![2; 92] }),
+        ask(Ask::Unwrap { mechanism: Mechanism::RsaOaepSha256, context: vec![], wrapped: vec![2; 92] }),
         ask(Ask::Sign { message: vec![3; 10_000] }),
         Order::Close,
     ]
@@ -63,7 +69,7 @@ fn words() -> Vec<Word> {
         max_sessions: Some(3),
         signer: Some(VerifyingKey::Ed25519([5; 32])),
     };
-    let known = Known { sealed: vec![], signer: None };
+    let known = Known { sealed: vec![], signer: None, mechanism: Mechanism::AesGcm, why: String::new() };
     let trouble = Trouble::told(Operation::LogIn, Cause::PinLocked, Session::Unclear, Some("C_Login".into()));
     let answered = |said| Word::Answered { id: 1, said };
     vec![

@@ -8,7 +8,7 @@ use cofre_envelope::Backing;
 use super::super::Profile;
 use super::read::DETAIL;
 use super::{Ask, Order, Purpose, Said, Word};
-use crate::custodian::VerifyingKey;
+use crate::custodian::{Mechanism, VerifyingKey};
 use crate::pkcs11::ceremony::Found;
 use crate::pkcs11::login::Standing;
 use crate::pkcs11::message::{Known, Note};
@@ -87,7 +87,10 @@ impl Body {
     }
 
     fn known(self, known: &Known) -> Self {
-        self.bytes(&known.sealed).maybe(known.signer.as_ref(), Self::key)
+        self.bytes(&known.sealed)
+            .maybe(known.signer.as_ref(), Self::key)
+            .text(known.mechanism.as_str())
+            .text(&known.why)
     }
 
     fn settings(self, of: &Settings) -> Self {
@@ -102,6 +105,7 @@ impl Body {
             .text(token)
             .text(&of.key_label)
             .maybe(of.signer_label.as_deref(), Self::text)
+            .maybe(of.mechanism.map(Mechanism::as_str), Self::text)
             .size(of.sessions)
             .size(of.reserve)
             .size(of.queue)
@@ -137,7 +141,9 @@ impl Order {
                     Ask::Check => body.u8(1),
                     Ask::Census => body.u8(2),
                     Ask::Wrap { context } => body.u8(3).bytes(context),
-                    Ask::Unwrap { context, wrapped } => body.u8(4).bytes(context).bytes(wrapped),
+                    Ask::Unwrap { mechanism, context, wrapped } => {
+                        body.u8(4).text(mechanism.as_str()).bytes(context).bytes(wrapped)
+                    }
                     Ask::Sign { message } => body.u8(5).bytes(message),
                 }
             }
