@@ -126,7 +126,7 @@ causes! {
     /// Wrapped bytes do not open under this key and context.
     Integrity = "INTEGRITY_FAILURE", "treat it as an incident: a keyring row was changed or moved, or the key is another one";
     /// The token cannot do what is needed.
-    Unsupported = "UNSUPPORTED", "the token needs AES-256-GCM with associated data, and Ed25519 or ECDSA P-256 for signing";
+    Unsupported = "UNSUPPORTED", "the key must go with AES-GCM, AES-KWP or RSA-OAEP with SHA-256, and with `mechanism` where that is set; signing takes Ed25519 or ECDSA P-256";
     /// The module cannot be loaded, or is not the pinned one.
     ModuleUnusable = "MODULE_UNUSABLE", "check `module`: the path, its permissions, and its SHA-256 if one is configured";
     /// The process that holds the module could not be started, or not be walled in.

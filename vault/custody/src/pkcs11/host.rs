@@ -20,7 +20,7 @@ mod wire;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use cofre_envelope::Slab;
@@ -190,11 +190,15 @@ impl Host {
         };
         let alive = locked(&self.alive).clone().ok_or_else(stopped)?;
         let (reply, answer) = oneshot::channel();
+        let queued = Arc::new(AtomicBool::new(true));
+        let call = Call { operation, command, reply, queued: queued.clone(), _place: place, _alive: alive };
         // A task of its own: what was sent to a host is seen through to the end, also when its caller leaves.
-        tokio::spawn(self.watch.clone().carry(operation, command, reply, (place, alive)));
+        tokio::spawn(self.watch.clone().carry(call));
         match timeout_at(until, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Trouble::of(operation, Cause::Transient)),
+            // What never reached the token did not find it slow.
+            Err(_) if queued.load(Ordering::Relaxed) => Err(Trouble::of(operation, Cause::Busy)),
             Err(_) => Err(Trouble::of(operation, Cause::Timeout)),
         }
     }
@@ -245,6 +249,8 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.watch.places.close();
         self.watch.close();
+        // Who wants sessions to end in order calls `close`; nobody watches here whether the host leaves.
+        self.watch.kill();
     }
 }
 
@@ -256,19 +262,29 @@ impl std::fmt::Debug for Host {
 
 // === callers ===
 
+/// One command under way.
+struct Call {
+    operation: Operation,
+    command: Command,
+    reply: oneshot::Sender<Answer>,
+    /// Whether it waits for a session of a host that serves.
+    queued: Arc<AtomicBool>,
+    _place: OwnedSemaphorePermit,
+    /// Ends with the call: who closes waits for the last one.
+    _alive: mpsc::Sender<()>,
+}
+
 impl Watch {
     /// Sees one command through.
-    async fn carry(
-        self: Arc<Self>,
-        operation: Operation,
-        command: Command,
-        mut reply: oneshot::Sender<Answer>,
-        _here: (OwnedSemaphorePermit, mpsc::Sender<()>),
-    ) {
+    async fn carry(self: Arc<Self>, call: Call) {
+        let Call { operation, command, mut reply, queued, _place, _alive } = call;
         let mut attempts = 0;
+        // One that is known to have ended is not taken again, though nobody has buried it yet.
+        let mut ended: Option<Arc<Line>> = None;
         let answer = loop {
+            queued.store(matches!(*self.state.borrow(), State::Up(_)), Ordering::Relaxed);
             let line = tokio::select! {
-                line = self.line() => line,
+                line = self.line(ended.as_ref()) => line,
                 // Nobody waits any more: do not touch a key for nobody.
                 () = reply.closed() => return,
             };
@@ -276,16 +292,21 @@ impl Watch {
                 Ok(line) => line,
                 Err(cause) => break Err(Trouble::told(operation, cause.cause, cause.session, detail(&cause))),
             };
+            queued.store(true, Ordering::Relaxed);
             let seat = tokio::select! {
                 seat = line.seats.acquire() => seat,
                 () = reply.closed() => return,
             };
             // The line ended while this waited; the next one is as good.
-            let Ok(_seat) = seat else { continue };
+            let Ok(_seat) = seat else {
+                ended = Some(line.clone());
+                continue;
+            };
+            queued.store(false, Ordering::Relaxed);
             attempts += 1;
             match line.exchange(&command, self.settings.deadline, &self.slab).await {
                 Outcome::Answered(answer) => break answer,
-                Outcome::Lost if attempts < ATTEMPTS => {}
+                Outcome::Lost if attempts < ATTEMPTS => ended = Some(line.clone()),
                 Outcome::Lost => break Err(Trouble::of(operation, Cause::Crashed)),
                 Outcome::Hung => {
                     let custodian = self.settings.id.as_str();
@@ -299,10 +320,15 @@ impl Watch {
         let _ = reply.send(answer);
     }
 
-    /// The line that serves, once there is one.
-    async fn line(&self) -> Result<Arc<Line>, Trouble> {
+    /// The line that serves, once there is one; another than the one that ended.
+    async fn line(&self, ended: Option<&Arc<Line>>) -> Result<Arc<Line>, Trouble> {
         let mut seen = self.state.subscribe();
-        let state = seen.wait_for(|state| !matches!(state, State::Starting)).await;
+        let settled = |state: &State| match state {
+            State::Starting => false,
+            State::Up(line) => ended.is_none_or(|ended| !Arc::ptr_eq(line, ended)),
+            State::Down(_) | State::Closed => true,
+        };
+        let state = seen.wait_for(settled).await;
         match state.as_deref() {
             Ok(State::Up(line)) => Ok(line.clone()),
             Ok(State::Down(trouble)) => Err(trouble.clone()),
@@ -343,6 +369,6 @@ pub(super) fn make_keys(settings: &Settings, hosting: &Hosting, pin: &Pin, slab:
             }
         }
     };
-    drop(line);
+    line.end();
     made
 }

@@ -4,7 +4,7 @@ use cryptoki::error::Error;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
-use super::trouble::Trouble;
+use super::trouble::{self, Trouble};
 use crate::custodian::VerifyingKey;
 use crate::fault::{Cause, Operation};
 
@@ -45,8 +45,8 @@ pub(super) enum WrappingKey {
     Cipher(ObjectHandle),
     /// AES-256 that wraps and unwraps.
     Wrapper(ObjectHandle),
-    /// RSA of 2048 bits or more: the public half encrypts, the private one decrypts.
-    Rsa { public: ObjectHandle, private: ObjectHandle },
+    /// RSA of 2048 bits or more: the public half encrypts, the private one decrypts. The modulus in bytes.
+    Rsa { public: ObjectHandle, private: ObjectHandle, modulus: usize },
 }
 
 impl WrappingKey {
@@ -66,7 +66,7 @@ pub(super) fn root(session: &Session, label: &str) -> Result<WrappingKey, Troubl
         Ok(key) => secret(session, key),
         Err(trouble) if trouble.cause == Cause::KeyMissing => {
             let private = only(session, ObjectClass::PRIVATE_KEY, label)?;
-            pair(session, private, only(session, ObjectClass::PUBLIC_KEY, label)?)
+            pair(session, private, half(session, label)?)
         }
         Err(trouble) => Err(trouble),
     }
@@ -90,14 +90,45 @@ fn secret(session: &Session, key: ObjectHandle) -> Result<WrappingKey, Trouble> 
 
 fn pair(session: &Session, private: ObjectHandle, public: ObjectHandle) -> Result<WrappingKey, Trouble> {
     let facts = Attributes::of(session, private)?;
-    let modulus = session.get_attributes(public, &[AttributeType::Modulus]).map_err(answered)?;
-    let [Attribute::Modulus(modulus)] = modulus.as_slice() else { return Err(refused(Cause::KeyUnsafe)) };
-    let bytes = modulus.iter().skip_while(|byte| **byte == 0).count();
-    if facts.key_type != Some(KeyType::RSA) || bytes < 256 {
+    if facts.key_type != Some(KeyType::RSA) {
         return Err(refused(Cause::KeyUnsafe));
     }
     facts.stays_and_is_allowed_only(&[AttributeType::Decrypt])?;
-    Ok(WrappingKey::Rsa { public, private })
+    let modulus = number(session, private, AttributeType::Modulus)?;
+    let exponent = number(session, public, AttributeType::PublicExponent)?;
+    // SECURITY: whoever has no PIN may put a public object on some tokens. Shares are wrapped with this one: it must be
+    // the other half of the key that opens them, and one that hides what it wraps.
+    if modulus.len() < 256 || number(session, public, AttributeType::Modulus)? != modulus || exponent != [1, 0, 1] {
+        let said = "the public half is of another key, of under 2048 bits, or of another exponent than 65537";
+        return Err(Trouble::told(
+            Operation::FindKey,
+            Cause::KeyUnsafe,
+            trouble::Session::Sound,
+            Some(said.to_owned()),
+        ));
+    }
+    Ok(WrappingKey::Rsa { public, private, modulus: modulus.len() })
+}
+
+/// A big number of a key, without leading zeros; empty where the token does not say it.
+fn number(session: &Session, key: ObjectHandle, which: AttributeType) -> Result<Vec<u8>, Trouble> {
+    let said = session.get_attributes(key, &[which]).map_err(answered)?;
+    let bytes = said.into_iter().find_map(|attribute| match attribute {
+        Attribute::Modulus(bytes) | Attribute::PublicExponent(bytes) => Some(bytes),
+        _ => None,
+    });
+    Ok(bytes.unwrap_or_default().into_iter().skip_while(|byte| *byte == 0).collect())
+}
+
+/// The public half of a pair whose private half is there. A pair that lost it is not made anew beside what is left.
+fn half(session: &Session, label: &str) -> Result<ObjectHandle, Trouble> {
+    only(session, ObjectClass::PUBLIC_KEY, label).map_err(|trouble| match trouble.cause {
+        Cause::KeyMissing => {
+            let said = Some("the private half is there, and the public one of the same label is not".to_owned());
+            Trouble::told(Operation::FindKey, Cause::KeyDisabled, trouble::Session::Sound, said)
+        }
+        _ => trouble,
+    })
 }
 
 /// The signing pair: stays in the token, signs and nothing else.
@@ -105,7 +136,7 @@ pub(super) fn signer(session: &Session, label: &str) -> Result<SigningKey, Troub
     let private = only(session, ObjectClass::PRIVATE_KEY, label)?;
     let facts = Attributes::of(session, private)?;
     facts.stays_and_is_allowed_only(&[AttributeType::Sign])?;
-    let public = only(session, ObjectClass::PUBLIC_KEY, label)?;
+    let public = half(session, label)?;
     let point = session.get_attributes(public, &[AttributeType::EcPoint]).map_err(answered)?;
     let [Attribute::EcPoint(point)] = point.as_slice() else { return Err(refused(Cause::Unsupported)) };
     let public = match facts.key_type {

@@ -55,7 +55,10 @@ impl Login {
             Err(error) => {
                 let trouble = Trouble::answered(Operation::LogIn, &error);
                 *standing = after(*standing, &trouble);
-                Err(trouble)
+                match *standing {
+                    Standing::Refused(cause) => Err(trouble.but(cause, trouble::Session::Sound)),
+                    Standing::Untried | Standing::Trying | Standing::Accepted => Err(trouble),
+                }
             }
         };
         note(Note::Pin(*standing));
@@ -64,9 +67,14 @@ impl Login {
 }
 
 /// A refusal that names the PIN ends its use. Any other failure may have cost a try: it is repeated only for a PIN
-/// that the token has accepted before, or when the token was not even there.
+/// that the token has accepted before, or when the token was not even there. Else a person has to look: a cause that
+/// asks for another try would be a lie.
 fn after(standing: Standing, trouble: &Trouble) -> Standing {
     let about_the_pin = matches!(trouble.cause, Cause::PinIncorrect | Cause::PinLocked | Cause::PinUnusable);
     let harmless = standing == Standing::Accepted || trouble.session == trouble::Session::Dead;
-    if about_the_pin || !harmless { Standing::Refused(trouble.cause) } else { standing }
+    match (about_the_pin, harmless) {
+        (true, _) => Standing::Refused(trouble.cause),
+        (false, false) => Standing::Refused(Cause::PinInDoubt),
+        (false, true) => standing,
+    }
 }

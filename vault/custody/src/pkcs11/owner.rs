@@ -135,20 +135,25 @@ impl Open {
 
     fn serve(&self, command: &Command, plan: &Plan) -> Answer {
         self.answer(command, plan).map_err(|trouble| match trouble.session {
-            trouble::Session::Unclear => self.clear_up(trouble, plan),
+            trouble::Session::Unclear => self.clear_up(trouble, command, plan),
             _ => trouble,
         })
     }
 
     /// Tells, by a value known to be good, what a vague answer was about: where that opens, login and session are sound
-    /// and it was about this call; where it does not, nothing came of the call and a new session may serve it.
-    fn clear_up(&self, trouble: Trouble, plan: &Plan) -> Trouble {
+    /// and it was about this call; where it does not, nothing came of the call and a new session may serve it. Bytes are
+    /// called bad only where they fail twice and the good ones open each time: that is an incident, and one hiccup of a
+    /// device is none.
+    fn clear_up(&self, trouble: Trouble, command: &Command, plan: &Plan) -> Trouble {
         let cause = trouble.cause;
-        match plan.known().is_some_and(|known| self.root.opens(&self.session, &known.sealed)) {
-            true if trouble.operation == Operation::Unwrap => trouble.but(Cause::Integrity, trouble::Session::Sound),
-            true => trouble.but(cause, trouble::Session::Replace),
-            false => trouble.but(Cause::Transient, trouble::Session::Dead),
+        let opens = || plan.known().is_some_and(|known| self.root.opens(&self.session, &known.sealed));
+        if !opens() {
+            return trouble.but(Cause::Transient, trouble::Session::Dead);
         }
+        if trouble.operation == Operation::Unwrap && self.answer(command, plan).is_err() && opens() {
+            return trouble.but(Cause::Integrity, trouble::Session::Sound);
+        }
+        trouble.but(cause, REPLACE)
     }
 
     fn answer(&self, command: &Command, plan: &Plan) -> Answer {
@@ -231,6 +236,13 @@ fn the_same(
         Ok(root) if root.mechanism() == known.mechanism => Ok(root),
         Ok(_) => Err(Trouble::of(Operation::Probe, Cause::KeyMissing).but(Cause::KeyMissing, REPLACE)),
         Err(trouble) if trouble.cause == Cause::Integrity => Err(trouble.but(Cause::KeyMissing, REPLACE)),
+        // Of bytes under another key some modules say only that something failed. A key that wraps and opens a new value
+        // here, and still does not open that one, is another.
+        Err(trouble) if trouble.cause == Cause::Transient => match Root::prove(session, key, Some(known.mechanism)) {
+            Ok(Proven { root, .. }) if root.opens(session, &known.sealed) => Ok(root),
+            Ok(_) => Err(trouble.but(Cause::KeyMissing, REPLACE)),
+            Err(_) => Err(trouble),
+        },
         Err(trouble) => Err(trouble),
     }
 }

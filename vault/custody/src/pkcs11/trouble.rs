@@ -92,7 +92,7 @@ impl From<cofre_envelope::Error> for Trouble {
     }
 }
 
-/// The table of recoveries; `docs/custody/recovery.md` says it for operators.
+/// The table of recoveries; `docs/custody/hosts.md` says it for operators.
 fn judge(operation: Operation, rv: RvError) -> (Cause, Session) {
     use RvError as R;
     match rv {
@@ -129,6 +129,7 @@ fn judge(operation: Operation, rv: RvError) -> (Cause, Session) {
         | R::UnwrappingKeyTypeInconsistent
         | R::UnwrappingKeySizeRange
         | R::ArgumentsBad
+        | R::AttributeSensitive
         | R::AttributeTypeInvalid
         | R::AttributeValueInvalid
         | R::TemplateIncomplete
@@ -146,6 +147,8 @@ fn judge(operation: Operation, rv: RvError) -> (Cause, Session) {
         // One module answers these for a tag that does not match, another for a login that is gone, others for a
         // failing device.
         R::GeneralError | R::FunctionFailed if is_a_call(operation) => (Cause::Transient, Session::Unclear),
+        // Another answers so for a padding or a wrapped key that does not fit.
+        R::DeviceError if operation == Operation::Unwrap => (Cause::Transient, Session::Unclear),
         // The module has to be loaded and initialised anew.
         R::LibraryLoadFailed | R::CryptokiNotInitialized | R::FipsSelfTestFailed | R::CantLock => {
             (Cause::ModuleUnusable, Session::Replace)
@@ -176,6 +179,8 @@ mod tests {
         assert_eq!(read(Operation::Unwrap, RvError::GeneralError), (Cause::Transient, Session::Unclear));
         assert_eq!(read(Operation::Sign, RvError::GeneralError), (Cause::Transient, Session::Unclear));
         assert_eq!(read(Operation::Probe, RvError::GeneralError), (Cause::Transient, Session::Replace));
+        assert_eq!(read(Operation::Unwrap, RvError::DeviceError), (Cause::Transient, Session::Unclear));
+        assert_eq!(read(Operation::Sign, RvError::DeviceError), (Cause::Transient, Session::Replace));
         assert_eq!(read(Operation::Unwrap, RvError::EncryptedDataInvalid), (Cause::Integrity, Session::Replace));
         assert_eq!(read(Operation::Sign, RvError::EncryptedDataInvalid), (Cause::Transient, Session::Replace));
     }

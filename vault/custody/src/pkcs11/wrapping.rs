@@ -1,7 +1,7 @@
 //! How the wrapping key of a token wraps: found from what the key is and may do, proven by wrapping a throw-away value,
 //! and said with its reason. A key has one mechanism for life; which one, the row of every share it wrapped says.
 
-use cryptoki::error::{Error, RvError};
+use cryptoki::error::Error;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
@@ -20,6 +20,8 @@ const NONCE: usize = 12;
 const TAG_BITS: u64 = 128;
 /// A bound share: 32 bytes of key, 32 of digest.
 const SHARE: usize = 64;
+/// What RFC 5649 makes of one.
+const SHARE_IN_KWP: usize = SHARE + 8;
 const PROBE: &[u8] = b"cofre/v1/custody-probe";
 const OTHER: &[u8] = b"cofre/v1/custody-probe/other";
 
@@ -36,7 +38,7 @@ pub(super) struct Root {
 enum Way {
     Gcm(ObjectHandle),
     Kwp(ObjectHandle, std::ffi::c_ulong),
-    Oaep { public: ObjectHandle, private: ObjectHandle },
+    Oaep { public: ObjectHandle, private: ObjectHandle, modulus: usize },
 }
 
 /// A way that was seen to work, and what showed it.
@@ -53,21 +55,23 @@ impl Root {
         let ways = match key {
             WrappingKey::Cipher(key) => vec![Way::Gcm(key)],
             WrappingKey::Wrapper(key) => KWP.map(|number| Way::Kwp(key, number)).to_vec(),
-            WrappingKey::Rsa { public, private } => vec![Way::Oaep { public, private }],
+            WrappingKey::Rsa { public, private, modulus } => vec![Way::Oaep { public, private, modulus }],
         };
         ways.into_iter().map(|way| Self { way }).collect()
     }
 
     /// The way that opens a value that was wrapped before.
     pub(super) fn that_opens(session: &Session, key: WrappingKey, known: &[u8]) -> Result<Self, Trouble> {
-        let mut last = Trouble::of(Operation::Probe, Cause::Unsupported);
+        let mut unknown = Trouble::of(Operation::Probe, Cause::Unsupported);
         for root in Self::candidates(key) {
             match root.open(session, Operation::Probe, PROBE, known) {
                 Ok(_) => return Ok(root),
-                Err(trouble) => last = trouble,
+                // A number that the token does not know says nothing about the key.
+                Err(trouble) if trouble.cause == Cause::Unsupported => unknown = trouble,
+                Err(trouble) => return Err(trouble),
             }
         }
-        Err(last)
+        Err(unknown)
     }
 
     /// Whether a value that was wrapped before opens now.
@@ -188,7 +192,7 @@ impl Root {
                 // A session object dies with its session; sooner is better.
                 let gone = session.destroy_object(carrier);
                 let wrapped = wrapped.map_err(answered)?;
-                gone.map_err(answered)?;
+                gone.map_err(|error| beside(operation, &error))?;
                 Ok(wrapped)
             }
             Way::Oaep { public, .. } => session.encrypt(&oaep(), public, plain).map_err(answered),
@@ -214,20 +218,37 @@ impl Root {
                 session.decrypt(&mechanism, key, body).map(Zeroizing::new).map_err(answered)
             }
             Way::Kwp(key, number) => {
+                if sealed.len() != SHARE_IN_KWP {
+                    return Err(Trouble::of(operation, Cause::Integrity));
+                }
                 let carrier = session.unwrap_key(&kwp(number), key, sealed, &Carrier::of(None).0).map_err(answered)?;
                 let value = session.get_attributes(carrier, &[AttributeType::Value]);
                 let gone = session.destroy_object(carrier);
-                let value = value.map_err(answered)?.into_iter().find_map(|attribute| match attribute {
+                let value = value.map_err(|error| beside(operation, &error))?;
+                let value = value.into_iter().find_map(|attribute| match attribute {
                     Attribute::Value(bytes) => Some(Zeroizing::new(bytes)),
                     _ => None,
                 });
-                gone.map_err(answered)?;
+                gone.map_err(|error| beside(operation, &error))?;
                 value.ok_or(Trouble::of(operation, Cause::Unsupported))
             }
-            Way::Oaep { private, .. } => {
+            Way::Oaep { private, modulus, .. } => {
+                if sealed.len() != modulus {
+                    return Err(Trouble::of(operation, Cause::Integrity));
+                }
                 session.decrypt(&oaep(), private, sealed).map(Zeroizing::new).map_err(answered)
             }
         }
+    }
+}
+
+/// What failed once the token had opened the bytes, or wrapped them: never about the bytes. A session that may still hold
+/// the carrier is given up, and the carrier with it.
+fn beside(operation: Operation, error: &Error) -> Trouble {
+    let trouble = Trouble::answered(operation, error);
+    match trouble.cause {
+        Cause::Unsupported => trouble,
+        _ => trouble.but(Cause::Transient, super::trouble::Session::Replace),
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use cofre_custody::pkcs11::{Pin, Settings, Token, TokenName, ceremony};
 use cofre_custody::{Cause, Custodian, Fault};
 use cofre_testkit::hsm::{Module, TokenFolder};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::session::{Session, UserType};
 
 use crate::bench::{
     Child, Runs, any_warm_permit, child as this_child, context, custodian, row, run_alone, share, slab,
@@ -176,6 +178,17 @@ pub(crate) async fn unwrapped(token: &Token, bytes: Vec<u8>) -> Result<u8, Fault
     let row = row(token.id(), KEY, bytes);
     let answer = token.unwrap(&any_warm_permit(), context.encode(), &row).await?;
     Ok(answer.share.unbind(&context).expect("bound to this context").with_bytes(|share| share[0]))
+}
+
+/// A session of this process, past the driver, logged in.
+pub(crate) fn by_hand(child: &Child) -> Session {
+    let module = Pkcs11::new(&child.module).expect("loads");
+    // Initialised already when the driver was open before.
+    let _ = module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
+    let slots = module.get_slots_with_initialized_token().expect("slots");
+    let session = module.open_rw_session(slots[0]).expect("session");
+    session.login(UserType::User, Some(&USER_PIN.to_owned().into())).expect("login");
+    session
 }
 
 async fn prepare(child: &Child) {

@@ -2,6 +2,7 @@
 //! passes through a socket's buffers. One cell a call; whoever takes a cell's bytes wipes it.
 #![expect(unsafe_code, reason = "shared pages come from the kernel as raw memory; each use says why it is sound")]
 
+use std::hint::black_box;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
@@ -12,6 +13,9 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 /// Bytes of one cell: a bound share, or a PIN.
 pub(super) const CELL: usize = 256;
+
+/// The least a page has, in bytes.
+const PAGE: usize = 4096;
 
 /// Which call a cell belongs to. The vault gives them out.
 pub(super) type Cell = u16;
@@ -81,8 +85,11 @@ impl Area {
                 return Err(io::Error::last_os_error());
             }
         }
-        // Touched now: a page that cannot be had must fail here, not under a key. Nothing lies in the area yet.
-        wipe(area.cells());
+        // Touched now: a page that cannot be had must fail here, not under a key. Read, not written: the vault's PIN may lie
+        // in it already.
+        for byte in area.cells().iter().step_by(PAGE) {
+            black_box(byte.load(Ordering::Relaxed));
+        }
         Ok(area)
     }
 
@@ -151,7 +158,7 @@ impl std::fmt::Debug for Area {
 }
 
 fn length(cells: Cell) -> usize {
-    (usize::from(cells) * CELL).next_multiple_of(4096)
+    (usize::from(cells) * CELL).next_multiple_of(PAGE)
 }
 
 fn secret() -> io::Result<OwnedFd> {
@@ -177,7 +184,12 @@ mod tests {
     #[test]
     fn what_one_side_puts_the_other_takes_once() {
         for backing in [Backing::Mlock, Backing::MemfdSecret] {
-            let (ours, theirs) = both(backing);
+            let (ours, fd) = Area::new(backing, 3).expect("a page can be locked");
+            assert!(ours.put(PIN, b"4711"));
+            let theirs = Area::of(fd.as_fd(), backing, 3).expect("mapped a second time");
+            let mut pin = [0; 4];
+            assert!(theirs.take(PIN, &mut pin));
+            assert_eq!(&pin, b"4711", "what was put before the other side came is there");
             assert!(ours.put(2, &[7; 64]) && ours.put(1, &[8; CELL]));
             let mut taken = [0; 64];
             assert!(theirs.take(2, &mut taken));

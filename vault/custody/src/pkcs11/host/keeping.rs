@@ -46,7 +46,9 @@ impl Watch {
             };
             let refused = self.refused();
             let last = refused.is_some() || !served_once;
-            if let Some(trouble) = refused.or(trouble) {
+            // Where both say the same, the start's own failure also says what the library answered.
+            let same = |trouble: &Trouble| refused.as_ref().is_none_or(|refused| refused.cause == trouble.cause);
+            if let Some(trouble) = trouble.filter(same).or(refused) {
                 let custodian = self.settings.id.as_str();
                 let (cause, error) = (trouble.cause.as_str(), trouble.to_string());
                 tracing::warn!(custodian, cause, error, "no custody host serves");

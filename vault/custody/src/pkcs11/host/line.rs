@@ -26,6 +26,9 @@ use crate::pkcs11::Pin;
 use crate::pkcs11::message::{Answer, Command, Reply};
 use crate::pkcs11::trouble::{Session, Trouble};
 
+/// How often a killed process is asked whether it ended, every 5 ms.
+const BURIAL: usize = 400;
+
 /// How a call on a line ended.
 pub(super) enum Outcome {
     /// With an answer.
@@ -38,6 +41,7 @@ pub(super) enum Outcome {
 
 /// A host that serves, or did.
 pub(super) struct Line {
+    pid: u32,
     child: Mutex<Child>,
     /// The way to the host. Whole frames.
     out: Mutex<UnixStream>,
@@ -87,6 +91,7 @@ pub(super) fn launch(
     };
     let (child, ours) = start().map_err(|error| unstarted(&error))?;
     let line = Line {
+        pid: child.id(),
         child: Mutex::new(child),
         out: Mutex::new(ours),
         area,
@@ -101,8 +106,14 @@ pub(super) fn launch(
     match line.greet(&wire::frame(&order.write()), &shared) {
         Ok(incoming) => Ok((line, incoming)),
         Err(error) => {
-            line.end();
-            Err(unstarted(&error))
+            let how = line.end();
+            Err(match error.kind() {
+                // It did not stay to listen.
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                    Trouble::told(Operation::Connect, Cause::Crashed, Session::Sound, Some(how))
+                }
+                _ => unstarted(&error),
+            })
         }
     }
 }
@@ -164,25 +175,33 @@ impl Line {
         self.tell(&Order::Close);
     }
 
-    /// Ends the process now. The reader of the line hears it.
+    /// Ends the process now, and lets no more calls in. The reader of the line hears it.
     pub(super) fn kill(&self) {
+        self.seats.close();
         let mut child = locked(&self.child);
         // One that has ended already is as good.
         let _ = child.kill();
     }
 
     /// The process id, for tests and the log.
-    pub(super) fn pid(&self) -> u32 {
-        locked(&self.child).id()
+    pub(super) const fn pid(&self) -> u32 {
+        self.pid
     }
 
-    /// Ends the process, buries it, and lets go of every call.
+    /// Ends the process, lets go of every call, and buries it.
     pub(super) fn end(&self) -> String {
         self.kill();
-        let ended = locked(&self.child).wait();
         locked(&self.under_way).take();
-        self.seats.close();
-        ended.map_or_else(|error| error.to_string(), |status| status.to_string())
+        for _ in 0..BURIAL {
+            match locked(&self.child).try_wait() {
+                Ok(Some(status)) => return status.to_string(),
+                Ok(None) => {}
+                Err(error) => return error.to_string(),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Stuck in a driver: it ends when the kernel lets it, and the next one need not wait for that.
+        "killed, and the kernel does not let go of it".to_owned()
     }
 
     /// Hands an answer to whoever waits for it.
@@ -257,7 +276,8 @@ impl std::fmt::Debug for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        // A process without its vault serves nobody. Dead or not, it is buried.
-        self.end();
+        // Most were ended and buried before. Here nobody can be kept waiting.
+        self.kill();
+        let _ = locked(&self.child).try_wait();
     }
 }

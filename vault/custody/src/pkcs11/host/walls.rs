@@ -6,6 +6,7 @@
 //! process, the keys it unwraps included. The walls keep it from carrying them anywhere.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cofre_envelope::hygiene;
@@ -29,8 +30,10 @@ const RIGHTS: ABI = ABI::V6;
 pub(super) enum Fallen {
     #[error(transparent)]
     Hygiene(#[from] hygiene::Refused),
-    #[error("{0} cannot be set: {1}")]
-    Process(&'static str, rustix::io::Errno),
+    #[error("{0}: {1}")]
+    Process(&'static str, io::Error),
+    #[error("{} is named in `sandbox`, and {why}", place.display())]
+    Place { place: PathBuf, why: String },
     #[error("landlock: {0}")]
     Landlock(#[from] landlock::RulesetError),
     #[error("the kernel has no Landlock")]
@@ -49,12 +52,13 @@ pub(super) enum Fallen {
 pub(super) fn at_birth() -> Result<(), Fallen> {
     close_inherited()?;
     hygiene::lock_process().all()?;
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| Fallen::Process("death signal", errno))?;
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|errno| Fallen::Process("death signal", errno.into()))?;
     for (what, resource, most) in LIMITS {
         // A stricter limit that was set from outside stands.
         let most = getrlimit(*resource).maximum.map_or(*most, |set| set.min(*most));
         let limit = Rlimit { current: Some(most), maximum: Some(most) };
-        setrlimit(*resource, limit).map_err(|errno| Fallen::Process(what, errno))?;
+        setrlimit(*resource, limit).map_err(|errno| Fallen::Process(what, errno.into()))?;
     }
     Ok(())
 }
@@ -66,7 +70,7 @@ fn close_inherited() -> Result<(), Fallen> {
     // SAFETY: called first in the process, before anything in it opened a descriptor; the three standard ones stay.
     match unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } {
         0 => Ok(()),
-        _ => Err(Fallen::Process("inherited descriptors", rustix::io::Errno::NOSYS)),
+        _ => Err(Fallen::Process("inherited descriptors", io::Error::last_os_error())),
     }
 }
 
@@ -88,12 +92,14 @@ pub(super) fn close(sandbox: &Sandbox, module: &Path) -> Result<String, Fallen> 
     if threads > 1 {
         return Err(Fallen::Threads(threads));
     }
-    let (readable, writable) = places(sandbox, module);
+    let (readable, writable) = places(sandbox, module)?;
     let status = restrict(sandbox.profile, &readable, &writable)?;
     let refused = REFUSED.len() + ARCH_REFUSED.len() + offline(sandbox.profile).len();
     let limited = limited(sandbox.profile)?;
     let count = limited.len();
-    seccompiler::apply_filter(&no_new_thread_call()?)?;
+    for part in apart()? {
+        seccompiler::apply_filter(&part)?;
+    }
     seccompiler::apply_filter(&program(sandbox.profile, limited)?)?;
     Ok(format!(
         "profile {}: landlock {status}, {} places readable, {} writable, {refused} system calls refused, {count} \
@@ -141,14 +147,21 @@ const NAMES: &[&str] = &[
 
 /// Places to read and places to write: the system's, the module's own folder, what the configuration names, and what the
 /// environment names, which is what the configuration let through: a file to read, a folder to write.
-fn places(sandbox: &Sandbox, module: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+fn places(sandbox: &Sandbox, module: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Fallen> {
+    for named in sandbox.readable.iter().chain(&sandbox.writable) {
+        let missing = |why| Fallen::Place { place: named.clone(), why };
+        match named.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(missing("is not there".to_owned())),
+            Err(error) => return Err(missing(error.to_string())),
+        }
+    }
     let mut readable: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     if sandbox.profile == Profile::Network {
         readable.extend(NAMES.iter().map(PathBuf::from));
     }
-    let folder = |path: &Path| path.parent().map(Path::to_owned);
-    readable.extend(folder(module));
-    readable.extend(module.canonicalize().ok().and_then(|real| folder(&real)));
+    readable.push(around(module));
+    readable.extend(module.canonicalize().ok().map(|real| around(&real)));
     readable.extend(sandbox.readable.iter().cloned());
     let mut writable = sandbox.writable.clone();
     for (_, value) in std::env::vars_os() {
@@ -157,7 +170,16 @@ fn places(sandbox: &Sandbox, module: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
             if path.is_dir() { writable.push(path) } else { readable.push(path) }
         }
     }
-    (readable, writable)
+    Ok((readable, writable))
+}
+
+/// The module's folder, where its other libraries lie; the module alone where that folder is one of the system's own and
+/// may hold anything.
+fn around(module: &Path) -> PathBuf {
+    match module.parent() {
+        Some(folder) if folder != Path::new("/") && !folder.starts_with("/etc") => folder.to_owned(),
+        _ => module.to_owned(),
+    }
 }
 
 fn restrict(profile: Profile, readable: &[PathBuf], writable: &[PathBuf]) -> Result<&'static str, Fallen> {
@@ -186,7 +208,7 @@ fn restrict(profile: Profile, readable: &[PathBuf], writable: &[PathBuf]) -> Res
     }
 }
 
-/// A place that is not there needs no rule; one that cannot be looked at is an error.
+/// A place of the system that is not there needs no rule; those that the configuration names are there.
 fn allow(rules: RulesetCreated, path: &Path, access: landlock::BitFlags<AccessFs>) -> Result<RulesetCreated, Fallen> {
     if !path.exists() {
         return Ok(rules);
@@ -208,6 +230,7 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_pidfd_send_signal,
     libc::SYS_kcmp,
     libc::SYS_kill,
+    libc::SYS_tkill,
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
@@ -275,6 +298,17 @@ fn limited(profile: Profile) -> Result<Limited, seccompiler::BackendError> {
     // Threads of this process are allowed, processes are not.
     let process = when(0, Op::MaskedEq(number(libc::CLONE_THREAD)), 0)?;
     let mut limited = BTreeMap::from([(libc::SYS_clone, vec![SeccompRule::new(vec![process])?])]);
+    // Signals to this process and limits of it, not of the vault or of other hosts.
+    let this = number(rustix::process::getpid().as_raw_nonzero().get());
+    for call in [libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo] {
+        limited.insert(call, vec![SeccompRule::new(vec![when(0, Op::Ne, this)?])?]);
+    }
+    let another = SeccompRule::new(vec![when(0, Op::Ne, 0)?, when(0, Op::Ne, this)?])?;
+    limited.insert(libc::SYS_prlimit64, vec![another]);
+    // What was given up at birth stays so.
+    let kept = [libc::PR_SET_DUMPABLE, libc::PR_SET_PDEATHSIG, libc::PR_SET_PTRACER];
+    let kept = kept.iter().map(|option| SeccompRule::new(vec![when(0, Op::Eq, number(*option))?]));
+    limited.insert(libc::SYS_prctl, kept.collect::<Result<_, _>>()?);
     if profile == Profile::Network {
         let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
         let others = families.iter().map(|family| when(0, Op::Ne, number(*family))).collect::<Result<_, _>>()?;
@@ -288,6 +322,30 @@ fn program(profile: Profile, mut rules: Limited) -> Result<BpfProgram, seccompil
     let refused = REFUSED.iter().chain(ARCH_REFUSED).chain(offline(profile));
     rules.extend(refused.map(|call| (*call, Vec::new())));
     filter(rules, libc::EPERM)
+}
+
+/// The filters that answer that there is no such call.
+fn apart() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
+    let mut parts = vec![no_new_thread_call()?];
+    if cfg!(target_arch = "x86_64") {
+        parts.push(no_second_numbering());
+    }
+    Ok(parts)
+}
+
+/// The same calls by other numbers (the x32 way of this architecture, from bit 30 on) would pass a list of numbers. The
+/// operations are those of linux/bpf_common.h.
+fn no_second_numbering() -> BpfProgram {
+    const LOAD: u16 = 0x20;
+    const JUMP_UNLESS_BELOW: u16 = 0x35;
+    const ANSWER: u16 = 0x06;
+    let step = |code, jf, k| seccompiler::sock_filter { code, jt: 0, jf, k };
+    vec![
+        step(LOAD, 0, 0),
+        step(JUMP_UNLESS_BELOW, 1, 1 << 30),
+        step(ANSWER, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs()),
+        step(ANSWER, 0, libc::SECCOMP_RET_ALLOW),
+    ]
 }
 
 /// The arguments of `clone3` lie in memory, where no filter looks. To a C library that hears it does not exist, `clone`

@@ -2,8 +2,10 @@
 
 use cofre_custody::pkcs11::{Settings, Token, ceremony};
 use cofre_custody::{Cause, Custodian, Fault, Mechanism, WrappedShare};
+use cryptoki::mechanism::Mechanism as Called;
+use cryptoki::object::{Attribute, ObjectClass};
 
-use super::{Case, USER_PIN, cases, open, opened, pin, settings, wrapped};
+use super::{Case, USER_PIN, by_hand, cases, open, opened, pin, settings, wrapped};
 use crate::bench::{Child, any_warm_permit, bytes_of, context, row, share, slab};
 use crate::capability;
 
@@ -13,6 +15,7 @@ pub(super) const CASES: &[Case] = cases![
     a_share_wrapped_by_kwp_is_bound_to_its_context,
     bytes_wrapped_by_kwp_cannot_be_changed,
     a_pair_goes_with_oaep_where_the_token_has_it,
+    a_public_half_of_another_pair_is_refused,
     a_row_is_opened_with_the_mechanism_it_names_or_not_at_all,
     a_pinned_mechanism_that_is_not_the_keys_is_refused,
 ];
@@ -122,6 +125,42 @@ async fn a_pair_goes_with_oaep_where_the_token_has_it(child: &Child) {
     let changed = WrappedShare { wrapped: cofre_model::sealed::WrappedKey::from_bytes(bytes), ..row.clone() };
     assert_eq!(unwrap(&token, &changed).await.expect_err("changed").cause, Cause::Integrity);
     assert_eq!(unwrap(&token, &row).await.expect("the session is sound"), sevens());
+}
+
+/// Shares are wrapped with the public half: one that somebody put in its place would be able to open them.
+async fn a_public_half_of_another_pair_is_refused(child: &Child) {
+    if capability::says(capability::OAEP_SHA1, child.kind) != "yes" {
+        // No RSA at all: there is nothing to put in place, and the ceremony says that it makes no pair.
+        let mut own = settings(child);
+        (own.key_label, own.mechanism) = ("pair".into(), Some(Mechanism::RsaOaepSha256));
+        let fault = ceremony::ensure_keys(&own, pin(USER_PIN), &slab()).map(drop).expect_err("no RSA");
+        return assert_eq!(fault.cause, Cause::Unsupported);
+    }
+    let mut own = made(child, Mechanism::RsaOaepSha256);
+    own.mechanism = None;
+    let session = by_hand(child);
+    let halves = |label: &str| {
+        let found = session.find_objects(&[Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Label(label.into())]);
+        found.expect("searched")
+    };
+    session.destroy_object(halves(&own.key_label)[0]).expect("destroyed");
+    let fault = open(own.clone()).await.map(drop).expect_err("half a pair");
+    assert_eq!(fault.cause, Cause::KeyDisabled, "{fault}");
+    let fault = ceremony::ensure_keys(&own, pin(USER_PIN), &slab()).map(drop).expect_err("half a pair");
+    assert_eq!(fault.cause, Cause::KeyDisabled, "nothing is made beside it: {fault}");
+    let public = [
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Label(own.key_label.clone().into()),
+        Attribute::ModulusBits(3072.into()),
+        Attribute::PublicExponent(vec![1, 0, 1]),
+        Attribute::Encrypt(true),
+    ];
+    let private = [Attribute::Token(false), Attribute::Private(true), Attribute::Decrypt(true)];
+    session.generate_key_pair(&Called::RsaPkcsKeyPairGen, &public, &private).expect("another pair");
+    drop(session);
+    let fault = open(own).await.map(drop).expect_err("another public half");
+    assert_eq!(fault.cause, Cause::KeyUnsafe, "{fault}");
 }
 
 async fn a_row_is_opened_with_the_mechanism_it_names_or_not_at_all(child: &Child) {

@@ -60,9 +60,8 @@ async fn it_holds_no_more_sessions_than_it_says(child: &Child) {
         assert_eq!(task.await.expect("no panic"), if n % 2 == 0 { Err(Cause::Integrity) } else { Ok(7) });
     }
     let counted = token.open_sessions().await.expect("serves");
-    let says = abilities(child.kind).counts_sessions;
-    assert_eq!(counted.is_some(), says, "{counted:?}");
-    assert!(counted.is_none_or(|count| count <= 3), "{counted:?} sessions are open, and 3 are held");
+    let counts = abilities(child.kind).counts_sessions;
+    assert_eq!(counted.is_some_and(|count| (1..=3).contains(&count)), counts, "{counted:?} are open, 3 may be held");
 }
 
 async fn request_ids_do_not_repeat(child: &Child) {

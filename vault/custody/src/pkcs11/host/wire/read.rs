@@ -18,10 +18,12 @@ use crate::pkcs11::message::{Facts, Known, Note};
 use crate::pkcs11::trouble::{Session, Trouble};
 use crate::pkcs11::{Place, Settings, TokenName};
 
-/// The longest detail of a failure, in bytes.
-pub(super) const DETAIL: usize = 200;
+/// The longest detail of a failure, in characters.
+pub(super) const DETAIL: usize = 300;
 /// The longest reason for a mechanism, in characters.
 const WHY: usize = 500;
+/// The longest name that a token or its maker has here, in characters; the standard gives them 32.
+const NAME: usize = 64;
 
 /// What a signing key may be, by the name that [`VerifyingKey::algorithm`] gives it.
 const ALGORITHMS: [&str; 2] = ["ed25519", "ecdsa-p256-sha256"];
@@ -77,6 +79,11 @@ impl<'a> Bytes<'a> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
+    /// A text for people that a host made.
+    fn said(&mut self, most: usize) -> Option<String> {
+        self.text().map(|text| clean(text, most))
+    }
+
     fn path(&mut self) -> Option<PathBuf> {
         Some(PathBuf::from(OsStr::from_bytes(self.bytes()?)))
     }
@@ -111,7 +118,7 @@ impl<'a> Bytes<'a> {
             3 => Session::Unclear,
             _ => return None,
         };
-        let detail = self.maybe(Self::text)?.map(|text| clean(text, DETAIL));
+        let detail = self.maybe(|bytes| bytes.said(DETAIL))?;
         Some(Trouble::told(operation, cause, session, detail))
     }
 
@@ -132,7 +139,7 @@ impl<'a> Bytes<'a> {
             sealed: self.bytes()?.to_vec(),
             signer: self.maybe(Self::key)?,
             mechanism: self.mechanism()?,
-            why: clean(self.text()?, WHY),
+            why: self.said(WHY)?,
         })
     }
 
@@ -198,10 +205,10 @@ impl<'a> Bytes<'a> {
     fn opened(&mut self) -> Option<Opened> {
         Some(Opened {
             facts: Facts {
-                manufacturer: self.text()?.to_owned(),
-                model: self.text()?.to_owned(),
-                serial: self.text()?.to_owned(),
-                label: self.text()?.to_owned(),
+                manufacturer: self.said(NAME)?,
+                model: self.said(NAME)?,
+                serial: self.said(NAME)?,
+                label: self.said(NAME)?,
                 max_sessions: self.maybe(Self::size)?,
                 signer: self.maybe(Self::key)?,
             },
@@ -210,7 +217,7 @@ impl<'a> Bytes<'a> {
         })
     }
 
-    fn said(&mut self) -> Option<Result<Said, Trouble>> {
+    fn answer(&mut self) -> Option<Result<Said, Trouble>> {
         Some(Ok(match self.u8()? {
             0 => return self.trouble().map(Err),
             1 => Said::Ready,
@@ -224,8 +231,8 @@ impl<'a> Bytes<'a> {
 
     fn note(&mut self) -> Option<Note> {
         Some(match self.u8()? {
-            0 => Note::SessionOpened(self.text()?.to_owned()),
-            1 => Note::SessionGivenUp(self.cause()?, self.text()?.to_owned()),
+            0 => Note::SessionOpened(self.said(NAME)?),
+            1 => Note::SessionGivenUp(self.cause()?, self.said(WHY)?),
             2 => Note::Pin(Standing::Untried),
             3 => Note::Pin(Standing::Trying),
             4 => Note::Pin(Standing::Accepted),
@@ -269,10 +276,10 @@ impl Word {
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let mut bytes = Bytes(body);
         let word = match bytes.u8()? {
-            1 => Self::Walls(bytes.text()?.to_owned()),
+            1 => Self::Walls(bytes.said(WHY)?),
             2 if bytes.yes()? => Self::Opened(Err(bytes.trouble()?)),
             2 => Self::Opened(Ok(Box::new(bytes.opened()?))),
-            3 => Self::Answered { id: bytes.u64()?, said: bytes.said()? },
+            3 => Self::Answered { id: bytes.u64()?, said: bytes.answer()? },
             4 => Self::Noted(bytes.note()?),
             5 if bytes.yes()? => Self::Made(Err(bytes.trouble()?)),
             5 => Self::Made(Ok(bytes.ensured()?)),

@@ -129,7 +129,7 @@ fn what_is_cut_or_lengthened_is_not_read() {
 
 #[test]
 fn a_frame_that_is_too_long_is_refused_before_it_is_read() {
-    let refused = body(&mut std::io::empty(), (MOST as u32 + 1).to_be_bytes()).expect_err("too long");
+    let refused = body(&mut io::empty(), (MOST as u32 + 1).to_be_bytes()).expect_err("too long");
     assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
 }
 
@@ -140,5 +140,5 @@ fn a_failures_text_is_cut_and_cleaned() {
     let body = Word::Opened(Err(trouble)).write().0;
     let Some(Word::Opened(Err(read))) = Word::read(&body) else { panic!("reads") };
     let detail = read.detail().expect("a detail");
-    assert!(detail.len() <= DETAIL && !detail.contains('\u{1b}'), "{detail:?}");
+    assert!(detail.chars().count() <= DETAIL && !detail.contains('\u{1b}'), "{detail:?}");
 }

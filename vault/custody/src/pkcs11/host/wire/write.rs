@@ -75,7 +75,7 @@ impl Body {
             Session::Dead => 2,
             Session::Unclear => 3,
         };
-        let detail = trouble.detail().map(|detail| detail.chars().take(DETAIL / 4).collect::<String>());
+        let detail = trouble.detail().map(|detail| detail.chars().take(DETAIL).collect::<String>());
         self.text(trouble.operation.as_str())
             .text(trouble.cause.as_str())
             .u8(session)
