@@ -159,7 +159,7 @@ pub struct Telemetry {
     /// PEM authorities of the collector's certificate. None means plain text, which is for a collector on this machine.
     pub ca: Option<PathBuf>,
     /// How often metrics are sent.
-    pub interval: std::time::Duration,
+    pub interval: Duration,
     /// How many traces of a million are sent.
     pub sampled_ppm: u32,
 }

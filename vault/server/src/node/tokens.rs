@@ -60,7 +60,8 @@ pub(super) async fn open(config: &Config, slab: &Arc<Slab>) -> Result<BTreeMap<C
             manufacturer = description.manufacturer,
             model = description.model,
             mechanism = description.mechanism.as_str(),
-            reason = token.why(),
+            // Not `reason`, which telemetry lets out: a module may have had a part in this text.
+            why = token.why(),
             sessions = description.sessions,
             signer = description.signer.unwrap_or("none"),
             "token opened"
