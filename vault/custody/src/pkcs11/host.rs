@@ -359,7 +359,7 @@ pub(super) fn make_keys(settings: &Settings, hosting: &Hosting, pin: &Pin, slab:
             Ok(Word::Made(made)) => break made,
             Ok(Word::Walls(walls)) => tracing::info!(custodian = settings.id.as_str(), walls, "custody host walled in"),
             Ok(Word::Noted(note)) => note.log(settings.id.as_str()),
-            Ok(Word::Opened(_) | Word::Answered { .. }) | Err(_) => {
+            Ok(Word::Attached(_) | Word::Answered { .. }) | Err(_) => {
                 break Err(Trouble::told(
                     Operation::MakeKey,
                     Cause::Crashed,

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::area::{self, Area, Cell};
 use super::walls;
-use super::wire::{self, Ask, Opened, Opening, Order, Purpose, Said, Word};
+use super::wire::{self, Ask, Attached, Opening, Order, Purpose, Said, Word};
 use crate::fault::{Cause, Operation};
 use crate::pkcs11::message::{Answer, Command, Note, Reply};
 use crate::pkcs11::pool::{Past, Pool, facts};
@@ -54,7 +54,7 @@ fn run() -> io::Result<()> {
             let (cause, detail) = (Cause::Unprotected, Some(fallen.to_string()));
             let trouble = Trouble::told(Operation::Load, cause, Session::Sound, detail);
             out.say(&match opening.purpose {
-                Purpose::Serve => Word::Opened(Err(trouble)),
+                Purpose::Serve => Word::Attached(Err(trouble)),
                 Purpose::MakeKeys => Word::Made(Err(trouble)),
             });
             return Ok(());
@@ -66,7 +66,7 @@ fn run() -> io::Result<()> {
             let host = match Host::open(*opening, pin, area, out.clone()) {
                 Ok(host) => host,
                 Err(trouble) => {
-                    out.say(&Word::Opened(Err(trouble)));
+                    out.say(&Word::Attached(Err(trouble)));
                     return Ok(());
                 }
             };
@@ -151,7 +151,7 @@ impl Host {
         pool.fill(&facts)?;
         let sessions = u16::try_from(pool.size().min(most.max(1))).unwrap_or(u16::MAX);
         let known = pool.known().ok_or_else(lost)?;
-        out.say(&Word::Opened(Ok(Box::new(Opened { facts, sessions, known }))));
+        out.say(&Word::Attached(Ok(Box::new(Attached { facts, sessions, known }))));
         Ok(Self { pool, area: Arc::new(area), slab, out })
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::line::{self, Line};
-use super::wire::{self, Opened, Opening, Purpose, Word};
+use super::wire::{self, Attached, Opening, Purpose, Word};
 use super::{State, Watch, locked};
 use crate::fault::{Cause, Operation};
 use crate::pkcs11::login::Standing;
@@ -97,7 +97,7 @@ impl Watch {
     }
 
     /// Waits for the token to be open; each word must come within the deadline.
-    fn opened(&self, incoming: &mut UnixStream) -> Result<Box<Opened>, Trouble> {
+    fn opened(&self, incoming: &mut UnixStream) -> Result<Box<Attached>, Trouble> {
         let broken = |error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Trouble::of(Operation::Connect, Cause::Timeout),
             _ => Trouble::of(Operation::Connect, Cause::Crashed),
@@ -105,7 +105,7 @@ impl Watch {
         incoming.set_read_timeout(Some(self.settings.deadline)).map_err(broken)?;
         loop {
             match wire::word(incoming).map_err(broken)? {
-                Word::Opened(opened) => {
+                Word::Attached(opened) => {
                     incoming.set_read_timeout(None).map_err(broken)?;
                     return opened;
                 }
@@ -147,7 +147,7 @@ impl Watch {
                 }
                 Ok(())
             }
-            Word::Opened(_) | Word::Answered { .. } | Word::Made(_) => {
+            Word::Attached(_) | Word::Answered { .. } | Word::Made(_) => {
                 Err(Trouble::of(Operation::Connect, Cause::Crashed))
             }
         }

@@ -75,7 +75,7 @@ pub(super) enum Ask {
 pub(super) enum Word {
     /// What holds the host in, said before the module is loaded.
     Walls(String),
-    Opened(Result<Box<Opened>, Trouble>),
+    Attached(Result<Box<Attached>, Trouble>),
     Answered {
         id: u64,
         said: Result<Said, Trouble>,
@@ -86,7 +86,7 @@ pub(super) enum Word {
 
 /// An open token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Opened {
+pub(super) struct Attached {
     pub(super) facts: Facts,
     pub(super) sessions: u16,
     pub(super) known: Known,

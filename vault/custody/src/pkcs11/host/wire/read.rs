@@ -9,7 +9,7 @@ use std::time::Duration;
 use cofre_envelope::Backing;
 
 use super::super::{Profile, Sandbox};
-use super::{Ask, Opened, Opening, Order, Purpose, Said, Word, garbled};
+use super::{Ask, Attached, Opening, Order, Purpose, Said, Word, garbled};
 use crate::custodian::{CustodianId, Mechanism, VerifyingKey};
 use crate::fault::{Cause, Operation};
 use crate::pkcs11::ceremony::{Ensured, Found};
@@ -202,8 +202,8 @@ impl<'a> Bytes<'a> {
         })
     }
 
-    fn opened(&mut self) -> Option<Opened> {
-        Some(Opened {
+    fn opened(&mut self) -> Option<Attached> {
+        Some(Attached {
             facts: Facts {
                 manufacturer: self.said(NAME)?,
                 model: self.said(NAME)?,
@@ -277,8 +277,8 @@ impl Word {
         let mut bytes = Bytes(body);
         let word = match bytes.u8()? {
             1 => Self::Walls(bytes.said(WHY)?),
-            2 if bytes.yes()? => Self::Opened(Err(bytes.trouble()?)),
-            2 => Self::Opened(Ok(Box::new(bytes.opened()?))),
+            2 if bytes.yes()? => Self::Attached(Err(bytes.trouble()?)),
+            2 => Self::Attached(Ok(Box::new(bytes.opened()?))),
             3 => Self::Answered { id: bytes.u64()?, said: bytes.answer()? },
             4 => Self::Noted(bytes.note()?),
             5 if bytes.yes()? => Self::Made(Err(bytes.trouble()?)),

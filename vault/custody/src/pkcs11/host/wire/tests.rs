@@ -74,8 +74,8 @@ fn words() -> Vec<Word> {
     let answered = |said| Word::Answered { id: 1, said };
     vec![
         Word::Walls("profile files".into()),
-        Word::Opened(Ok(Box::new(Opened { facts, sessions: 2, known }))),
-        Word::Opened(Err(trouble.clone())),
+        Word::Attached(Ok(Box::new(Attached { facts, sessions: 2, known }))),
+        Word::Attached(Err(trouble.clone())),
         answered(Ok(Said::Ready)),
         answered(Ok(Said::Sessions(None))),
         answered(Ok(Said::Sessions(Some(4)))),
@@ -137,8 +137,8 @@ fn a_frame_that_is_too_long_is_refused_before_it_is_read() {
 #[test]
 fn a_failures_text_is_cut_and_cleaned() {
     let trouble = Trouble::told(Operation::Sign, Cause::Transient, Session::Sound, Some("\u{1b}[2J".repeat(1000)));
-    let body = Word::Opened(Err(trouble)).write().0;
-    let Some(Word::Opened(Err(read))) = Word::read(&body) else { panic!("reads") };
+    let body = Word::Attached(Err(trouble)).write().0;
+    let Some(Word::Attached(Err(read))) = Word::read(&body) else { panic!("reads") };
     let detail = read.detail().expect("a detail");
     assert!(detail.chars().count() <= DETAIL && !detail.contains('\u{1b}'), "{detail:?}");
 }

@@ -156,7 +156,7 @@ impl Word {
     pub(in super::super) fn write(&self) -> Body {
         match self {
             Self::Walls(text) => Body::of(1).text(text),
-            Self::Opened(Ok(of)) => {
+            Self::Attached(Ok(of)) => {
                 let facts = &of.facts;
                 Body::of(2)
                     .u8(0)
@@ -169,7 +169,7 @@ impl Word {
                     .u16(of.sessions)
                     .known(&of.known)
             }
-            Self::Opened(Err(trouble)) => Body::of(2).u8(1).trouble(trouble),
+            Self::Attached(Err(trouble)) => Body::of(2).u8(1).trouble(trouble),
             Self::Answered { id, said } => {
                 let body = Body::of(3).u64(*id);
                 match said {
