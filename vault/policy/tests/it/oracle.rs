@@ -22,6 +22,7 @@ pub(crate) fn broken_promise(facts: &Facts) -> Option<&'static str> {
     let made_at = facts.request.id.unix_ms() * 1_000;
     let session_goes_on = facts.lease.as_ref().is_some_and(|lease| {
         lease.until.micros() > now
+            && lease.since.micros().saturating_add(5 * MINUTE) > now
             && lease.job == job.id
             && lease.worker == facts.caller.identity
             && lease.seal_key_digest == facts.request.seal_key_digest
@@ -86,9 +87,8 @@ pub(crate) fn broken_promise(facts: &Facts) -> Option<&'static str> {
 pub(crate) fn is_welcome(facts: &Facts) -> bool {
     let attended = matches!(facts.attendance, AttendanceFacts::Attended { .. });
     let minute = facts.now.micros() / MINUTE % 1440;
-    let in_hours = |bank: &Institution| {
-        (u64::from(bank.unattended_from)..u64::from(bank.unattended_to)).contains(&minute)
-    };
+    let in_hours =
+        |bank: &Institution| (u64::from(bank.unattended_from)..u64::from(bank.unattended_to)).contains(&minute);
     attended || facts.institution.as_ref().is_some_and(in_hours)
 }
 
