@@ -107,7 +107,7 @@ impl Open {
         let (slot, info) = module::find(&plan.module, &plan.settings.token)?;
         let session =
             plan.module.open_ro_session(slot).map_err(|error| Trouble::answered(Operation::Connect, &error))?;
-        plan.login.ensure(&session, &plan.notes)?;
+        plan.login.ensure(&session, &info, &plan.notes)?;
         let key = keys::root(&session, &plan.settings.key_label)?;
         let signer = plan.settings.signer_label.as_deref().map(|label| keys::signer(&session, label)).transpose()?;
         let facts = Facts {

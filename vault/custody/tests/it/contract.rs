@@ -182,13 +182,18 @@ pub(crate) async fn unwrapped(token: &Token, bytes: Vec<u8>) -> Result<u8, Fault
 
 /// A session of this process, past the driver, logged in.
 pub(crate) fn by_hand(child: &Child) -> Session {
+    let session = without_login(child);
+    session.login(UserType::User, Some(&USER_PIN.to_owned().into())).expect("login");
+    session
+}
+
+/// A session of the test's own that nobody logged in.
+pub(crate) fn without_login(child: &Child) -> Session {
     let module = Pkcs11::new(&child.module).expect("loads");
     // Initialised already when the driver was open before.
     let _ = module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
     let slots = module.get_slots_with_initialized_token().expect("slots");
-    let session = module.open_rw_session(slots[0]).expect("session");
-    session.login(UserType::User, Some(&USER_PIN.to_owned().into())).expect("login");
-    session
+    module.open_rw_session(slots[0]).expect("session")
 }
 
 async fn prepare(child: &Child) {
