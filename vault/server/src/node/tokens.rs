@@ -48,7 +48,10 @@ fn passed_on(name: &str) -> Result<(OsString, OsString)> {
 pub(super) async fn open(config: &Config, slab: &Arc<Slab>) -> Result<BTreeMap<CustodianId, Arc<Token>>> {
     let mut tokens = BTreeMap::new();
     for (id, configured) in &config.custodians {
-        let pin = Pin::new(configured.pin.read("custodians.*.pkcs11.pin")?);
+        if config.mode == Mode::Production && configured.host.is_none() {
+            bail!("custodian {id}: `host = \"inside\"` puts the module beside opened logins; production refuses it");
+        }
+        let pin = Pin::new(configured.pin.read_pin(id)?);
         let settings = settings(id, configured)?;
         let token = Token::open(settings, pin, slab).await.with_context(|| format!("custodian {id}"))?;
         let description = token.describe();
@@ -99,7 +102,7 @@ pub async fn look(config: &Config) -> Result<()> {
 pub fn init(config: &Config) -> Result<()> {
     let slab = super::start::locked_memory(config)?;
     for (id, configured) in &config.custodians {
-        let pin = Pin::new(configured.pin.read("custodians.*.pkcs11.pin")?);
+        let pin = Pin::new(configured.pin.read_pin(id)?);
         let ensured =
             ceremony::ensure_keys(&settings(id, configured)?, pin, &slab).with_context(|| format!("custodian {id}"))?;
         println!("custodian {id}: {ensured:?}");
