@@ -32,18 +32,18 @@ pub(crate) const USER_PIN: &str = "4711-user-pin";
 const SO_PIN: &str = "0815-officer-pin";
 
 /// What cases expect differently of different modules.
-struct Abilities {
+pub(crate) struct Abilities {
     manufacturer: &'static str,
     simulator: bool,
     signer: &'static str,
     /// After this many wrong PINs the token locks.
     locks_after: Option<usize>,
     /// Whether the token says how many sessions are open.
-    counts_sessions: bool,
+    pub(crate) counts_sessions: bool,
 }
 
 /// As the table of capabilities has it; that it tells the truth is a test of its own.
-fn abilities(kind: Module) -> Abilities {
+pub(crate) fn abilities(kind: Module) -> Abilities {
     let manufacturer = match kind {
         Module::HsmSim => "Cofre hsm-sim",
         Module::SoftHsm => "SoftHSM project",

@@ -8,6 +8,7 @@ mod contract;
 mod faults;
 mod host;
 mod memory;
+mod modules;
 mod open;
 mod sets;
 mod warm;

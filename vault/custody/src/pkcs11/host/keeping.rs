@@ -148,8 +148,10 @@ impl Watch {
                 Word::Answered { id, said } => line.answered(id, said),
                 word => {
                     notes += 1;
+                    // Only its end gives the session back. Calls under way are done once more on the next host.
+                    let kept = matches!(word, Word::Noted(Note::SessionKept(_)));
                     let most = NOTES + NOTES_PER_ANSWER * line.served.load(Ordering::Relaxed);
-                    if notes > most || self.hear(word).is_err() {
+                    if self.hear(word).is_err() || kept || notes > most {
                         line.kill();
                         return self.rest(&mut incoming);
                     }

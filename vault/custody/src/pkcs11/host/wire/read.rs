@@ -234,6 +234,7 @@ impl<'a> Bytes<'a> {
             0 => Note::SessionOpened(self.said(NAME)?),
             1 => Note::SessionGivenUp(self.cause()?, self.said(WHY)?),
             2 => Note::Pin(self.standing()?),
+            3 => Note::SessionKept(self.said(WHY)?),
             _ => return None,
         })
     }

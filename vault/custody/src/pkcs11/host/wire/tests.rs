@@ -85,6 +85,7 @@ fn words() -> Vec<Word> {
         answered(Err(trouble.clone())),
         Word::Noted(Note::SessionOpened("1".into())),
         Word::Noted(Note::SessionGivenUp(Cause::Transient, "why".into())),
+        Word::Noted(Note::SessionKept("close: TRANSIENT".into())),
         Word::Noted(Note::Pin(Standing::Untried)),
         Word::Noted(Note::Pin(Standing::Trying)),
         Word::Noted(Note::Pin(Standing::Accepted)),

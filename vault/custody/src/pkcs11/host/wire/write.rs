@@ -197,6 +197,7 @@ impl Word {
                     Note::SessionOpened(serial) => body.u8(0).text(serial),
                     Note::SessionGivenUp(cause, said) => body.u8(1).text(cause.as_str()).text(said),
                     Note::Pin(standing) => body.u8(2).standing(*standing),
+                    Note::SessionKept(said) => body.u8(3).text(said),
                 }
             }
             Self::Made(Ok(ensured)) => {
