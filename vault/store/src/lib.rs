@@ -27,11 +27,12 @@ pub use commit::operation::{DepositIntent, Lockdown, NewKeyJob, Operation, Rewra
 pub use commit::{CommitConfig, Committed, Promise};
 pub use error::{CommitError, Error};
 pub use keyring::Keyring;
+pub use keyring::claims::KeyFailure;
 pub use keyring::deposit_keys::StoredDepositKey;
 pub use keyring::integrator::IntegratorState;
 pub use keyring::subject_keys::{Destroyed, StoredDataKey, StoredSubjectKey, Tombstone};
 pub use keyring::tenant_keys::TenantKeyShare;
-pub use keyring::wrappings::{CustodianShares, Due, KeyFailure, KeyVersion, WrappedBy};
+pub use keyring::wrappings::{CustodianShares, Due, KeyVersion, WrappedBy};
 pub use open::{Mode, Place, ServingRoles, StoreConfig, Stores};
 pub use postgres::address::{AddressError, Postgres};
 pub use records::Records;

@@ -1,8 +1,8 @@
-//! Moving tenant keys from one wrapping to the next: what is due, who works on it, what failed, and what the older
-//! wrappings may still be needed for. Nothing here judges a key: whoever replaces a wrapping has opened the key and
+//! Moving tenant keys from one wrapping to the next: what is due, what is in force, and what the older wrappings may
+//! still be needed for. Nothing here judges a key: whoever replaces a wrapping has opened the key and
 //! compared its id before.
 
-use cofre_model::id::{KeyJobId, TenantId};
+use cofre_model::id::TenantId;
 use cofre_model::time::Timestamp;
 
 use crate::engine::Session;
@@ -50,17 +50,6 @@ pub struct CustodianShares {
     pub closed: u64,
     /// Shares that are used no more and not yet destroyed.
     pub retired: u64,
-}
-
-/// A row that a job could not move.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyFailure {
-    /// The row.
-    pub item: String,
-    /// Why.
-    pub cause: String,
-    /// When it was last tried.
-    pub at: Timestamp,
 }
 
 /// What a custodian, or one key of it, wrapped.
@@ -235,97 +224,6 @@ impl Keyring {
         .execute(&mut transaction)
         .await?;
         transaction.commit().await
-    }
-
-    /// Takes a row for `holder` until `until`, unless somebody else has it; says whether it was had.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn claim(&self, item: &str, holder: &[u8; 16], now: Timestamp, until: Timestamp) -> Result<bool, Error> {
-        let mut transaction = self.engine().begin(item).await?;
-        let had = statement(
-            "INSERT INTO key_claims AS c VALUES ($1, $2, $3) ON CONFLICT (item) DO UPDATE
-               SET holder = excluded.holder, until = excluded.until WHERE c.until <= $4 OR c.holder = $2",
-        )
-        .bind(item)
-        .bind(holder.to_vec())
-        .bind(instant(until))
-        .bind(instant(now))
-        .execute(&mut transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(had == 1)
-    }
-
-    /// Gives a row back. One that somebody else has taken meanwhile is left alone.
-    ///
-    /// # Errors
-    /// The store's; the claim ends by time then.
-    pub async fn give_back(&self, item: &str, holder: &[u8; 16]) -> Result<(), Error> {
-        let mut transaction = self.engine().begin(item).await?;
-        statement("DELETE FROM key_claims WHERE item = $1 AND holder = $2")
-            .bind(item)
-            .bind(holder.to_vec())
-            .execute(&mut transaction)
-            .await?;
-        transaction.commit().await
-    }
-
-    /// Notes why a job could not move a row, or, with no cause, that it has.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn note_failure(
-        &self,
-        job: &KeyJobId,
-        item: &str,
-        cause: Option<&str>,
-        at: Timestamp,
-    ) -> Result<(), Error> {
-        let mut transaction = self.engine().begin(item).await?;
-        let noted = match cause {
-            Some(cause) => statement(
-                "INSERT INTO key_failures VALUES ($1, $2, $3, $4) ON CONFLICT (job, item) DO UPDATE
-                   SET cause = excluded.cause, at = excluded.at",
-            )
-            .bind(job.to_string())
-            .bind(item)
-            .bind(cause)
-            .bind(instant(at)),
-            None => statement("DELETE FROM key_failures WHERE job = $1 AND item = $2").bind(job.to_string()).bind(item),
-        };
-        noted.execute(&mut transaction).await?;
-        transaction.commit().await
-    }
-
-    /// The rows a job could not move, at most `at_most` of them.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn key_failures(&self, job: &KeyJobId, at_most: u32) -> Result<Vec<KeyFailure>, Error> {
-        let rows = statement("SELECT item, cause, at FROM key_failures WHERE job = $1 ORDER BY item LIMIT $2")
-            .bind(job.to_string())
-            .bind(i64::from(at_most))
-            .fetch_all(&mut self.engine().read().await?)
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let cells = Cells::of("key_failures", row);
-                Ok(KeyFailure { item: cells.string("item")?, cause: cells.string("cause")?, at: cells.time("at")? })
-            })
-            .collect()
-    }
-
-    /// How many rows a job could not move.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn key_failures_count(&self, job: &KeyJobId) -> Result<u64, Error> {
-        let row = statement("SELECT COUNT(*) AS failed FROM key_failures WHERE job = $1")
-            .bind(job.to_string())
-            .fetch_one(&mut self.engine().read().await?)
-            .await?;
-        Cells::of("key_failures", &row).int("failed")
     }
 
     /// What each key of each custodian wrapped, by state.
