@@ -74,6 +74,6 @@ pub use open::{
     WrappedKeys,
 };
 pub use rewrap::{RewrapKeys, Rewrapped};
-pub use set::{CustodySet, SetError, WrappedShare, WrappedTenantKey};
+pub use set::{CustodySet, Member, Rule, SetError, WrappedShare, WrappedTenantKey};
 pub use shares::{Custodians, Unwrapping, Wrapping};
 pub use warm::{Counters, IDLE, TenantKeys, TenantRef, WARM_FOR, Wiring};

@@ -97,7 +97,7 @@ impl RewrapKeys {
         let entry = permit.entry().clone();
         let (proven, calls) = wiring.unwrapping.prove(permit, tenant, &wrapped, wiring.clock.as_ref()).await;
         self.0.tally(&calls);
-        let result = proven.as_ref().map(|()| ()).map_err(Failed::from);
+        let result = proven.as_ref().copied().map_err(Failed::from);
         wiring.journal.warmed(entry, WarmOutcome { calls, result }).await?;
         proven
     }
