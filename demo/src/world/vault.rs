@@ -115,17 +115,17 @@ pub fn write_config(folder: &Path, wishes: &Wishes, stores: &str) -> Result<Path
         Some(uri) => format!("telemetry = {{ otlp = \"{uri}\", interval = \"1s\" }}"),
         None => String::new(),
     };
-    let pin = quoted(&folder.join("pin"));
-    let second = if wishes.second_key {
+    let (pin, token) = (quoted(&folder.join("pin")), quoted(&folder.join("token")));
+    let module = quoted(&wishes.module);
+    let custodian = |name: &str, keys: String| {
         format!(
-            "[custodians.{}]\npkcs11 = {{ module = {}, token_label = \"{LABEL}\", key_label = \"{}\", pin = {{ file = {pin} }}, sessions = 4 }}\n",
-            SECOND.0,
-            quoted(&wishes.module),
-            SECOND.1
+            "[custodians.{name}]\npkcs11 = {{ module = {module}, token_label = \"{LABEL}\", {keys}, pin = {{ file = {pin} }}, \
+             sessions = 4, environment = [\"{SIM_FOLDER}\"], sandbox = {{ writable = [{token}] }} }}\n"
         )
-    } else {
-        String::new()
     };
+    let first = custodian(CUSTODIAN, format!("key_label = \"{ROOT}\", signer_label = \"{SIGNER}\""));
+    let (name, key) = SECOND;
+    let second = if wishes.second_key { custodian(name, format!("key_label = \"{key}\"")) } else { String::new() };
     let text = format!(
         r#"# Written by cofre-dev. Production refuses it.
 mode = "dev"
@@ -148,9 +148,7 @@ revocations = {revocations}
 
 [stores]
 {stores}
-[custodians.{CUSTODIAN}]
-pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", signer_label = "{SIGNER}", pin = {{ file = {pin} }}, sessions = 4 }}
-{second}"#,
+{first}{second}"#,
         memory = wishes.memory,
         telemetry = telemetry,
         log = wishes.log,
@@ -160,8 +158,6 @@ pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", si
         key = file("node.key"),
         bundle = file("bundle.pem"),
         revocations = file("crl.pem"),
-        module = quoted(&wishes.module),
-        pin = pin,
     );
     let path = folder.join("cofre.toml");
     std::fs::write(&path, text)?;

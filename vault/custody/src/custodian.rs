@@ -50,21 +50,32 @@ pub enum Mechanism {
     /// AES-256-GCM inside the token, the context as associated data (NIST SP 800-38D).
     /// Bytes: nonce(12) ‖ ciphertext(64) ‖ tag(16).
     AesGcm,
+    /// AES-KWP inside the token (RFC 5649) over a secret of 64 bytes. No associated data: the share's second half binds
+    /// the context. Bytes: 72.
+    AesKwp,
+    /// RSA-OAEP with SHA-256 and MGF1 with SHA-256, without a label (RFC 8017). No associated data either. Bytes: as
+    /// long as the modulus.
+    RsaOaepSha256,
 }
 
 impl Mechanism {
+    /// Every mechanism.
+    pub const ALL: [Self; 3] = [Self::AesGcm, Self::AesKwp, Self::RsaOaepSha256];
+
     /// The text in keyring rows and configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AesGcm => "aes-gcm",
+            Self::AesKwp => "aes-kwp",
+            Self::RsaOaepSha256 => "rsa-oaep-sha256",
         }
     }
 
     /// From its exact text.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
-        (text == Self::AesGcm.as_str()).then_some(Self::AesGcm)
+        Self::ALL.into_iter().find(|known| known.as_str() == text)
     }
 }
 

@@ -2,18 +2,22 @@
 //! [`Config`] before anything starts.
 
 mod file;
+mod prompt;
 mod stores;
 mod unread;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use cofre_custody::{CustodianId, CustodySet};
+use cofre_custody::pkcs11::TokenName;
+use cofre_custody::pkcs11::host::Sandbox;
+use cofre_custody::{CustodianId, CustodySet, Mechanism};
 use cofre_model::id::Slug;
 use cofre_model::time::Span;
 use cofre_store::AddressError;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 pub use stores::{StoreKey, StorePlace, StorePlaces};
 pub use unread::Unread;
@@ -63,14 +67,20 @@ pub enum SecretRef {
     File(PathBuf),
     /// A systemd credential, below `$CREDENTIALS_DIRECTORY`.
     Credential(String),
+    /// A descriptor this process was started with. PINs only.
+    Descriptor(u32),
+    /// A person at the terminal. PINs only.
+    Prompt,
 }
 
 impl SecretRef {
-    /// The file it is read from; none for a credential of a process that was given none.
+    /// The file it is read from; none for a credential of a process that was given none, and for a person.
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
         match self {
             Self::File(path) => Some(path.clone()),
+            Self::Descriptor(number) => Some(PathBuf::from(format!("/proc/self/fd/{number}"))),
+            Self::Prompt => None,
             Self::Credential(name) => {
                 std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(name))
             }
@@ -90,6 +100,25 @@ impl SecretRef {
             .map(zeroize::Zeroizing::new)
             .map_err(|_| ConfigError::Secret { key, advice: "cannot be read; check that it exists and may be read" })?;
         Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
+    /// Reads the PIN of a custodian; where a person is to type it, that custodian is named.
+    ///
+    /// # Errors
+    /// As [`SecretRef::read`]; also for an empty one, which a token may count as a try.
+    pub fn read_pin(&self, custodian: &CustodianId) -> Result<SecretString, ConfigError> {
+        let key = "custodians.*.pkcs11.pin";
+        let refused = |advice| ConfigError::Secret { key, advice };
+        let pin = match self {
+            Self::Prompt => prompt::ask(&format!("PIN of custodian {custodian}: ")).map_err(|_| {
+                refused("is to be typed to its end, and no terminal is there, or none any more; start the vault from one, or name a file")
+            })?,
+            Self::File(_) | Self::Credential(_) | Self::Descriptor(_) => self.read(key)?,
+        };
+        if pin.expose_secret().is_empty() {
+            return Err(refused("is empty; it is not tried"));
+        }
+        Ok(pin)
     }
 }
 
@@ -143,7 +172,7 @@ pub struct Telemetry {
     /// PEM authorities of the collector's certificate. None means plain text, which is for a collector on this machine.
     pub ca: Option<PathBuf>,
     /// How often metrics are sent.
-    pub interval: std::time::Duration,
+    pub interval: Duration,
     /// How many traces of a million are sent.
     pub sampled_ppm: u32,
 }
@@ -192,16 +221,35 @@ pub struct Identity {
 pub struct Token {
     /// The module's file.
     pub module: PathBuf,
-    /// The token's label; a slot number names nothing.
-    pub token_label: String,
+    /// The SHA-256 that file must have.
+    pub module_sha256: Option<[u8; 32]>,
+    /// The token; a slot number names nothing.
+    pub token: TokenName,
     /// The label of the key that wraps.
     pub key_label: String,
     /// The label of the key that signs, where this token signs.
     pub signer_label: Option<String>,
+    /// The mechanism that the wrapping key is held to.
+    pub mechanism: Option<Mechanism>,
     /// Its user PIN.
     pub pin: SecretRef,
     /// Sessions to hold.
     pub sessions: usize,
+    /// Sessions of the token's limit that are left to others.
+    pub reserve: usize,
+    /// How long a call may take.
+    pub deadline: Duration,
+    /// The process that holds the module; none where this one does.
+    pub host: Option<Hosted>,
+}
+
+/// A module's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosted {
+    /// Environment variables it gets, by name.
+    pub environment: Vec<String>,
+    /// What it may reach.
+    pub sandbox: Sandbox,
 }
 
 /// A checked configuration.

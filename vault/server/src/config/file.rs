@@ -15,10 +15,12 @@ use cofre_model::time::Span;
 use serde::Deserialize;
 
 use super::stores::FileStores;
-use super::{Config, ConfigError, Identity, Listen, Memory, Mode, SecretRef, Token};
+use super::{Config, ConfigError, Identity, Listen, Memory, Mode, SecretRef};
 
 mod telemetry;
+mod token;
 use telemetry::FileTelemetry;
+use token::FileToken;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -207,39 +209,6 @@ struct FileCustodian {
     pkcs11: FileToken,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileToken {
-    /// The module's shared library.
-    ///
-    /// Example: `"/usr/lib/softhsm/libsofthsm2.so"`
-    module: PathBuf,
-    /// The token's label. Slots are never named by number.
-    ///
-    /// Example: `"cofre"`
-    token_label: String,
-    /// The label of the AES-256 key that wraps.
-    ///
-    /// Example: `"root-1"`
-    key_label: String,
-    /// The label of the key that signs, where this token signs.
-    ///
-    /// Example: `"ledger-1"`
-    signer_label: Option<String>,
-    /// The token's user PIN.
-    pin: FileSecret,
-    /// The mechanism that wraps. Only AES-GCM is built.
-    ///
-    /// Default: `"aes-gcm"`
-    /// Example: `"aes-gcm"`
-    mechanism: Option<String>,
-    /// Sessions to hold, 1 to 64.
-    ///
-    /// Default: `8`
-    /// Example: `4`
-    sessions: Option<usize>,
-}
-
 const fn value(key: &'static str, advice: &'static str) -> ConfigError {
     ConfigError::Value { key, advice }
 }
@@ -281,26 +250,6 @@ impl FileSet {
 
 fn custodian(name: &str) -> Result<CustodianId, ConfigError> {
     CustodianId::try_from(name).map_err(|_| value("custodians", "must be named by [a-z0-9][a-z0-9-]{0,62}"))
-}
-
-impl FileToken {
-    fn check(self) -> Result<Token, ConfigError> {
-        if self.mechanism.is_some_and(|mechanism| mechanism != "aes-gcm") {
-            return Err(value("custodians.*.pkcs11.mechanism", "must be \"aes-gcm\", or be left out"));
-        }
-        let sessions = self.sessions.unwrap_or(8);
-        if !(1..=64).contains(&sessions) {
-            return Err(value("custodians.*.pkcs11.sessions", "must be 1 to 64"));
-        }
-        Ok(Token {
-            module: self.module,
-            token_label: self.token_label,
-            key_label: self.key_label,
-            signer_label: self.signer_label,
-            pin: self.pin.check("custodians.*.pkcs11.pin")?,
-            sessions,
-        })
-    }
 }
 
 impl File {

@@ -83,7 +83,7 @@ async fn bytes_of_another_key_are_refused(child: &Child) {
     let bytes = wrapped(&*opened(child).await).await;
     let mut second = settings(child);
     second.key_label = "root-2".into();
-    ceremony::ensure_keys(&second, pin(USER_PIN)).expect("a second key");
+    ceremony::ensure_keys(&second, pin(USER_PIN), &slab()).expect("a second key");
     let token = open(second).await.expect("opens");
     let row = row(token.id(), "root-2", bytes);
     let answer = token.unwrap(&any_warm_permit(), context("hsm-1").encode(), &row).await;
