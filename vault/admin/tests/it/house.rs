@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cofre_admin::{KeyJobs, RewrapOrder, stored, wrapped};
 use cofre_custody::{
     Custodian, CustodianId, Custodians, CustodySet, Journal, JournalError, Pending, TenantKeys, TenantRef, WarmOutcome,
-    Wiring, WrappedTenantKey,
+    Warmed, Wiring, WrappedTenantKey,
 };
 use cofre_envelope::{Backing, Room, Slab, random};
 use cofre_ledger::entry::Leaf;
@@ -222,7 +222,7 @@ impl House {
     /// Every tenant's key opens on this node, and is the one it always was.
     pub(crate) async fn all_open(&self, node: &Node) {
         for tenant in &self.tenants {
-            node.keys.for_release().warm(&TenantRef::of(tenant, 1)).await.expect("opens");
+            node.keys.for_release().warm(&TenantRef::of(tenant, 1), Warmed::default()).await.expect("opens");
         }
     }
 

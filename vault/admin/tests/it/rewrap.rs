@@ -2,7 +2,7 @@
 //! however many nodes, and says of each key that it could not move why.
 
 use cofre_admin::{RewrapOrder, Source};
-use cofre_custody::TenantRef;
+use cofre_custody::{TenantRef, Warmed};
 use cofre_model::entry::EntryKind;
 use cofre_model::keys::KeyJobState;
 use cofre_model::reason::Reason;
@@ -244,7 +244,7 @@ async fn keys_open_all_the_time_they_are_moved() {
             for tenant in &house.tenants {
                 // As a release does that asks the custodian each time.
                 let tenant = TenantRef { warm_for: Span::default(), ..TenantRef::of(tenant, 1) };
-                node.keys.for_release().warm(&tenant).await.expect("opens");
+                node.keys.for_release().warm(&tenant, Warmed::default()).await.expect("opens");
                 opened += 1;
             }
             tokio::task::yield_now().await;

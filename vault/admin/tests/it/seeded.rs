@@ -1,7 +1,7 @@
 //! What a rewrap costs does not depend on how many logins lie under the keys it moves, and every one of them opens
 //! afterwards as before. `COFRE_NIGHT` makes it a million.
 
-use cofre_custody::{TenantRef, WrappedKeys};
+use cofre_custody::{TenantRef, Warmed, WrappedKeys};
 use cofre_envelope::context::SecretContext;
 use cofre_model::permit::{EntryRef, Mint, Permit, Release, ReleaseWarrant, SendBy};
 use cofre_model::time::{Monotonic, Timestamp};
@@ -44,7 +44,7 @@ async fn opened(node: &Node, seeded: &Seeded, number: u64) -> Vec<Vec<u8>> {
         subject: subject.wrapped,
         data: data.wrapped,
     };
-    let dek = node.keys.for_release().open_keys(permit(seeded, number), rows).await.expect("opens");
+    let dek = node.keys.for_release().open_keys(permit(seeded, number), rows, Warmed::default()).await.expect("opens");
     let secret = SecretContext { tenant: seeded.tenant.id, owner, credential, class: Class::Login, version: 1 };
     let sealed = node.stores.ciphertexts.of(&credential, Class::Login, 1).await.expect("read");
     let open = sealed.iter().map(|(field, sealed)| dek.open_field(&secret, field, sealed).expect("opens"));

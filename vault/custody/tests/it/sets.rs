@@ -149,7 +149,7 @@ async fn a_set_in_a_set_opens_with_those_it_names_and_no_others() {
                 if there { custodian.bring_back() } else { custodian.take_away() }
             }
             house.keys.wipe_all();
-            let answer = house.keys.for_release().warm(&tenant).await;
+            let answer = house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop);
             assert_eq!(answer.is_ok(), opens(there), "{text} with {there:?}: {answer:?}");
             assert!(answer.is_ok() || answer.is_err_and(|error| error.retryable()), "{text} with {there:?}");
         }
@@ -174,7 +174,7 @@ async fn a_loosened_inner_set_does_not_open() {
         let mut rows = house.register.keys.lock().expect("whole")[&tenant.tenant].clone();
         rows.set = set(claimed);
         house.register.keep(tenant.tenant, rows);
-        let answer = house.keys.for_release().warm(&tenant).await;
+        let answer = house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop);
         assert!(matches!(answer, Err(Error::Integrity(_) | Error::Incomplete)), "{made} as {claimed}: {answer:?}");
     }
 }
