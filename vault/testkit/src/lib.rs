@@ -1,5 +1,5 @@
 //! For tests only: a clock that moves by hand, a certificate authority, fixture institutions, throw-away tokens and a
-//! throw-away PostgreSQL, custodians in memory. Never shipped.
+//! throw-away PostgreSQL, custodians in memory, a key management service on loopback. Never shipped.
 
 pub mod administrator;
 pub mod ca;
@@ -7,6 +7,7 @@ pub mod clock;
 pub mod custody;
 pub mod hsm;
 pub mod institutions;
+pub mod kms;
 pub mod logins;
 pub mod postgres;
 pub mod stores;
