@@ -50,21 +50,36 @@ pub enum Mechanism {
     /// AES-256-GCM inside the token, the context as associated data (NIST SP 800-38D).
     /// Bytes: nonce(12) ‖ ciphertext(64) ‖ tag(16).
     AesGcm,
+    /// Encrypt of AWS KMS under a symmetric key, the context as encryption context. Bytes: the service's own.
+    AwsKms,
+    /// Encrypt of Google Cloud KMS, the context as additional authenticated data. Bytes: the service's own.
+    GcpKms,
+    /// Encrypt of a transit engine, the context as associated data. Bytes: the engine's text, `vault:v<version>:…`.
+    TransitAead,
+    /// As [`Mechanism::TransitAead`], under a key that the engine derives from the context besides.
+    TransitDerived,
 }
 
 impl Mechanism {
+    /// Every mechanism.
+    pub const ALL: [Self; 5] = [Self::AesGcm, Self::AwsKms, Self::GcpKms, Self::TransitAead, Self::TransitDerived];
+
     /// The text in keyring rows and configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AesGcm => "aes-gcm",
+            Self::AwsKms => "aws-kms",
+            Self::GcpKms => "gcp-kms",
+            Self::TransitAead => "transit-aead",
+            Self::TransitDerived => "transit-derived",
         }
     }
 
     /// From its exact text.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
-        (text == Self::AesGcm.as_str()).then_some(Self::AesGcm)
+        Self::ALL.into_iter().find(|known| known.as_str() == text)
     }
 }
 
@@ -120,19 +135,19 @@ pub struct Unwrapped {
 pub struct Description {
     /// Its configured name.
     pub custodian: CustodianId,
-    /// Who made the library, as it says itself.
+    /// Who made the library, as it says itself; of a service, its name.
     pub manufacturer: String,
-    /// Model of the token.
+    /// Model of the token; of a service, what kind of key wraps.
     pub model: String,
-    /// Serial number of the token.
+    /// Serial number of the token; of a service, the account, project or mount.
     pub serial: String,
-    /// Label of the token.
+    /// Label of the token; of a service, the address it is reached at.
     pub token_label: String,
-    /// Label of the wrapping key.
+    /// Label of the wrapping key; of a service, the key's full name.
     pub key_label: String,
     /// The mechanism that was found to work.
     pub mechanism: Mechanism,
-    /// Parallel sessions in use.
+    /// Parallel sessions in use; of a service, calls that may be under way at once.
     pub sessions: usize,
     /// Algorithm of the signing key, where one is configured.
     pub signer: Option<&'static str>,
@@ -157,7 +172,8 @@ pub trait Custodian: Send + Sync + fmt::Debug {
     /// What it is. Known since it was opened; costs no call.
     fn describe(&self) -> Description;
 
-    /// Whether it would serve now. Costs a call to the hardware, but no use of a key.
+    /// Whether it would serve now. Costs a call to the hardware at most, and no use of a key; a service that served within
+    /// five minutes, and did not fail since, is not asked.
     ///
     /// # Errors
     /// The [`Fault`] that a wrap or unwrap would meet.

@@ -95,18 +95,32 @@ causes! {
     PinLocked = "PIN_LOCKED", "the security officer of the token has to set a new user PIN; then restart";
     /// The PIN is expired, not set, or of a length the token does not take.
     PinUnusable = "PIN_UNUSABLE", "set a user PIN that the token accepts, correct the `pin` reference and restart";
-    /// There is no such key on the token, or another one than before.
-    KeyMissing = "KEY_MISSING", "check `key_label` and that this is the right token; run `cofred init` only for a new deployment; nothing was deleted";
+    /// There is no such key on the token or at the service, or another one than before.
+    KeyMissing = "KEY_MISSING", "check `key_label` or `key`, and that this is the right token, account, project or mount; run `cofred init` only for a new deployment; nothing was deleted";
     /// Several keys, or several tokens, carry the label.
     KeyAmbiguous = "KEY_AMBIGUOUS", "give each token, and each key on it, a label of its own; none is chosen by chance";
-    /// The token does not permit this use of the key.
-    KeyDisabled = "KEY_DISABLED", "enable the key, or its use for encryption, decryption or signing, on the token";
+    /// The custodian does not permit this use of the key.
+    KeyDisabled = "KEY_DISABLED", "enable the key, its version, or its use for encryption, decryption or signing; service resumes by itself";
+    /// The key, or its version, is scheduled for destruction.
+    KeyPendingDeletion = "KEY_PENDING_DELETION", "cancel the deletion now, while the waiting period lasts, and enable the key: what is wrapped under it is lost with it";
+    /// The key, or the version that wrapped, is destroyed.
+    KeyDestroyed = "KEY_DESTROYED", "nothing brings the key back: use the other custodians of the set, or a backup of the key where its service allows one";
+    /// The service allows so many calls in a time and no more.
+    Throttled = "THROTTLED", "try again later; if it stays, ask the provider for a higher quota, or raise `warm_for`";
+    /// The service knows the caller and refuses, or does not accept who the caller says it is.
+    Denied = "DENIED", "check the node's credentials, and that they are allowed to describe, encrypt, decrypt and sign with this key; service resumes by itself";
+    /// Something answers at the address that is not the service.
+    EndpointWrong = "ENDPOINT_WRONG", "check `endpoint` or `address`, `region` and `mount`, the name service, and any proxy between: what answers there is not this service";
+    /// The service finds the node's clock too far from its own.
+    ClockSkew = "CLOCK_SKEW", "set this machine's clock, and see that its time service runs; service resumes by itself";
+    /// A checksum of the request or of the answer did not match.
+    BadChecksum = "BAD_CHECKSUM", "try again; if it stays, something on the way changes requests or answers: look for a proxy that rewrites them, and at the memory of this machine";
     /// The key may leave the token, or may do more than its purpose.
-    KeyUnsafe = "KEY_UNSAFE", "use a key that is sensitive, not extractable and allowed nothing but its purpose";
+    KeyUnsafe = "KEY_UNSAFE", "use a key that is sensitive, not extractable or exportable, and allowed nothing but its purpose";
     /// Wrapped bytes do not open under this key and context.
     Integrity = "INTEGRITY_FAILURE", "treat it as an incident: a keyring row was changed or moved, or the key is another one";
     /// The token cannot do what is needed.
-    Unsupported = "UNSUPPORTED", "the token needs AES-256-GCM with associated data, and Ed25519 or ECDSA P-256 for signing";
+    Unsupported = "UNSUPPORTED", "the custodian needs AES-256-GCM with associated data, and Ed25519 or ECDSA P-256 for signing";
     /// The module cannot be loaded, or is not the pinned one.
     ModuleUnusable = "MODULE_UNUSABLE", "check `module`: the path, its permissions, and its SHA-256 if one is configured";
     /// A token of that label exists already.
@@ -121,7 +135,16 @@ impl Cause {
     /// Whether the same call may succeed later with nothing changed by a person.
     #[must_use]
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::Transient | Self::Busy | Self::Timeout | Self::TokenAbsent | Self::LockedMemory)
+        matches!(
+            self,
+            Self::Transient
+                | Self::Busy
+                | Self::Timeout
+                | Self::TokenAbsent
+                | Self::LockedMemory
+                | Self::Throttled
+                | Self::BadChecksum
+        )
     }
 }
 
