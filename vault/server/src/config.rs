@@ -1,6 +1,7 @@
 //! Configuration: one TOML file, unknown keys refused, secrets by reference only. What is read is checked into
 //! [`Config`] before anything starts.
 
+mod custodians;
 mod file;
 mod stores;
 mod unread;
@@ -15,6 +16,7 @@ use cofre_model::time::Span;
 use cofre_store::AddressError;
 use secrecy::SecretString;
 
+pub use custodians::{AwsKey, Configured, GcpKey, Token, TransitKey};
 pub use stores::{StoreKey, StorePlace, StorePlaces};
 pub use unread::Unread;
 
@@ -187,23 +189,6 @@ pub struct Identity {
     pub revocations: PathBuf,
 }
 
-/// A PKCS#11 token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    /// The module's file.
-    pub module: PathBuf,
-    /// The token's label; a slot number names nothing.
-    pub token_label: String,
-    /// The label of the key that wraps.
-    pub key_label: String,
-    /// The label of the key that signs, where this token signs.
-    pub signer_label: Option<String>,
-    /// Its user PIN.
-    pub pin: SecretRef,
-    /// Sessions to hold.
-    pub sessions: usize,
-}
-
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -221,7 +206,7 @@ pub struct Config {
     pub identity: Identity,
     /// The custodians that wrap a new tenant's key.
     pub custody: CustodySet,
-    /// The custodian whose token signs checkpoints, receipts and deposit keys.
+    /// The custodian that signs checkpoints, receipts and deposit keys.
     pub signer: CustodianId,
     /// How long a tenant key may stay warm.
     pub warm_for: Span,
@@ -229,8 +214,8 @@ pub struct Config {
     pub policies: PathBuf,
     /// The stores.
     pub stores: StorePlaces,
-    /// The tokens by name.
-    pub custodians: BTreeMap<CustodianId, Token>,
+    /// The custodians by name.
+    pub custodians: BTreeMap<CustodianId, Configured>,
     /// How secrets are locked into memory.
     pub memory: Memory,
     /// What to log, as a filter of `tracing`.

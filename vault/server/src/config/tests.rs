@@ -154,3 +154,73 @@ fn no_error_quotes_a_value_of_the_file() {
     let named = Config::parse(&GOOD.replacen("eu-nl\"", "eu-nl\"\nmode = \"hunter2\"", 1)).expect_err("twice");
     assert!(!named.to_string().contains("hunter2"), "{named}");
 }
+
+const SERVICES: &str = r#"
+[custodians.aws-1]
+aws_kms = { key = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd", region = "eu-west-1", signer_key = "arn:aws:kms:eu-west-1:111122223333:key/0987dcba" }
+[custodians.gcp-1]
+gcp_kms = { key = "projects/cofre/locations/europe-west4/keyRings/vault/cryptoKeys/root-1", signer_key = "projects/cofre/locations/europe-west4/keyRings/vault/cryptoKeys/ledger-1/cryptoKeyVersions/1" }
+[custodians.bao-1]
+transit = { address = "https://bao.example:8200", ca = "/etc/cofre/bao-ca.pem", key = "root-1", signer_key = "ledger-1:v2", token = { credential = "bao-token" } }
+"#;
+
+fn with_services() -> String {
+    GOOD.replacen("any_of = [\"hsm-1\"]", "all_of = [\"hsm-1\", \"aws-1\", \"gcp-1\", \"bao-1\"]", 1) + SERVICES
+}
+
+#[test]
+fn keys_of_services_are_taken_with_their_addresses_settled() {
+    let config = Config::parse(&with_services()).expect("good");
+    let of = |name: &str| config.custodians[&CustodianId::try_from(name).expect("a name")].clone();
+    let (Configured::AwsKms(aws), Configured::GcpKms(gcp), Configured::Transit(bao)) =
+        (of("aws-1"), of("gcp-1"), of("bao-1"))
+    else {
+        panic!("one of each")
+    };
+    assert_eq!(aws.endpoint, "https://kms.eu-west-1.amazonaws.com");
+    assert_eq!(gcp.endpoint, "https://cloudkms.googleapis.com");
+    assert_eq!((bao.mount.as_str(), bao.signer_key), ("transit", Some(("ledger-1".to_owned(), 2))));
+    assert_eq!(of("bao-1").secret(), Some(&SecretRef::Credential("bao-token".into())));
+    for signer in ["aws-1", "gcp-1", "bao-1"] {
+        let text = with_services().replacen("signer = \"hsm-1\"", &format!("signer = \"{signer}\""), 1);
+        Config::parse(&text).unwrap_or_else(|error| panic!("{signer}: {error}"));
+    }
+}
+
+#[test]
+fn each_mistake_about_a_service_is_refused_by_its_key() {
+    for (from, to, named) in [
+        (":key/1234abcd", ":alias/root", "aws_kms.key"),
+        ("kms:eu-west-1:111122223333:key/1234abcd", "kms:eu-west-2:111122223333:key/1234abcd", "aws_kms.key"),
+        (":111122223333:key/1234abcd", ":1111:key/1234abcd", "aws_kms.key"),
+        (":key/1234abcd", ":key/../1234abcd", "aws_kms.key"),
+        (":key/0987dcba", ":alias/ledger", "aws_kms.signer_key"),
+        ("key = \"arn:aws:", "key = \"arn:aws-iso:", "aws_kms.endpoint"),
+        ("region = \"eu-west-1\"", "region = \"eu-west-1\", endpoint = \"http://kms.example:80\"", "aws_kms.endpoint"),
+        ("region = \"eu-west-1\"", "region = \"eu-west-1\", endpoint = \"https://a@b\"", "aws_kms.endpoint"),
+        ("region = \"eu-west-1\"", "region = \"eu-west-1\", endpoint = \"https://kms.example/x\"", "aws_kms.endpoint"),
+        ("region = \"eu-west-1\"", "region = \"eu-west-1\", secret = \"x\"", "secret"),
+        ("cryptoKeys/root-1\"", "cryptoKeys/root-1/cryptoKeyVersions/1\"", "gcp_kms.key"),
+        ("projects/cofre/locations/europe-west4/keyRings/vault/cryptoKeys/root-1", "root-1", "gcp_kms.key"),
+        ("cryptoKeys/ledger-1/cryptoKeyVersions/1", "cryptoKeys/ledger-1", "gcp_kms.signer_key"),
+        ("https://bao.example:8200", "http://bao.example:8200", "transit.address"),
+        ("https://bao.example:8200", "http://127.0.0.1:8200", "transit.ca"),
+        (", ca = \"/etc/cofre/bao-ca.pem\"", "", "transit.ca"),
+        ("key = \"root-1\", signer", "key = \"../root-1\", signer", "transit.key"),
+        ("ledger-1:v2", "ledger-1", "transit.signer_key"),
+        ("ledger-1:v2", "ledger-1:v0", "transit.signer_key"),
+        ("key = \"root-1\", signer", "mount = \"/transit\", key = \"root-1\", signer", "transit.mount"),
+        ("{ credential = \"bao-token\" }", "\"hunter2\"", "token"),
+        ("[custodians.bao-1]\n", "[custodians.bao-1]\ngcp_kms = { key = \"x\" }\n", "exactly one"),
+        ("[custodians.bao-1]\n", "[custodians.none]\n[custodians.bao-1]\n", "exactly one"),
+    ] {
+        let good = with_services();
+        assert!(good.contains(from), "{from}");
+        let error = Config::parse(&good.replacen(from, to, 1)).expect_err(to).to_string();
+        assert!(error.contains(named) && !error.contains("hunter2"), "{to}: {error}");
+    }
+    let unsigned = with_services().replacen(", signer_key = \"ledger-1:v2\"", "", 1);
+    let error =
+        Config::parse(&unsigned.replacen("signer = \"hsm-1\"", "signer = \"bao-1\"", 1)).expect_err("signs not");
+    assert!(error.to_string().contains("custody.signer"), "{error}");
+}
