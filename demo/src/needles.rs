@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::io::{BufRead as _, BufReader, ErrorKind, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -94,10 +94,11 @@ impl Needles {
         Ok(seen)
     }
 
-    /// Looks through every file below a folder, except those named.
+    /// Looks through every file below a folder, except those named. A living database deletes files between the listing
+    /// and the look; what is gone by then cannot be stolen.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// A folder or file that is there and cannot be read.
     pub fn in_folder(&self, folder: &Path, except: &[&str]) -> Result<Seen> {
         let mut seen = Seen::default();
         let mut open: Vec<PathBuf> = vec![folder.to_path_buf()];
@@ -110,7 +111,11 @@ impl Needles {
                 if entry.file_type()?.is_dir() {
                     open.push(entry.path());
                 } else if entry.file_type()?.is_file() {
-                    let one = self.through(File::open(entry.path())?, u64::MAX)?;
+                    let file = match File::open(entry.path()) {
+                        Err(gone) if gone.kind() == ErrorKind::NotFound => continue,
+                        opened => opened.with_context(|| format!("{}", entry.path().display()))?,
+                    };
+                    let one = self.through(file, u64::MAX)?;
                     seen.bytes += one.bytes;
                     seen.found += one.found;
                 }

@@ -43,7 +43,8 @@ async fn administered(admin_token: String) -> Result<RunningBank> {
 /// # Errors
 /// What could not be started.
 pub async fn up(folder: &Path, postgres: bool, policies: Option<&Path>) -> Result<()> {
-    let cluster = postgres.then(|| Cluster::start(&Wanted { kept_in: Some(folder.join("postgres")), tls: None }));
+    let cluster =
+        postgres.then(|| Cluster::start(&Wanted { kept_in: Some(folder.join("postgres")), ..Wanted::default() }));
     let cluster = cluster.transpose()?;
     let mut wishes = Wishes { cluster, ..Wishes::usual(folder)? };
     if let Some(policies) = policies {

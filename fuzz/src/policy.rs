@@ -61,6 +61,9 @@ fn decide(input: &mut Input<'_>) {
     for rules in [&SETS.shipped, &SETS.lax, &SETS.fragile] {
         held(rules, &facts);
     }
+    if matches!(SETS.shipped.decide(&facts), Decision::Permit(_)) {
+        assert!(oracle::is_welcome(&facts), "the shipped policies permit a visit outside the bank's hours");
+    }
     // Narrowing never widens: withdrawn, expired, nothing is released.
     let mut narrowed = facts;
     if let Evidence::Genuine(consent) = &mut narrowed.consent {

@@ -21,6 +21,9 @@ const INSTRUMENTED: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sa
 /// The whole front door is slow and deep, and gets this many shares of the time where a parser gets one.
 const SHARES_OF_THE_DOOR: u64 = 3;
 
+/// Seconds of search from which the optimised build wins back the minutes it takes.
+const LONG: u64 = 600;
+
 /// Longest input, in bytes; a certificate or an export fits.
 const LONGEST: &str = "-max_len=12288";
 
@@ -43,7 +46,7 @@ struct Places {
 
 /// Builds, replays, searches; fails on the first target that crashed, after all have run.
 pub(crate) fn fuzz(plan: &Plan) -> Result<()> {
-    let places = build()?;
+    let places = build(if plan.seconds < LONG { "fuzz" } else { "night" })?;
     if plan.keep {
         sow(&places)?;
     }
@@ -65,17 +68,17 @@ pub(crate) fn fuzz(plan: &Plan) -> Result<()> {
     if failed.is_empty() { Ok(()) } else { bail!("fuzz targets failed: {}", failed.join(", ")) }
 }
 
-/// The one program that holds all targets.
-fn build() -> Result<Places> {
+/// The one program that holds all targets, built by a profile of `fuzz/Cargo.toml`.
+fn build(profile: &str) -> Result<Places> {
     let versions = output(Command::new("rustc").arg("-vV"))?;
     let host = versions.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
     let base = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let target = base.join("fuzz");
-    let mut build = cargo(&["build", "--manifest-path", "fuzz/Cargo.toml", "--locked", "--profile", "fuzz"]);
+    let mut build = cargo(&["build", "--manifest-path", "fuzz/Cargo.toml", "--locked", "--profile", profile]);
     build.args(["--target", host, "--target-dir"]).arg(&target);
     build.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", INSTRUMENTED);
     step("fuzz targets", &mut build)?;
-    Ok(Places { program: target.join(host).join("fuzz").join("cofre-fuzz"), target })
+    Ok(Places { program: target.join(host).join(profile).join("cofre-fuzz"), target })
 }
 
 /// The targets, by the folders of their corpora.

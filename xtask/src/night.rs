@@ -8,16 +8,18 @@ use crate::run::{cargo, step};
 /// Set for every long run; a test that can go further reads it.
 const NIGHT: &str = "COFRE_NIGHT";
 
-/// Long runs by name: the arguments of cargo. A row stands here once its tests read [`NIGHT`].
+/// Long runs by name: what `cargo test` is told besides its profile. A row stands here once its tests read [`NIGHT`].
 const LONG: &[(&str, &[&str])] = &[
-    ("properties of decisions", &["test", "-p", "cofre-policy", "--test", "it", "properties"]),
-    ("random lists on both engines", &["test", "-p", "cofre-store", "--test", "it", "lists::", "--", "--nocapture"]),
+    ("properties of decisions", &["-p", "cofre-policy", "--test", "it", "properties"]),
+    ("edits of every column", &["-p", "cofre-store", "--test", "it", "columns::"]),
+    ("random lists on both engines", &["-p", "cofre-store", "--test", "it", "lists::", "--", "--nocapture"]),
 ];
 
 /// Runs all of them.
 pub(crate) fn night(fuzz_seconds: u64) -> Result<()> {
     for (name, arguments) in LONG {
-        step(name, cargo(arguments).env(NIGHT, "1"))?;
+        let mut run = cargo(&["test", "--profile", "night"]);
+        step(name, run.args(*arguments).env(NIGHT, "1"))?;
     }
     fuzz::fuzz(&fuzz::Plan { seconds: fuzz_seconds, ..fuzz::Plan::default() })
 }

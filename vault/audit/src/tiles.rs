@@ -1,6 +1,6 @@
 //! Hash tiles, loaded as the tree asks for them. Nothing is written here.
 
-use cofre_ledger::tile::{TileSet, tiles_for};
+use cofre_ledger::tile::TileSet;
 use cofre_ledger::tree::{NodeId, frontier_nodes};
 use cofre_store::Records;
 
@@ -8,13 +8,7 @@ use crate::error::Error;
 
 /// The tiles that hold these nodes. A tile that is not stored stays out: the reader names it when it is asked for.
 pub(crate) async fn holding(records: &Records, nodes: &[NodeId]) -> Result<TileSet, Error> {
-    let mut set = TileSet::new();
-    for id in tiles_for(nodes) {
-        if let Some(tile) = records.tile(id.level, id.n).await? {
-            set.insert(id, &tile.hashes).ok_or(Error::Missing)?;
-        }
-    }
-    Ok(set)
+    records.tiles_holding(nodes).await?.ok_or(Error::Missing)
 }
 
 /// The tiles of the right edges of the trees of these sizes.

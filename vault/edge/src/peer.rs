@@ -171,6 +171,10 @@ fn uris_of<'a>(names: &[GeneralName<'a>]) -> Result<Vec<&'a str>, PeerError> {
         match name {
             GeneralName::URI(uri) => uris.push(*uri),
             GeneralName::Invalid(..) => return Err(PeerError::Malformed),
+            // IA5String (RFC 5280, 4.2.1.6), which the parser takes for UTF-8.
+            GeneralName::DNSName(text) | GeneralName::RFC822Name(text) if !text.is_ascii() => {
+                return Err(PeerError::Malformed);
+            }
             _ => {}
         }
     }

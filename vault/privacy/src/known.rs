@@ -8,7 +8,6 @@ use cofre_ledger::checkpoint::{self, Checkpoint};
 use cofre_ledger::entry::{Leaf, leaf_hash};
 use cofre_ledger::note::NoteKey;
 use cofre_ledger::signed;
-use cofre_ledger::tile::{TileSet, tiles_for};
 use cofre_ledger::tree::{inclusion_nodes, inclusion_proof, verify_inclusion};
 use cofre_model::entry::EntryKind;
 use cofre_model::id::ErasureId;
@@ -71,12 +70,8 @@ impl Erasures {
             return Err(uncovered);
         }
         let unproven = || Error::Unproven { index: row.index };
-        let mut tiles = TileSet::new();
-        for tile in tiles_for(&inclusion_nodes(row.index, signed.size)) {
-            if let Some(stored) = self.records.tile(tile.level, tile.n).await? {
-                tiles.insert(tile, &stored.hashes).ok_or_else(unproven)?;
-            }
-        }
+        let nodes = inclusion_nodes(row.index, signed.size);
+        let tiles = self.records.tiles_holding(&nodes).await?.ok_or_else(unproven)?;
         let path = inclusion_proof(row.index, signed.size, &tiles).map_err(|_| unproven())?;
         verify_inclusion(&row.leaf_hash, row.index, signed.size, &path, &signed.root).map_err(|_| unproven())?;
         self.known.add(*id);

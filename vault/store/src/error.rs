@@ -188,11 +188,12 @@ impl Error {
     /// The same, naming the file where it is the file that is at fault.
     pub(crate) fn in_file(self, path: &Path) -> Self {
         use sqlx::migrate::MigrateError;
-        // SQLITE_CORRUPT and SQLITE_NOTADB; the upper bits say more, and nothing that matters here.
+        // SQLITE_CORRUPT, SQLITE_NOTADB, and SQLITE_ERROR, which says that a table or column is not there: a log of
+        // another file was replayed. The upper bits say more, and nothing that matters here.
         let broken = |cause: &sqlx::Error| {
             let code =
                 cause.as_database_error().and_then(|cause| cause.code()).and_then(|code| code.parse::<u32>().ok());
-            code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
+            code.is_some_and(|code| matches!(code & 0xff, 1 | 11 | 26))
         };
         let path = || path.to_owned();
         match self {

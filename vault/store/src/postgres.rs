@@ -96,6 +96,8 @@ impl Database {
         aside(async move {
             let mut listener = PgListener::connect_with(&alone).await?;
             listener.ignore_pool_close_event(true);
+            // By itself it would connect in the place of whoever waits for news.
+            listener.eager_reconnect(false);
             listener.listen(channel).await?;
             Ok(listener)
         })

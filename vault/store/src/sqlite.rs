@@ -38,7 +38,15 @@ impl Database {
 
     /// A transaction that holds the write lock from its first statement on.
     pub(crate) async fn begin(&self) -> Result<SqliteTransaction<'static>, Error> {
-        Ok(self.write.begin_with("BEGIN IMMEDIATE").await?)
+        const BEGIN: &str = "BEGIN IMMEDIATE";
+        match self.write.begin_with(BEGIN).await {
+            // On a full disk SQLite ends a transaction by itself, and the connection still takes itself to be in one.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.write.acquire().await?.close().await?;
+                Ok(self.write.begin_with(BEGIN).await?)
+            }
+            begun => Ok(begun?),
+        }
     }
 
     /// One snapshot for several reads.

@@ -242,7 +242,9 @@ impl Administrator {
         let places: Vec<String> =
             table.columns.iter().enumerate().map(|(number, column)| place(number, column)).collect();
         let places = places.join(", ");
-        let insert = format!("INSERT INTO {} ({}) VALUES ({places})", table.name, quoted(table));
+        // A number that a server gives out by itself is put back as it was.
+        let given = if matches!(self, Self::Postgres(_)) { " OVERRIDING SYSTEM VALUE" } else { "" };
+        let insert = format!("INSERT INTO {} ({}){given} VALUES ({places})", table.name, quoted(table));
         for row in put {
             self.bound(&insert, table, row).await.with_context(|| format!("{insert}: {row:?}"))?;
         }

@@ -5,6 +5,7 @@ pub mod administrator;
 pub mod ca;
 pub mod clock;
 pub mod custody;
+pub mod disks;
 pub mod hsm;
 pub mod institutions;
 pub mod kms;

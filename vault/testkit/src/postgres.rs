@@ -69,6 +69,8 @@ pub struct Wanted {
     pub kept_in: Option<PathBuf>,
     /// A listener beside the socket.
     pub tls: Option<Tls>,
+    /// A folder for the server's log of writes, where that is to lie on another disk than the data.
+    pub log_in: Option<PathBuf>,
 }
 
 /// A running cluster. Clones are the same one; it ends with the last of them, or with this process.
@@ -120,6 +122,10 @@ impl Cluster {
             None => tempfile::Builder::new().prefix("cofre-pg-").tempdir()?.keep(),
         };
         installed.own(&folder)?;
+        if let Some(log) = &wanted.log_in {
+            std::fs::create_dir_all(log).with_context(|| format!("{}", log.display()))?;
+            installed.own(log)?;
+        }
         let settled = settle(&installed, &folder, wanted);
         let port = match settled {
             Ok(port) => port,
@@ -143,7 +149,7 @@ impl Cluster {
                 settings.push(format!("ssl_ca_file={}", folder.join("clients.pem").display()));
             }
         }
-        let keeper = Keeper::start(&installed, &folder, &settings, wanted.kept_in.is_some())?;
+        let keeper = Keeper::start(&installed, &folder, wanted, &settings)?;
         Ok(Self { folder, port, installed, _keeper: Some(Arc::new(keeper)) })
     }
 
@@ -191,6 +197,55 @@ impl Cluster {
         }
         connection.close().await?;
         Ok(touched)
+    }
+
+    /// Moves tables of a database, with everything in them, into a folder on another disk.
+    ///
+    /// # Errors
+    /// Where the folder is there already, or a table is not.
+    pub async fn move_tables(&self, database: &str, tables: &[&str], to: &Path) -> Result<()> {
+        std::fs::create_dir(to).with_context(|| format!("{}", to.display()))?;
+        self.installed.own(to)?;
+        let space = format!("CREATE TABLESPACE elsewhere LOCATION '{}'", to.display());
+        let moves = tables.iter().map(|table| format!("ALTER TABLE cofre.{table} SET TABLESPACE elsewhere"));
+        let statements: Vec<String> = std::iter::once(space).chain(moves).collect();
+        self.run(database, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await.map(drop)
+    }
+
+    /// Whether the server is there, be it ready or not. It takes its mark away when it gives up.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.folder.join("data/postmaster.pid").exists()
+    }
+
+    /// From here on no file of the server takes a write beyond its first page: a disk that is full to the last byte,
+    /// for whoever may not mount one. It lasts until the server is started anew.
+    ///
+    /// # Errors
+    /// Where the server does not run, or is somebody else's.
+    pub fn take_all_room(&self) -> Result<()> {
+        let lock = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).context("a server that runs")?;
+        let server = lock.lines().next().context("its number")?.trim().to_owned();
+        // The server first: whoever is born after that is bound as well.
+        self.bind(&server)?;
+        let born = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).context("its children")?;
+        for child in born.split_whitespace() {
+            // One that has ended meanwhile writes nothing either.
+            let bound = self.bind(child);
+            if Path::new("/proc").join(child).exists() {
+                bound?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bind(&self, process: &str) -> Result<()> {
+        let mut prlimit = self.installed.command("prlimit");
+        let done = prlimit.args(["--pid", process, "--fsize=8192:"]).output().context("prlimit")?;
+        if !done.status.success() {
+            bail!("prlimit of {process}: {}", String::from_utf8_lossy(&done.stderr).trim());
+        }
+        Ok(())
     }
 }
 

@@ -103,7 +103,14 @@ pub fn sqlite(folder: &Path) -> StoreConfig {
 /// # Errors
 /// As [`config`].
 pub async fn postgres(folder: &Path) -> Result<StoreConfig> {
-    let cluster = Cluster::here()?;
+    on_cluster(&Cluster::here()?, folder).await
+}
+
+/// The stores of a folder on a PostgreSQL of their own, for tests that bring the server down.
+///
+/// # Errors
+/// As [`config`].
+pub async fn on_cluster(cluster: &Cluster, folder: &Path) -> Result<StoreConfig> {
     if !cluster.has(folder).await? {
         cluster.make_migrated(folder).await?;
     }

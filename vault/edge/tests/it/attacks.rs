@@ -68,7 +68,15 @@ impl Honest {
         assert_eq!(call(&channel, CHECK).await.expect("a status").code(), Code::Ok);
         let credential_id = CredentialId::from_parts(1, [1; 10]).to_string();
         let mut deposits = DepositServiceClient::new(self.front_end.clone());
-        let status = deposits.credential_state(CredentialStateRequest { credential_id }).await.expect_err("none");
+        let mut ask = async || {
+            let request = CredentialStateRequest { credential_id: credential_id.clone() };
+            deposits.credential_state(request).await.expect_err("none")
+        };
+        let mut status = ask().await;
+        // A connection that was asked to go for its age takes no new call; a client makes it on the next one.
+        if status.to_string().contains("GoAway(b\"\", NO_ERROR, Remote)") {
+            status = ask().await;
+        }
         assert_eq!(status.code(), Code::NotFound, "{status}");
     }
 }

@@ -14,6 +14,8 @@ pub(super) fn holds(facts: &Facts) -> Checked {
     ensure(job.worker == facts.caller.identity, Reason::JobInvalid)?;
     ensure(facts.tenant.as_ref().is_some_and(|tenant| tenant.id == job.tenant), Reason::JobInvalid)?;
     ensure(facts.now < job.deadline, Reason::JobInvalid)?;
+    // The keys of the statements were valid when these were verified; nothing is granted that is over already.
+    ensure(facts.now < facts.statements_until, Reason::JobInvalid)?;
     match &facts.credential {
         Evidence::Genuine(credential) => ensure(credential.id == job.credential, Reason::JobInvalid),
         Evidence::Absent | Evidence::Forged => Ok(()),

@@ -3,7 +3,7 @@
 
 use cofre_model::consent::ConsentState;
 use cofre_model::credential::CredentialState;
-use cofre_model::registry::{InstitutionState, TenantState, WorkerState};
+use cofre_model::registry::{Institution, InstitutionState, TenantState, WorkerState};
 use cofre_model::wording::{Attendance, Class, Form};
 use cofre_policy::facts::{AttendanceFacts, Evidence, Facts, Repeat};
 
@@ -42,6 +42,7 @@ pub(crate) fn broken_promise(facts: &Facts) -> Option<&'static str> {
         ("history consented to", job.history_from.micros() >= consent.history_from.micros()),
         ("the job is this worker's", job.worker == facts.caller.identity && worker.id.to_string() == job.worker),
         ("the job is not late", job.deadline.micros() > now),
+        ("the keys of the statements are valid", facts.statements_until.micros() > now),
         ("the worker is trusted", worker.state != WorkerState::Quarantined),
         ("the worker is assigned", worker.scopes.contains(&(login.tenant, login.institution.clone()))),
         ("the tenant is served here", tenant.state == TenantState::Active && tenant.home_region == facts.region),
@@ -71,16 +72,24 @@ pub(crate) fn broken_promise(facts: &Facts) -> Option<&'static str> {
             (!kept).then_some("presence is fresh, used once and for this login")
         }
         AttendanceFacts::Unattended { granted_last_day, last_at } => {
-            let minute = now / MINUTE % 1440;
-            let welcome = (u64::from(bank.unattended_from)..u64::from(bank.unattended_to)).contains(&minute);
             let counted = facts.lease.as_ref().is_some_and(|lease| lease.attendance == Attendance::Unattended);
             let same_visit = repeated || (session_goes_on && counted);
             let visits = if same_visit { (*granted_last_day).max(1) } else { granted_last_day + 1 };
             let spaced = same_visit || last_at.is_none_or(|last| now >= last.micros() + 30 * MINUTE);
             let few = visits <= u32::from(consent.unattended_per_day);
-            (!(welcome && few && spaced)).then_some("unattended visits are few, spaced and welcome")
+            (!(few && spaced)).then_some("unattended visits are few and spaced")
         }
     })
+}
+
+/// What the shipped policies promise beyond the invariants: nobody unattended outside the bank's hours.
+pub(crate) fn is_welcome(facts: &Facts) -> bool {
+    let attended = matches!(facts.attendance, AttendanceFacts::Attended { .. });
+    let minute = facts.now.micros() / MINUTE % 1440;
+    let in_hours = |bank: &Institution| {
+        (u64::from(bank.unattended_from)..u64::from(bank.unattended_to)).contains(&minute)
+    };
+    attended || facts.institution.as_ref().is_some_and(in_hours)
 }
 
 fn fields_are_narrow(facts: &Facts) -> bool {

@@ -16,7 +16,7 @@ use crate::facts::{OTHER, job, permitting, shipped, worker};
 
 type Fault = fn(&mut Facts);
 
-const PILE: [(u8, Reason, Fault); 24] = [
+const PILE: [(u8, Reason, Fault); 25] = [
     (18, Reason::LeaseHeld, |facts| {
         let until = facts.now.plus(Span::minutes(1));
         facts.lease = Some(LeaseFacts {
@@ -44,6 +44,7 @@ const PILE: [(u8, Reason, Fault); 24] = [
     (8, Reason::WorkerNotAssigned, |facts| facts.worker.as_mut().expect("one").scopes.clear()),
     (7, Reason::CredentialNotFound, |facts| facts.credential = Evidence::Absent),
     (6, Reason::JobInvalid, |facts| facts.job.as_mut().expect("one").deadline = facts.now),
+    (6, Reason::JobInvalid, |facts| facts.statements_until = facts.now),
     (6, Reason::JobInvalid, |facts| facts.job = Err(JobFault::Signature)),
     (5, Reason::WrongRegion, |facts| facts.region = crate::facts::slug("eu-es")),
     (5, Reason::TenantSuspended, |facts| facts.tenant.as_mut().expect("one").state = TenantState::Suspended),

@@ -7,5 +7,5 @@ mod challenges;
 #[path = "../../../store/tests/it/tags.rs"]
 mod tags;
 #[expect(dead_code, unused_imports, reason = "the stores' tests use the rest")]
-#[path = "../../../store/tests/it/world.rs"]
+#[path = "../../../store/tests/it/world/mod.rs"]
 mod world;

@@ -1,6 +1,8 @@
 //! The ledger's rows: entries, head, hash tiles, checkpoints. Bytes and hashes are the ledger crate's; this room
 //! keeps them.
 
+use cofre_ledger::tile::{TileSet, tiles_for};
+use cofre_ledger::tree::NodeId;
 use cofre_model::time::Timestamp;
 
 use crate::engine::Session;
@@ -138,6 +140,23 @@ impl Records {
                 }
             })
             .collect()
+    }
+
+    /// The tiles that hold these nodes. One that is not stored stays out: the reader names it when it is asked for.
+    /// `None` where what is stored is no tile.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tiles_holding(&self, nodes: &[NodeId]) -> Result<Option<TileSet>, Error> {
+        let mut set = TileSet::new();
+        for id in tiles_for(nodes) {
+            if let Some(tile) = self.tile(id.level, id.n).await?
+                && set.insert(id, &tile.hashes).is_none()
+            {
+                return Ok(None);
+            }
+        }
+        Ok(Some(set))
     }
 
     /// One tile, as wide as it is by now.

@@ -14,6 +14,7 @@
 
 mod bench;
 mod expected;
+mod fragments;
 mod reference;
 mod release;
 mod steps;
@@ -24,7 +25,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
 use bench::{Bench, Engine, Played};
-use steps::{Step, list};
+use fragments::list;
+use steps::Step;
 
 /// Lists without being told otherwise.
 const LISTS: u32 = 200;

@@ -8,11 +8,14 @@
     reason = "what a test's own scaffolding takes for granted may fail the test"
 )]
 
+mod columns;
 mod databases;
 mod edited;
 mod encrypted;
 mod ends;
 mod files;
+mod full_disks;
+mod garbled_logs;
 mod hands;
 mod ledger;
 mod lists;

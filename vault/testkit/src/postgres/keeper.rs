@@ -8,22 +8,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::ADMINISTRATOR;
 use super::installed::Installed;
+use super::{ADMINISTRATOR, Wanted};
 
 /// How often, and how long each time, the server is waited for.
 const PATIENCE: (u32, Duration) = (6_000, Duration::from_millis(10));
 
-/// `$1` the programs, `$2` the folder, `$3` whether it is kept, then the settings.
+/// `$1` the programs, `$2` the folder, `$3` whether it is kept, `$4` where the log of writes lies if apart, then the
+/// settings.
 const SCRIPT: &str = r#"
-programs=$1 folder=$2 kept=$3
-shift 3
+programs=$1 folder=$2 kept=$3 apart=$4
+shift 4
 cd "$folder" || exit 1
 # A signal for everybody of the terminal is no reason to die before the server has: it ends the wait, as the owner's
 # end does.
 trap : HUP INT TERM
 if [ ! -f data/PG_VERSION ]; then
-    "$programs/initdb" --pgdata=data --username="$0" --auth=trust --encoding=UTF8 --locale=C --no-sync >log 2>&1 || exit 1
+    "$programs/initdb" --pgdata=data --username="$0" --auth=trust --encoding=UTF8 --locale=C --no-sync \
+        ${apart:+"--waldir=$apart"} >log 2>&1 || exit 1
 fi
 "$programs/postgres" -D data "$@" </dev/null >>log 2>&1 &
 server=$!
@@ -45,7 +47,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Makes the cluster where it is missing, starts the server and waits until it takes connections.
-    pub(super) fn start(installed: &Installed, folder: &Path, settings: &[String], kept: bool) -> Result<Self> {
+    pub(super) fn start(installed: &Installed, folder: &Path, wanted: &Wanted, settings: &[String]) -> Result<Self> {
         // What an earlier start said must not be taken for what this one says.
         let log = folder.join("log");
         if log.exists() {
@@ -53,7 +55,8 @@ impl Keeper {
         }
         let mut shell: Command = installed.command("/bin/sh");
         shell.args(["-c", SCRIPT, ADMINISTRATOR]).arg(installed.binaries()).arg(folder);
-        shell.arg(if kept { "yes" } else { "no" });
+        shell.arg(if wanted.kept_in.is_some() { "yes" } else { "no" });
+        shell.arg(wanted.log_in.as_deref().unwrap_or(Path::new("")));
         shell.args(settings.iter().flat_map(|setting| ["-c", setting.as_str()]));
         // A group of its own: whoever kills the owner's group leaves the keeper to do its work.
         shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -74,7 +77,10 @@ impl Keeper {
                 return Ok(());
             }
             let ended = self.shell.try_wait()?.is_some();
-            if ended || said().contains("database system is shut down") || said().contains("FATAL:") {
+            // Who asks before it is ready is told so as a fatal error of their own.
+            let fatal = |line: &str| line.contains("FATAL:") && !line.contains("FATAL:  the database system is");
+            let said_no = |said: &str| said.contains("database system is shut down") || said.lines().any(fatal);
+            if ended || said_no(&said()) {
                 bail!("PostgreSQL did not start in {}:\n{}", folder.display(), said());
             }
             std::thread::sleep(pause);

@@ -129,7 +129,7 @@ async fn a_dump_is_the_whole_database_and_a_kept_cluster_starts_again() {
     let folder = tempfile::tempdir_in("/tmp").expect("a folder");
     // The server's account has to reach the folder.
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).expect("opened");
-    let wanted = Wanted { kept_in: Some(folder.path().join("kept")), tls: None };
+    let wanted = Wanted { kept_in: Some(folder.path().join("kept")), ..Wanted::default() };
     let cluster = Cluster::start(&wanted).expect("a cluster");
     cluster.run("postgres", &["CREATE ROLE cofre_owner", "CREATE DATABASE one"]).await.expect("made");
     let rows = cluster.run("one", &["CREATE TABLE t (v bytea)", "INSERT INTO t VALUES ('\\x0001'), (NULL)"]).await;

@@ -21,7 +21,8 @@ async fn stall(vault: &Attacked, mallory: &Issued, connections: usize) -> Vec<Wi
     for _ in 0..connections {
         let mut wire = vault.wire(mallory, &window(0)).await;
         for _ in 0..32 {
-            if wire.ask(LARGE).await.is_none() {
+            // One that was refused before all of it was sent ended as well, and leaves its connection open.
+            if wire.ask(LARGE).await.is_none() && wire.seen().closed {
                 break;
             }
         }
