@@ -4,6 +4,7 @@
 //! it names region, tenant, key version and custody set, and nothing of a person. Credentials come from the SDK's own
 //! default chain. The endpoint is settled when the driver is opened: nothing in the environment or in a profile moves it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use aws_config::BehaviorVersion;
@@ -19,9 +20,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::custodian::{CustodianId, Mechanism, RequestId, VerifyingKey};
-use crate::fault::{Cause, Fault};
-use crate::remote::{Answer, Facts, Patience, Remote, Sealed, Service, Trouble, point};
+use crate::custodian::{CustodianId, Mechanism, VerifyingKey};
+use crate::fault::{Cause, Fault, Operation};
+use crate::remote::{Answer, Facts, Patience, Remote, Sealed, Service, Trouble, named, point, way};
 
 mod trouble;
 
@@ -75,17 +76,14 @@ impl Remote<Aws> {
     /// The [`Fault`] of the first step that failed.
     pub async fn connect(settings: Settings, credentials: Credentials, slab: &Arc<Slab>) -> Result<Arc<Self>, Fault> {
         let Settings { id, key, region, endpoint, signer_key, patience } = settings;
+        way::direct(&endpoint).map_err(|trouble| trouble.of_custodian(id.clone(), Operation::Connect))?;
         let limits = TimeoutConfig::builder()
             .connect_timeout(patience.attempt)
             .operation_attempt_timeout(patience.attempt)
             .operation_timeout(patience.attempt)
             .build();
-        let mut loading = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(region))
-            .endpoint_url(&endpoint)
-            // Tries are counted in one place, for all services alike.
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(limits);
+        // What is said here goes for the calls that fetch credentials too: they keep their own tries and limits.
+        let mut loading = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region));
         if let Credentials::Fixed { id, secret } = credentials {
             let fixed = aws_sdk_kms::config::Credentials::new(id, secret.expose_secret(), None, None, "cofre");
             loading = loading.credentials_provider(fixed);
@@ -94,6 +92,9 @@ impl Remote<Aws> {
         // What variables and profiles may say of the way there does not count; nor does what time a server says it is.
         let config = aws_sdk_kms::config::Builder::from(&loaded)
             .endpoint_url(&endpoint)
+            // Tries are counted in one place, for all services alike.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(limits)
             .use_fips(false)
             .use_dual_stack(false)
             .disable_clock_skew_correction(true)
@@ -104,7 +105,6 @@ impl Remote<Aws> {
 }
 
 /// How AWS KMS says things.
-#[derive(Debug)]
 pub struct Aws {
     client: Client,
     key: String,
@@ -112,8 +112,15 @@ pub struct Aws {
     endpoint: String,
 }
 
+impl fmt::Debug for Aws {
+    // What the client shows of itself tells who the node is to the service.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aws").field("key", &self.key).field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
 fn answer<T>(value: T, request: Option<&str>) -> Answer<T> {
-    Answer { value, request: request.map(|text| RequestId::new(text.to_owned())) }
+    Answer { value, request: named(request) }
 }
 
 /// What the state of a key means for its use.
@@ -140,6 +147,9 @@ impl Service for Aws {
         let request = said.request_id();
         let at = |trouble: Trouble| trouble.of_request(request);
         let key = said.key_metadata().ok_or(at(Trouble::of(Cause::EndpointWrong).said("no KeyMetadata")))?;
+        if key.arn() != Some(self.key.as_str()) {
+            return Err(at(Trouble::of(Cause::EndpointWrong).said("an answer about another key, or about none")));
+        }
         usable(key).map_err(at)?;
         if key.key_spec() != Some(&KeySpec::SymmetricDefault) || key.key_usage() != Some(&KeyUsageType::EncryptDecrypt)
         {
@@ -171,17 +181,21 @@ impl Service for Aws {
     }
 
     async fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Answer<Zeroizing<Vec<u8>>>, Trouble> {
-        // The service refuses these as bad requests, which they are not: they are rows that were cut or lengthened.
-        if sealed.is_empty() || sealed.len() > LONGEST {
-            return Err(Trouble::of(Cause::Integrity));
-        }
         // The key is named: bytes made under another one are refused, whoever may use that one.
         let asked = self.client.decrypt().key_id(&self.key).ciphertext_blob(Blob::new(sealed));
         let said = asked.encryption_context(CONTEXT, hex::encode(context)).send().await.map_err(read)?;
         let request = said.request_id().map(str::to_owned);
         let plain = said.plaintext.map(|blob| Zeroizing::new(blob.into_inner()));
-        let missing = || Trouble::of(Cause::EndpointWrong).said("no Plaintext").of_request(request.as_deref());
-        Ok(answer(plain.ok_or_else(missing)?, request.as_deref()))
+        let strange = |what: &str| Trouble::of(Cause::EndpointWrong).said(what).of_request(request.as_deref());
+        if said.key_id.as_deref() != Some(self.key.as_str()) {
+            return Err(strange("another KeyId"));
+        }
+        Ok(answer(plain.ok_or_else(|| strange("no Plaintext"))?, request.as_deref()))
+    }
+
+    fn fits(&self, sealed: &[u8]) -> bool {
+        // Otherwise the service refuses what it calls a bad request: a row that was cut or lengthened is none.
+        (1..=LONGEST).contains(&sealed.len())
     }
 
     fn wrapped_by(&self, key: &str) -> bool {

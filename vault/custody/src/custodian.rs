@@ -84,27 +84,49 @@ impl Mechanism {
 }
 
 /// The id under which one call of a custodian can be found again. A cloud service gives its own; a token gives none,
-/// so its driver makes one: custodian, process run, running number.
+/// so its driver makes one: custodian, process run, running number. A call that was tried again has one for each try: the
+/// custodian may have served every one of them, and its own log shows them all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RequestId(String);
+pub struct RequestId {
+    text: String,
+    tries: u32,
+}
 
 impl RequestId {
     /// Takes the id a custodian answered with, or one a driver made.
     #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
+    pub const fn new(text: String) -> Self {
+        Self { text, tries: 1 }
     }
 
-    /// The text for ledger entries.
+    /// This call, of which `earlier` tries were lost or failed.
+    #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
+    pub(crate) fn after(self, earlier: Option<Self>) -> Self {
+        match earlier {
+            Some(earlier) => Self {
+                text: format!("{},{}", earlier.text, self.text),
+                tries: earlier.tries.saturating_add(self.tries),
+            },
+            None => self,
+        }
+    }
+
+    /// The text for ledger entries: the ids of all tries, a comma between.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// How often the custodian was asked; one unless a try was lost or failed.
+    #[must_use]
+    pub const fn tries(&self) -> u32 {
+        self.tries
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -173,7 +195,7 @@ pub trait Custodian: Send + Sync + fmt::Debug {
     fn describe(&self) -> Description;
 
     /// Whether it would serve now. Costs a call to the hardware at most, and no use of a key; a service that served within
-    /// five minutes, and did not fail since, is not asked.
+    /// five minutes, and did not fail since, is not asked, and one that does not serve is asked every five seconds at most.
     ///
     /// # Errors
     /// The [`Fault`] that a wrap or unwrap would meet.

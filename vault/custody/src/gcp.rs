@@ -5,12 +5,14 @@
 //! is compared: what was changed on the way is neither kept nor used. Credentials come from the SDK's own default chain.
 //! The service gives no request ids, so each call has one of the driver's own.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cofre_envelope::Slab;
 use cofre_model::time::Clock;
 use crc::{CRC_32_ISCSI, Crc};
+use google_cloud_gax::client_builder::internal::with_follow_redirects;
 use google_cloud_gax::options::RequestOptionsBuilder as _;
 use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_kms_v1::client::KeyManagementService;
@@ -23,7 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::custodian::{CustodianId, Mechanism, VerifyingKey};
 use crate::fault::{Cause, Fault, Operation};
-use crate::remote::{Answer, Facts, Patience, Remote, Sealed, Service, Trouble, point};
+use crate::remote::{Answer, Facts, Patience, Remote, Sealed, Service, Trouble, point, way};
 
 mod bearer;
 mod trouble;
@@ -32,6 +34,9 @@ use trouble::Reader;
 
 /// CRC-32C (Castagnoli, RFC 3720).
 const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+
+/// Longest ciphertext that the service takes.
+const LONGEST: usize = 64 * 1024;
 
 /// Where the service is reached unless it is said otherwise.
 pub const ENDPOINT: &str = "https://cloudkms.googleapis.com";
@@ -76,10 +81,13 @@ impl Remote<Gcp> {
         slab: &Arc<Slab>,
     ) -> Result<Arc<Self>, Fault> {
         let Settings { id, key, endpoint, signer_key, patience } = settings;
+        way::direct(&endpoint).map_err(|trouble| trouble.of_custodian(id.clone(), Operation::Connect))?;
         let building = KeyManagementService::builder()
             .with_endpoint(&endpoint)
             // Tries are counted in one place, for all services alike.
             .with_retry_policy(NeverRetry);
+        // SECURITY: without this a share would go wherever an answer says.
+        let building = with_follow_redirects(building, false);
         let building = match credentials {
             Credentials::Default => building,
             Credentials::Bearer(token) => building.with_credentials(bearer::Bearer::new(token)),
@@ -96,7 +104,6 @@ impl Remote<Gcp> {
 }
 
 /// How Google Cloud KMS says things.
-#[derive(Debug)]
 pub struct Gcp {
     client: KeyManagementService,
     key: String,
@@ -104,6 +111,13 @@ pub struct Gcp {
     endpoint: String,
     patience: Patience,
     clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Gcp {
+    // What the client shows of itself tells who the node is to the service.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gcp").field("key", &self.key).field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 const fn answer<T>(value: T) -> Answer<T> {
@@ -146,7 +160,8 @@ impl Gcp {
     /// Whether a resource name is a version of the wrapping key.
     fn is_version(&self, name: &str) -> bool {
         let version = name.strip_prefix(&self.key).and_then(|rest| rest.strip_prefix("/cryptoKeyVersions/"));
-        version.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
+        version
+            .is_some_and(|number| (1..20).contains(&number.len()) && number.bytes().all(|digit| digit.is_ascii_digit()))
     }
 
     fn reader(&self, about: Operation) -> Reader<'_> {
@@ -200,12 +215,17 @@ impl Service for Gcp {
         let asked = asked.set_additional_authenticated_data(context.to_vec());
         let asked = asked.set_additional_authenticated_data_crc32c(sum(context));
         let said = asked.send().await.map_err(|error| self.reader(Operation::Unwrap).read(&error))?;
+        let plain = Zeroizing::new(Vec::from(said.plaintext));
         // An answer without any plaintext is not the service's: what we wrap is never empty.
-        if said.plaintext.is_empty() {
+        if plain.is_empty() {
             return Err(Trouble::of(Cause::EndpointWrong).said("no plaintext"));
         }
-        whole(&said.plaintext, said.plaintext_crc32c)?;
-        Ok(answer(Zeroizing::new(Vec::from(said.plaintext))))
+        whole(&plain, said.plaintext_crc32c)?;
+        Ok(answer(plain))
+    }
+
+    fn fits(&self, sealed: &[u8]) -> bool {
+        (1..=LONGEST).contains(&sealed.len())
     }
 
     fn wrapped_by(&self, key: &str) -> bool {

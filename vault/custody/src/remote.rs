@@ -22,8 +22,12 @@ use crate::set::WrappedShare;
 
 mod line;
 pub(crate) mod point;
+#[cfg(any(feature = "aws", feature = "gcp"))]
+pub(crate) mod way;
 
 use line::Line;
+#[cfg(any(feature = "aws", feature = "transit"))]
+pub(crate) use line::named;
 pub(crate) use line::{Answer, Trouble};
 
 const PROBE: &[u8] = b"cofre/v1/custody-probe";
@@ -81,6 +85,9 @@ pub(crate) trait Service: Send + Sync + fmt::Debug + 'static {
         context: &[u8],
         sealed: &[u8],
     ) -> impl Future<Output = Result<Answer<Zeroizing<Vec<u8>>>, Trouble>> + Send;
+
+    /// Whether bytes can be what this service wrapped, by their form. What cannot is neither kept nor sent.
+    fn fits(&self, sealed: &[u8]) -> bool;
 
     /// Whether a keyring row that names this key was wrapped under the key of this driver, in whatever version.
     fn wrapped_by(&self, key: &str) -> bool;
@@ -191,7 +198,10 @@ impl<S: Service> Custodian for Remote<S> {
             if self.line.served_lately() {
                 return Ok(());
             }
-            self.line.ask(Operation::Check, || self.service.look()).await.map(|_| ())
+            self.line.begin_check()?;
+            let found = self.line.ask(Operation::Check, || self.service.look()).await.map(|_| ());
+            self.line.end_check(&found);
+            found
         })
     }
 
@@ -201,6 +211,10 @@ impl<S: Service> Custodian for Remote<S> {
             drop(share);
             let asked = self.line.ask(Operation::Wrap, || self.service.seal(&context, &plain[..])).await;
             let (Sealed { bytes, key }, request) = asked?;
+            if !self.service.fits(&bytes) {
+                let strange = Trouble::of(Cause::EndpointWrong).said("no ciphertext of the form agreed on");
+                return Err(self.line.fault(Operation::Wrap, strange.at(&request)));
+            }
             let mechanism = self.facts.mechanism;
             Ok(Wrapped { bytes: WrappedKey::from_bytes(bytes), mechanism, custodian_key: key, request })
         })
@@ -222,6 +236,10 @@ impl<S: Service> Custodian for Remote<S> {
                 return Err(fault(Trouble::of(Cause::Integrity)));
             }
             let bytes = wrapped.wrapped.as_bytes();
+            // Nor is a row that was cut, or lengthened beyond measure, anything to ask a service about.
+            if !self.service.fits(bytes) {
+                return Err(fault(Trouble::of(Cause::Integrity).said("not of the form that this service wraps in")));
+            }
             let (opened, request) = self.line.ask(Operation::Unwrap, || self.service.open(&context, bytes)).await?;
             let share = self.share(&opened).map_err(|trouble| fault(trouble.at(&request)))?;
             Ok(Unwrapped { share, request })
@@ -246,34 +264,5 @@ impl<S: Service> Signer for RemoteSigner<S> {
             let Remote { line, service, .. } = &*self.remote;
             line.ask(Operation::Sign, || service.sign(&self.public, message)).await.map(|(signature, _)| signature)
         })
-    }
-}
-
-/// Reads what a client library says when nothing came back. The libraries give no types for it, only words; a word that
-/// is not known here costs a wrong advice, never a wrong answer.
-#[cfg(any(feature = "aws", feature = "gcp"))]
-pub(crate) fn on_the_way(error: &(dyn std::error::Error + 'static)) -> Trouble {
-    let mut lower = String::new();
-    let mut link = Some(error);
-    while let Some(cause) = link {
-        let said = cause.to_string();
-        // What quotes the address quotes names that people gave.
-        if !said.contains("://") {
-            lower.push_str(&said.to_ascii_lowercase());
-            lower.push('\n');
-        }
-        link = cause.source();
-    }
-    let has = |any: &[&str]| any.iter().any(|word| lower.contains(word));
-    if has(&["certnotvalidyet", "not valid yet", "certexpired", "expired context"]) {
-        Trouble::of(Cause::ClockSkew).said("the service's certificate is not valid now")
-    } else if has(&["certificate", "tls handshake", "invalidcontenttype", "corrupt message"]) {
-        Trouble::of(Cause::EndpointWrong).said("no trusted TLS at the address")
-    } else if has(&["dns error", "failed to lookup address", "name or service not known"]) {
-        Trouble::of(Cause::EndpointWrong).said("the name of the service is not known")
-    } else if has(&["credential", "metadata service"]) {
-        Trouble::of(Cause::Denied).said("no credentials could be had")
-    } else {
-        Trouble::of(Cause::Transient).said("no connection, or it broke")
     }
 }

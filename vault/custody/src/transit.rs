@@ -17,15 +17,18 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::custodian::{CustodianId, Mechanism, RequestId, VerifyingKey};
+use crate::custodian::{CustodianId, Mechanism, VerifyingKey};
 use crate::fault::{Cause, Fault, Operation};
-use crate::remote::{Answer, Facts, Patience, Remote, Sealed, Service, Trouble, point};
+use crate::remote::{Answer, Facts, Patience, Remote, Sealed, Service, Trouble, named, point};
 
 mod trouble;
 mod wire;
 
 use wire::Wire;
 pub use wire::{Address, AddressError};
+
+/// Longest text that is taken for wrapped; a share makes one of some hundred characters.
+const LONGEST: usize = 4096;
 
 /// One custodian of kind `transit`, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,8 +124,14 @@ struct Key {
 fn reply<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<Answer<T>, Trouble> {
     let read: Reply<'a, T> = serde_json::from_slice(body)
         .map_err(|_| Trouble::of(Cause::EndpointWrong).said("an answer that is not a transit engine's"))?;
-    let request = read.request_id.filter(|id| !id.is_empty()).map(|id| RequestId::new(id.to_owned()));
-    Ok(Answer { value: read.data, request })
+    Ok(Answer { value: read.data, request: named(read.request_id) })
+}
+
+/// What the engine wrapped, as the text it is; none where the bytes are no text of its form.
+fn ciphertext(sealed: &[u8]) -> Option<&str> {
+    let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=:".contains(byte);
+    let text = std::str::from_utf8(sealed).ok().filter(|text| text.as_bytes().iter().all(known))?;
+    (text.len() <= LONGEST && version(text).is_some()).then_some(text)
 }
 
 /// The number in `vault:v<number>:…`.
@@ -216,11 +225,7 @@ impl Service for Transit {
     }
 
     async fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Answer<Zeroizing<Vec<u8>>>, Trouble> {
-        let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=:".contains(byte);
-        let text = std::str::from_utf8(sealed).ok().filter(|text| text.as_bytes().iter().all(known));
-        let Some(text) = text.filter(|text| version(text).is_some()) else {
-            return Err(Trouble::of(Cause::Integrity).said("not a text of the engine's"));
-        };
+        let text = ciphertext(sealed).ok_or(Trouble::of(Cause::Integrity).said("not a text of the engine's"))?;
         let body = self.body("ciphertext", text, context);
         let said = self.wire.post(&format!("/v1/{}/decrypt/{}", self.mount, self.key), body, Operation::Unwrap).await?;
         let Answer { value, request } = reply::<Decrypted<'_>>(&said)?;
@@ -228,6 +233,10 @@ impl Service for Transit {
             Ok(plain) => Ok(Answer { value: Zeroizing::new(plain), request }),
             Err(_) => Err(Trouble::of(Cause::EndpointWrong).said("no plaintext").of_answer(request)),
         }
+    }
+
+    fn fits(&self, sealed: &[u8]) -> bool {
+        ciphertext(sealed).is_some()
     }
 
     fn wrapped_by(&self, key: &str) -> bool {

@@ -67,6 +67,8 @@ pub struct Weather {
     pub cut: bool,
     /// Something else answers at this address, with a page of its own.
     pub stranger: bool,
+    /// Every call is sent on to this address, by the status that asks for the same call with the same body.
+    pub elsewhere: Option<String>,
     /// One byte is changed under way.
     pub spoilt: Option<Spoilt>,
     /// How far the service's clock is ahead, in seconds.
@@ -334,6 +336,10 @@ async fn answer(
     if weather.stranger {
         let page = Body::from("<html><body><h1>It works!</h1></body></html>");
         return Response::builder().header("content-type", "text/html").body(page).unwrap_or_default();
+    }
+    if let Some(address) = &weather.elsewhere {
+        let redirect = Response::builder().status(307).header("location", format!("{address}{uri}"));
+        return redirect.body(Body::empty()).unwrap_or_default();
     }
     let call = Call { method, uri, headers, body, request, weather };
     let given = if call.headers.contains_key("x-amz-target") {

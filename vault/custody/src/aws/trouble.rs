@@ -6,7 +6,7 @@ use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId as _;
 
 use crate::fault::Cause;
-use crate::remote::{Trouble, on_the_way};
+use crate::remote::{Trouble, way::on_the_way};
 
 /// Reads a failed call.
 pub(super) fn read<E>(error: SdkError<E, HttpResponse>) -> Trouble
@@ -64,7 +64,9 @@ fn exception(code: Option<&str>, message: &str, status: u16) -> Trouble {
         // KMSInternalException, KeyUnavailableException, ServiceUnavailable and what is not known.
         _ => Cause::Transient,
     };
-    Trouble::of(cause).said(code)
+    // Whoever answers may be anybody: what has not the form of a name is not repeated.
+    let name = (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    Trouble::of(cause).said(if name { code } else { "an exception without a name" })
 }
 
 /// The service's two sentences about a signature made too early or too late.

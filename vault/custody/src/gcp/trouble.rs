@@ -6,7 +6,7 @@ use google_cloud_gax::error::Error;
 use google_cloud_gax::error::rpc::{Code, Status, StatusDetails};
 
 use crate::fault::{Cause, Operation};
-use crate::remote::{Trouble, on_the_way};
+use crate::remote::{Trouble, way::on_the_way};
 
 /// A caller's token is refused when its clock is this far off.
 const SKEW_SECS: u64 = 300;

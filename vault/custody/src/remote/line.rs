@@ -13,6 +13,9 @@ use super::Patience;
 use crate::custodian::{CustodianId, RequestId};
 use crate::fault::{Cause, Detail, Fault, Operation};
 
+#[cfg(test)]
+mod tests;
+
 /// Tries of one call.
 const TRIES: u32 = 3;
 /// The pause before the second try; the next is twice as long.
@@ -22,6 +25,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Answer<T> {
     pub(crate) value: T,
     pub(crate) request: Option<RequestId>,
+}
+
+/// The id that a service gave its answer, where it is fit to be written down: whoever answers may be anybody.
+#[cfg(any(feature = "aws", feature = "transit"))]
+pub(crate) fn named(text: Option<&str>) -> Option<RequestId> {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let fit = text.filter(|text| (1..=64).contains(&text.len()) && text.bytes().all(known));
+    fit.map(|text| RequestId::new(text.to_owned()))
 }
 
 /// A try that failed.
@@ -56,11 +67,10 @@ impl Trouble {
     /// Of this request, where the service named it.
     #[cfg(feature = "aws")]
     pub(crate) fn of_request(self, request: Option<&str>) -> Self {
-        Self { request: request.map(|text| RequestId::new(text.to_owned())).or(self.request), ..self }
+        Self { request: named(request).or(self.request), ..self }
     }
 
     /// As a fault of a custodian that has no line yet.
-    #[cfg(any(feature = "gcp", feature = "transit"))]
     pub(crate) fn of_custodian(self, custodian: CustodianId, operation: Operation) -> Fault {
         let Self { cause, detail, request } = self;
         Fault { custodian, operation, cause, detail, request }
@@ -90,10 +100,14 @@ pub(super) struct Line {
     calls: AtomicU64,
     /// When it last served; none once a call failed since.
     served: Mutex<Option<Instant>>,
+    /// When it was last asked whether it serves, and what it said, where nothing served since.
+    checked: Mutex<Option<(Instant, Fault)>>,
 }
 
 /// Whoever served within this long is taken to serve still: probes cost money, and real calls tell more.
 const FRESH: Duration = Duration::from_secs(300);
+/// Whoever did not serve is asked whether it does now only so often, however many want to know.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl Line {
     pub(super) fn new(id: CustodianId, patience: Patience) -> Result<Self, Fault> {
@@ -106,6 +120,7 @@ impl Line {
                 run: hex::encode(run),
                 calls: AtomicU64::new(0),
                 served: Mutex::default(),
+                checked: Mutex::default(),
             }),
             Err(_) => {
                 let (operation, cause) = (Operation::Connect, Cause::LockedMemory);
@@ -132,7 +147,28 @@ impl Line {
         !self.places.is_closed() && served.is_some_and(|at| at.elapsed() < FRESH)
     }
 
+    /// Whether the service may be asked again if it serves; else what it said a moment ago. Who gives up waiting leaves
+    /// behind that no answer came.
+    pub(super) fn begin_check(&self) -> Result<(), Fault> {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*checked {
+            Some((at, fault)) if at.elapsed() < AGAIN && !self.places.is_closed() => Err(fault.clone()),
+            _ => {
+                *checked = Some((Instant::now(), self.fault(Operation::Check, Trouble::of(Cause::Timeout))));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn end_check(&self, found: &Result<(), Fault>) {
+        let failed = found.as_ref().err().map(|fault| (Instant::now(), fault.clone()));
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+    }
+
     fn remember(&self, served: Option<Instant>) {
+        if served.is_some() {
+            *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         *self.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
     }
 
@@ -147,27 +183,31 @@ impl Line {
     where
         F: Future<Output = Result<Answer<T>, Trouble>>,
     {
-        let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let own = RequestId::new(format!("{}/{}/{number}", self.id, self.run));
         match self.within_time(call).await {
-            Ok(Answer { value, request }) => {
+            Ok(served) => {
                 tracing::Span::current().record("outcome", "ok");
                 self.remember(Some(Instant::now()));
-                Ok((value, request.unwrap_or(own)))
+                Ok(served)
             }
-            Err(mut trouble) => {
+            Err(trouble) => {
                 tracing::Span::current().record("outcome", trouble.cause.as_str());
                 // A row that does not open says nothing of the service, and a full queue that it is busy serving.
                 if !matches!(trouble.cause, Cause::Integrity | Cause::Busy) {
                     self.remember(None);
                 }
-                trouble.request.get_or_insert(own);
                 Err(self.fault(operation, trouble))
             }
         }
     }
 
-    async fn within_time<T, F>(&self, call: impl Fn() -> F) -> Result<Answer<T>, Trouble>
+    /// For a try that the service gives no id, or whose answer never came.
+    fn next_request(&self) -> RequestId {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        RequestId::new(format!("{}/{}/{number}", self.id, self.run))
+    }
+
+    /// What is asked may have been done although no answer came: every call can be made again, and each try has its id.
+    async fn within_time<T, F>(&self, call: impl Fn() -> F) -> Result<(T, RequestId), Trouble>
     where
         F: Future<Output = Result<Answer<T>, Trouble>>,
     {
@@ -177,99 +217,25 @@ impl Line {
             Ok(Err(_)) => return Err(Trouble::of(Cause::Stopped)),
             Err(_) => return Err(Trouble::of(Cause::Busy)),
         };
-        let mut pause = PAUSE;
+        let (mut pause, mut earlier) = (PAUSE, None);
         for left in (0..TRIES).rev() {
+            let own = self.next_request();
             let answer = timeout_at(end.min(Instant::now() + self.patience.attempt), call()).await;
-            let trouble = match answer {
-                Ok(Ok(answer)) => return Ok(answer),
+            let mut trouble = match answer {
+                Ok(Ok(Answer { value, request })) => return Ok((value, request.unwrap_or(own).after(earlier))),
                 Ok(Err(trouble)) => trouble,
                 Err(_) => Trouble::of(Cause::Timeout),
             };
+            let asked = trouble.request.take().unwrap_or(own).after(earlier.take());
             // The pause must leave time for a try.
             if left == 0 || !trouble.worth_another_try() || Instant::now() + pause >= end {
-                return Err(trouble);
+                return Err(trouble.at(&asked));
             }
             tracing::debug!(custodian = %self.id, cause = trouble.cause.as_str(), left, "another try");
+            earlier = Some(asked);
             sleep(pause).await;
             pause *= 2;
         }
         Err(Trouble::of(Cause::Timeout))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicU32;
-
-    use super::*;
-
-    fn line(patience: Patience) -> Line {
-        Line::new(CustodianId::try_from("kms-1").expect("a slug"), patience).expect("random")
-    }
-
-    async fn tries(line: &Line, cause: Cause) -> (u32, Fault) {
-        let tried = AtomicU32::new(0);
-        let asked = line.ask(Operation::Wrap, || async {
-            tried.fetch_add(1, Ordering::SeqCst);
-            Err::<Answer<()>, _>(Trouble::of(cause))
-        });
-        let fault = asked.await.map(drop).expect_err("it always fails");
-        (tried.load(Ordering::SeqCst), fault)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_what_may_do_better_is_tried_again() {
-        let line = line(Patience::default());
-        for cause in Cause::ALL {
-            let again = matches!(cause, Cause::Transient | Cause::Timeout | Cause::BadChecksum);
-            let (tried, fault) = tries(&line, *cause).await;
-            assert_eq!((tried, fault.cause), (if again { TRIES } else { 1 }, *cause));
-            assert!(fault.request.is_some_and(|request| request.as_str().starts_with("kms-1/")), "{cause}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_try_and_all_tries_have_their_limits() {
-        let patience = Patience { attempt: Duration::from_secs(2), total: Duration::from_secs(5), at_once: 1 };
-        let line = line(patience);
-        let begun = Instant::now();
-        let never = line.ask(Operation::Unwrap, || std::future::pending::<Result<Answer<()>, _>>());
-        assert_eq!(never.await.map(drop).expect_err("too long").cause, Cause::Timeout);
-        // The paused clock moves by whole milliseconds.
-        assert!(begun.elapsed() - patience.total < Duration::from_millis(5), "{:?}", begun.elapsed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_served_lately_is_asked_for_nothing_until_a_call_fails() {
-        let line = line(Patience::default());
-        let serve = || line.ask(Operation::Check, || async { Ok(Answer { value: (), request: None }) });
-        assert!(!line.served_lately());
-        serve().await.expect("serves");
-        assert!(line.served_lately());
-        tries(&line, Cause::Integrity).await;
-        assert!(line.served_lately(), "a row that does not open says nothing of the service");
-        tries(&line, Cause::KeyDisabled).await;
-        assert!(!line.served_lately());
-        serve().await.expect("serves");
-        tokio::time::advance(FRESH).await;
-        assert!(!line.served_lately());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_finds_no_place_in_time_is_told_so_and_nothing_is_asked_after_the_end() {
-        let line = line(Patience { at_once: 1, ..Patience::default() });
-        let held = line.places.acquire().await.expect("open");
-        assert_eq!(
-            tries(&line, Cause::Denied).await,
-            (0, {
-                let mut fault = line.fault(Operation::Wrap, Trouble::of(Cause::Busy));
-                fault.request = Some(RequestId::new(format!("kms-1/{}/0", line.run)));
-                fault
-            })
-        );
-        drop(held);
-        line.close();
-        let (tried, fault) = tries(&line, Cause::Denied).await;
-        assert_eq!((tried, fault.cause), (0, Cause::Stopped));
     }
 }

@@ -141,7 +141,8 @@ impl Wire {
         let response = sender.send_request(request).await.map_err(broke)?;
         let status = response.status().as_u16();
         let mut incoming = Limited::new(response.into_body(), LONGEST);
-        let mut answer = Zeroizing::new(Vec::with_capacity(1024));
+        // Larger than any answer that holds a share: growing would leave a copy behind.
+        let mut answer = Zeroizing::new(Vec::with_capacity(8192));
         while let Some(frame) = incoming.frame().await {
             match frame {
                 Ok(frame) => answer.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default()),
@@ -258,6 +259,9 @@ fn connector(address: &Address, ca: Option<&Path>) -> Result<(TlsConnector, Serv
     for each in CertificateDer::pem_slice_iter(&pem) {
         let added = each.ok().and_then(|certificate| roots.add(certificate).ok());
         added.ok_or_else(wrong("`ca` must be PEM certificates"))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong("`ca` must be PEM certificates")());
     }
     let name = ServerName::try_from(address.host.clone()).map_err(|_| wrong("`address` must name a host")())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -8,15 +8,12 @@ use cofre_testkit::kms::{CALLER, Kind, SECRET, State, Weather};
 
 use crate::bench::slab;
 use crate::contract::{KEY, SIGNER, runtime, unwrapped, wrapped};
-use crate::services::QUICK;
 use crate::site::{Form, Held, Served, Wanted};
 
 const WITH_SIGNER: Wanted = Wanted { key: KEY, signer: Some(SIGNER) };
 
-async fn quick(form: Form) -> Served {
-    let mut served = Served::start(form, Kind::Ed25519).await;
-    served.patience = QUICK;
-    served
+async fn start(form: Form) -> Served {
+    Served::start(form, Kind::Ed25519).await
 }
 
 fn refused(opened: Result<Held, Fault>) -> Fault {
@@ -27,7 +24,7 @@ fn refused(opened: Result<Held, Fault>) -> Fault {
 fn a_start_says_what_is_wrong_with_the_key() {
     runtime().block_on(async {
         for form in Form::ALL {
-            let served = quick(form).await;
+            let served = start(form).await;
             let missing = refused(served.open(Wanted { key: "root-9", ..Wanted::default() }).await);
             assert_eq!((missing.operation, missing.cause), (Operation::FindKey, Cause::KeyMissing), "{form:?}");
             // A key that signs is none that wraps.
@@ -51,7 +48,7 @@ fn a_start_says_what_is_wrong_with_the_key() {
 fn a_start_says_what_is_wrong_with_the_address_and_the_caller() {
     runtime().block_on(async {
         for form in [Form::Aws, Form::Gcp, Form::Transit] {
-            let served = quick(form).await;
+            let served = start(form).await;
             if form == Form::Transit {
                 std::fs::write(served.token(), "somebody").expect("written");
             }
@@ -74,7 +71,7 @@ fn a_wrong_secret_a_wrong_region_and_a_name_nobody_knows_differ() {
     runtime().block_on(async {
         // No name server has to be asked: a label of a name is no longer than 63.
         let nobody = format!("http://{}.invalid:80", "k".repeat(64));
-        let served = quick(Form::Aws).await;
+        let served = start(Form::Aws).await;
         let fixed = |secret: &str| aws::Credentials::Fixed { id: CALLER.into(), secret: secret.to_owned().into() };
         let wrong = AwsKms::connect(served.aws(WITH_SIGNER), fixed("not the secret"), &slab()).await;
         let fault = wrong.map(drop).expect_err("not the secret");
@@ -88,7 +85,7 @@ fn a_wrong_secret_a_wrong_region_and_a_name_nobody_knows_differ() {
         nowhere.endpoint = nobody.clone();
         let fault = AwsKms::connect(nowhere, fixed(SECRET), &slab()).await.map(drop).expect_err("no such name");
         assert_eq!(fault.cause, Cause::EndpointWrong, "{fault}");
-        let served = quick(Form::Gcp).await;
+        let served = start(Form::Gcp).await;
         let mut nowhere = served.gcp(WITH_SIGNER);
         nowhere.endpoint = nobody.clone();
         let bearer = gcp::Credentials::Bearer(CALLER.to_owned().into());
@@ -101,10 +98,10 @@ fn a_wrong_secret_a_wrong_region_and_a_name_nobody_knows_differ() {
 #[test]
 fn a_key_of_transit_that_may_leave_is_refused_and_a_renewed_token_is_taken() {
     runtime().block_on(async {
-        let served = quick(Form::Transit).await;
+        let served = start(Form::Transit).await;
         let held = served.open(WITH_SIGNER).await.expect("opens");
-        std::fs::remove_file(served.token()).expect("removed");
         let bytes = wrapped(&held).await;
+        std::fs::remove_file(served.token()).expect("removed");
         let check = async |held: &Held| unwrapped(held, bytes.clone()).await.map(drop).map_err(|fault| fault.cause);
         assert_eq!(check(&held).await, Err(Cause::Denied));
         std::fs::write(served.token(), "expired").expect("written");
@@ -124,11 +121,36 @@ fn a_key_of_transit_that_may_leave_is_refused_and_a_renewed_token_is_taken() {
     });
 }
 
+/// A share goes where the configuration says and nowhere else, whatever an answer says.
+#[test]
+fn a_redirect_is_not_followed() {
+    runtime().block_on(async {
+        for form in [Form::Aws, Form::Gcp, Form::Transit] {
+            let (served, other) = (start(form).await, start(form).await);
+            let held = served.open(WITH_SIGNER).await.expect("opens");
+            let bytes = wrapped(&held).await;
+            let elsewhere = Some(other.kms.endpoint());
+            served.kms.set_weather(Weather { elsewhere, ..Weather::default() });
+            let before = served.kms.requests();
+            assert_eq!(
+                unwrapped(&held, bytes.clone()).await.expect_err("moved").cause,
+                Cause::EndpointWrong,
+                "{form:?}"
+            );
+            let signing = held.signer().expect("a signer").sign(b"a message").await;
+            assert_eq!(signing.expect_err("moved").cause, Cause::EndpointWrong, "{form:?}");
+            assert_eq!((served.kms.requests(), other.kms.requests()), (before + 2, 0), "{form:?}");
+            served.kms.set_weather(Weather::default());
+            assert_eq!(unwrapped(&held, bytes).await.expect("opens"), 7);
+        }
+    });
+}
+
 #[test]
 fn nothing_a_driver_says_shows_who_it_is() {
     runtime().block_on(async {
         for form in [Form::Aws, Form::Gcp, Form::Transit] {
-            let served = quick(form).await;
+            let served = start(form).await;
             let held = served.open(WITH_SIGNER).await.expect("opens");
             let denied = Weather { denied: [CALLER.to_owned()].into(), ..Weather::default() };
             served.kms.set_weather(denied);
