@@ -13,6 +13,7 @@ use crate::contract::{KEY, SIGNER, runtime, unwrapped, wrapped};
 use crate::site::{Form, Held, Served, Wanted};
 
 mod opening;
+mod surroundings;
 mod tls;
 mod versions;
 
@@ -160,7 +161,8 @@ fn table(form: Form) {
 }
 
 /// Limits that only a service is beyond which does not answer.
-const CALM: Patience = Patience { attempt: Duration::from_secs(10), total: Duration::from_secs(30), at_once: 64 };
+pub(crate) const CALM: Patience =
+    Patience { attempt: Duration::from_secs(10), total: Duration::from_secs(30), at_once: 64 };
 /// Short limits, so that a service that does not answer costs little.
 pub(crate) const QUICK: Patience =
     Patience { attempt: Duration::from_millis(500), total: Duration::from_millis(1200), at_once: 64 };
