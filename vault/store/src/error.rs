@@ -31,6 +31,12 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
+    /// Another process serves the same records under the same name.
+    #[error("another live process is node {node}: stop it first, or give this one a name of its own")]
+    Live {
+        /// The name, as SPIFFE id text.
+        node: String,
+    },
     /// The store was made in the other mode.
     #[error(
         "store was made in mode {found} and this process runs in mode {asked}: name another store or change `mode`"

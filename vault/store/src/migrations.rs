@@ -30,6 +30,7 @@ const COMMIT: &str = concat!(
     include_str!("../migrations/postgres/commit/tables.sql"),
     include_str!("../migrations/postgres/commit/words.sql"),
     include_str!("../migrations/postgres/commit/entries.sql"),
+    include_str!("../migrations/postgres/commit/bodies.sql"),
     include_str!("../migrations/postgres/commit/releases.sql"),
     include_str!("../migrations/postgres/commit/permits.sql"),
     include_str!("../migrations/postgres/commit/endings.sql"),

@@ -121,8 +121,8 @@ impl Stores {
             // INVARIANT: files are never opened without being held.
             (Engine::Sqlite(_), None) => return Err(Error::Mixed),
             (Engine::Postgres(records), _) => {
-                let listener = Listener::start(records.clone(), settings.incarnation, changes.clone()).await?;
-                Carrier::Postgres(commit::postgres::Carrier::new(records.clone(), listener))
+                let listener = Listener::start(records.clone(), &settings, changes.clone()).await?;
+                Carrier::Postgres(commit::postgres::Carrier::new(records.clone(), listener, &settings))
             }
         };
         writer::start(Writer::new(carrier, settings, changes.clone()), queues);

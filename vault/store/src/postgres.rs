@@ -88,11 +88,17 @@ impl Database {
 
     /// A connection of its own that hears notifications on `channel`. It is connected anew by whoever finds it lost.
     pub(crate) async fn listen(&self, channel: &'static str) -> Result<PgListener, Error> {
+        // A machine that is gone without a word must not keep what its session holds for hours.
+        let options = self.pool.options().clone().options([
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
+        ]);
         let alone = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT)
             .after_connect(|connection, _| Box::pin(primary(connection)))
-            .connect_lazy_with(self.pool.options().clone());
+            .connect_lazy_with(options);
         aside(async move {
             let mut listener = PgListener::connect_with(&alone).await?;
             listener.ignore_pool_close_event(true);

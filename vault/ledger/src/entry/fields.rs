@@ -13,6 +13,10 @@ pub mod number {
     pub const KIND: u32 = 1;
     /// The id of the entry.
     pub const ID: u32 = 2;
+    /// The caller.
+    pub const CALLER: u32 = 3;
+    /// The node.
+    pub const NODE: u32 = 4;
     /// The tenant concerned.
     pub const TENANT: u32 = 6;
     /// The login concerned.
@@ -21,6 +25,8 @@ pub mod number {
     pub const SECRET_VERSION: u32 = 10;
     /// The credential holder.
     pub const OWNER: u32 = 11;
+    /// The consents concerned.
+    pub const CONSENTS: u32 = 13;
     /// The job.
     pub const JOB: u32 = 18;
     /// Yes or no.
@@ -31,6 +37,12 @@ pub mod number {
     pub const LEASE_UNTIL: u32 = 27;
     /// The entry this one follows up.
     pub const FOLLOWS: u32 = 28;
+    /// How it went.
+    pub const OUTCOME: u32 = 29;
+    /// What the entry speaks of.
+    pub const DIGEST: u32 = 33;
+    /// Whom or what it names.
+    pub const REFERENCE: u32 = 34;
 }
 
 /// The encoded fields of an entry, each with its number, ascending. A repeated field is one part.
@@ -87,7 +99,13 @@ mod tests {
             (number::VERDICT, Entry { verdict: Some(Verdict::Denied), ..bare.clone() }),
             (number::REASON, Entry { reason: Some(Reason::Replay), ..bare.clone() }),
             (number::LEASE_UNTIL, Entry { lease_until: Some(Timestamp::from_micros(1)), ..bare.clone() }),
-            (number::FOLLOWS, Entry { follows: Some(1), ..bare }),
+            (number::FOLLOWS, Entry { follows: Some(1), ..bare.clone() }),
+            (number::CALLER, Entry { caller: full.caller, ..bare.clone() }),
+            (number::NODE, Entry { node: full.node, ..bare.clone() }),
+            (number::CONSENTS, Entry { consents: full.consents, ..bare.clone() }),
+            (number::OUTCOME, Entry { outcome: full.outcome, ..bare.clone() }),
+            (number::DIGEST, Entry { digest: full.digest, ..bare.clone() }),
+            (number::REFERENCE, Entry { reference: full.reference, ..bare }),
         ];
         for (expected, entry) in set {
             let numbers: Vec<u32> = fields(&entry).expect("short").iter().map(|(number, _)| *number).collect();

@@ -86,9 +86,8 @@ pub(crate) fn broken_promise(facts: &Facts) -> Option<&'static str> {
 pub(crate) fn is_welcome(facts: &Facts) -> bool {
     let attended = matches!(facts.attendance, AttendanceFacts::Attended { .. });
     let minute = facts.now.micros() / MINUTE % 1440;
-    let in_hours = |bank: &Institution| {
-        (u64::from(bank.unattended_from)..u64::from(bank.unattended_to)).contains(&minute)
-    };
+    let in_hours =
+        |bank: &Institution| (u64::from(bank.unattended_from)..u64::from(bank.unattended_to)).contains(&minute);
     attended || facts.institution.as_ref().is_some_and(in_hours)
 }
 

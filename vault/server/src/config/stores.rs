@@ -33,6 +33,8 @@ pub struct StorePlaces {
     pub ciphertexts: StorePlace,
     /// Keyring.
     pub keyring: StorePlace,
+    /// Most mebibytes that the file of records may grow to; none for no limit but the disk's.
+    pub records_limit_mib: Option<u32>,
 }
 
 impl StorePlace {
@@ -115,6 +117,12 @@ impl StorePlaces {
             StoreKey::Keyring => &self.keyring,
         }
     }
+
+    /// The limit of the file of records in pages of 4 KiB, as the store counts.
+    #[must_use]
+    pub fn ceiling(&self) -> Option<u32> {
+        self.records_limit_mib.map(|mib| mib.saturating_mul(256))
+    }
 }
 
 fn parse(key: StoreKey, text: &str, password: Option<Zeroizing<String>>) -> Result<Postgres, ConfigError> {
@@ -131,6 +139,12 @@ pub(super) struct FileStores {
     ciphertexts: FileStore,
     /// Wrapped keys. No ciphertext.
     keyring: FileStore,
+    /// Most mebibytes that the file of records may grow to. At the limit nothing is granted, while revocations, erasures
+    /// and stop buttons find one mebibyte more: set it below what the disk has. For files only; at least 16, and no limit
+    /// where it is not set.
+    ///
+    /// Example: `10240`
+    records_limit_mib: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -171,7 +185,14 @@ impl FileStores {
             records: self.records.check(StoreKey::Records)?,
             ciphertexts: self.ciphertexts.check(StoreKey::Ciphertexts)?,
             keyring: self.keyring.check(StoreKey::Keyring)?,
+            records_limit_mib: self.records_limit_mib,
         };
+        let limit = |advice| Err(ConfigError::Value { key: "stores.records_limit_mib", advice });
+        match (places.records_limit_mib, &places.records) {
+            (Some(0..16), _) => return limit("must be at least 16"),
+            (Some(_), StorePlace::Postgres { .. }) => return limit("is for files; a database has limits of its own"),
+            _ => {}
+        }
         let mut databases = Vec::new();
         for key in StoreKey::ALL {
             if let Some(address) = places.of(key).address(key)? {

@@ -28,6 +28,10 @@ fn the_sample_is_taken_with_its_defaults() {
     assert_eq!(config.custody.to_string(), "any_of(hsm-1)");
     let telemetry = config.telemetry.expect("a collector");
     assert_eq!((telemetry.uri().as_str(), telemetry.sampled_ppm), ("http://127.0.0.1:4317", 250_000));
+    assert_eq!(config.stores.ceiling(), None);
+    let limited = Config::parse(&GOOD.replacen("[stores]", "[stores]\nrecords_limit_mib = 16", 1)).expect("good");
+    // In SQLite's pages of 4 KiB.
+    assert_eq!(limited.stores.ceiling(), Some(4_096));
 }
 
 const FILES: &str = r#"records = { sqlite = "/var/lib/cofre/records.db" }
@@ -82,6 +86,9 @@ fn each_mistake_about_a_store_is_refused_by_its_key() {
         assert!(named.iter().all(|word| error.contains(word)), "{to}: {error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
+    let limited = good.replacen("[stores]", "[stores]\nrecords_limit_mib = 64", 1);
+    let refused = Config::parse(&limited).expect_err("a database").to_string();
+    assert!(refused.contains("stores.records_limit_mib is for files"), "{refused}");
     let file = GOOD.replacen("records.db\" }", "records.db\", password = { file = \"x\" } }", 1);
     assert!(Config::parse(&file).expect_err("a file").to_string().contains("takes no password"));
 }
@@ -90,6 +97,7 @@ fn each_mistake_about_a_store_is_refused_by_its_key() {
 fn each_mistake_is_refused_by_name() {
     for (from, to, named) in [
         ("region = \"eu-nl\"", "region = \"eu-nl\"\nregoin = \"x\"", "regoin"),
+        ("[stores]", "[stores]\nrecords_limit_mib = 15", "stores.records_limit_mib"),
         ("sessions = 8", "sessions = 8, slot = 3", "slot"),
         ("mode = \"production\"", "mode = \"prod\"", "prod"),
         ("region = \"eu-nl\"", "region = \"EU\"", "region"),

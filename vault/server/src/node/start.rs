@@ -85,7 +85,7 @@ impl Node {
                 ciphertexts: config.stores.ciphertexts.open(StoreKey::Ciphertexts)?,
                 keyring: config.stores.keyring.open(StoreKey::Keyring)?,
                 mode: config.mode.into(),
-                ceiling: None,
+                ceiling: config.stores.ceiling(),
             },
             CommitConfig {
                 origin: origin.clone(),

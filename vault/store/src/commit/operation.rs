@@ -188,49 +188,97 @@ impl Operation {
         )
     }
 
-    /// Whether an entry of `kind` may record this.
-    pub(crate) const fn fits(&self, kind: EntryKind) -> bool {
-        use EntryKind as K;
+    /// The word it travels by.
+    pub(crate) const fn word(&self) -> &'static str {
         match self {
-            Self::NodeStarted => matches!(kind, K::NodeStarted),
-            Self::NodeStopped => matches!(kind, K::NodeStopped),
-            Self::NodeCertified => matches!(kind, K::NodeCertified),
-            Self::DepositKeyMade => matches!(kind, K::DepositKeyMade),
-            Self::PolicyActivated { .. } => matches!(kind, K::PolicyActivated),
-            Self::PutTenant { .. } | Self::PutSigningKey(_) | Self::PutRecipient(_) => matches!(kind, K::TenantPut),
-            Self::PutInstitution(_) => matches!(kind, K::InstitutionPut),
-            Self::PutTemplate(_) => matches!(kind, K::TemplatePut),
-            Self::PutWorker(_) => matches!(kind, K::WorkerPut),
-            Self::OpenEnrolment { .. } => matches!(kind, K::EnrolmentOpened),
-            Self::EndEnrolment { .. } => matches!(kind, K::EnrolmentEnded),
-            Self::CompleteDeposit { .. } => matches!(kind, K::Deposited),
-            Self::RequestConsent { .. } => matches!(kind, K::ConsentRequested),
-            Self::GrantConsent { .. } => matches!(kind, K::ConsentGranted),
-            Self::EndConsent { to: ConsentState::Revoked, .. } => matches!(kind, K::ConsentRevoked),
-            Self::EndConsent { to: ConsentState::Expired, .. } => matches!(kind, K::ConsentExpired),
-            Self::EndConsent { .. } => false,
-            Self::Receipt { .. } => matches!(kind, K::ReceiptIssued),
-            Self::ReportOutcome { .. } => matches!(kind, K::Reported),
-            Self::Lockdown(_) => matches!(kind, K::Lockdown),
-            Self::QuarantineWorker { .. } => matches!(kind, K::WorkerQuarantined),
-            Self::AcceptErasure { .. } => matches!(kind, K::ErasureAccepted),
-            Self::DepositKeysDestroyed | Self::KeysDestroyed { .. } => matches!(kind, K::KeysDestroyed),
-            Self::CertifyErasure { .. } => matches!(kind, K::ErasureCertified),
-            // SECURITY: nothing that means a change, and no grant, can be noted without being done.
-            Self::Note => matches!(
-                kind,
-                K::Outcome
-                    | K::Denied
-                    | K::WarmOutcome
-                    | K::ChallengeOpened
-                    | K::ChallengeAnswered
-                    | K::ChallengeEnded
-                    | K::AuditRead
-                    | K::Refusals
-            ),
+            Self::NodeStarted => "NODE_STARTED",
+            Self::NodeStopped => "NODE_STOPPED",
+            Self::NodeCertified => "NODE_CERTIFIED",
+            Self::DepositKeyMade => "DEPOSIT_KEY_MADE",
+            Self::DepositKeysDestroyed => "DEPOSIT_KEYS_DESTROYED",
+            Self::PolicyActivated { .. } => "ACTIVATE_POLICY",
+            Self::PutTenant { .. } => "PUT_TENANT",
+            Self::PutSigningKey(_) => "PUT_SIGNING_KEY",
+            Self::PutRecipient(_) => "PUT_RECIPIENT",
+            Self::PutInstitution(_) => "PUT_INSTITUTION",
+            Self::PutTemplate(_) => "PUT_TEMPLATE",
+            Self::PutWorker(_) => "PUT_WORKER",
+            Self::OpenEnrolment { .. } => "OPEN_ENROLMENT",
+            Self::EndEnrolment { .. } => "END_ENROLMENT",
+            Self::CompleteDeposit { .. } => "COMPLETE_DEPOSIT",
+            Self::RequestConsent { .. } => "REQUEST_CONSENT",
+            Self::GrantConsent { .. } => "GRANT_CONSENT",
+            Self::EndConsent { .. } => "END_CONSENT",
+            Self::Receipt { .. } => "RECEIPT",
+            Self::ReportOutcome { .. } => "REPORT",
+            Self::Lockdown(_) => "LOCKDOWN",
+            Self::QuarantineWorker { .. } => "QUARANTINE",
+            Self::AcceptErasure { .. } => "ACCEPT_ERASURE",
+            Self::KeysDestroyed { .. } => "KEYS_DESTROYED",
+            Self::CertifyErasure { .. } => "CERTIFY",
+            Self::Note => "NOTE",
         }
     }
+
+    /// Whether an entry of `kind` may record this.
+    pub(crate) fn fits(&self, kind: EntryKind) -> bool {
+        let named = match self {
+            Self::EndConsent { to: ConsentState::Revoked, .. } => kind == EntryKind::ConsentRevoked,
+            Self::EndConsent { to: ConsentState::Expired, .. } => kind == EntryKind::ConsentExpired,
+            Self::EndConsent { .. } => false,
+            _ => true,
+        };
+        named && FITS.iter().any(|(word, kinds)| *word == self.word() && kinds.contains(&kind))
+    }
 }
+
+/// The kinds of entry that may record what is asked for, by its word. PostgreSQL holds to the same list (`words.sql`).
+pub(crate) const FITS: &[(&str, &[EntryKind])] = {
+    use EntryKind as K;
+    &[
+        ("NODE_STARTED", &[K::NodeStarted]),
+        ("NODE_STOPPED", &[K::NodeStopped]),
+        ("NODE_CERTIFIED", &[K::NodeCertified]),
+        ("DEPOSIT_KEY_MADE", &[K::DepositKeyMade]),
+        ("DEPOSIT_KEYS_DESTROYED", &[K::KeysDestroyed]),
+        ("ACTIVATE_POLICY", &[K::PolicyActivated]),
+        ("PUT_TENANT", &[K::TenantPut]),
+        ("PUT_SIGNING_KEY", &[K::TenantPut]),
+        ("PUT_RECIPIENT", &[K::TenantPut]),
+        ("PUT_INSTITUTION", &[K::InstitutionPut]),
+        ("PUT_TEMPLATE", &[K::TemplatePut]),
+        ("PUT_WORKER", &[K::WorkerPut]),
+        ("OPEN_ENROLMENT", &[K::EnrolmentOpened]),
+        ("END_ENROLMENT", &[K::EnrolmentEnded]),
+        ("COMPLETE_DEPOSIT", &[K::Deposited]),
+        ("REQUEST_CONSENT", &[K::ConsentRequested]),
+        ("GRANT_CONSENT", &[K::ConsentGranted]),
+        ("END_CONSENT", &[K::ConsentRevoked, K::ConsentExpired]),
+        ("RECEIPT", &[K::ReceiptIssued]),
+        ("REPORT", &[K::Reported]),
+        ("LOCKDOWN", &[K::Lockdown]),
+        ("QUARANTINE", &[K::WorkerQuarantined]),
+        ("ACCEPT_ERASURE", &[K::ErasureAccepted]),
+        ("KEYS_DESTROYED", &[K::KeysDestroyed]),
+        ("CERTIFY", &[K::ErasureCertified]),
+        // SECURITY: nothing that means a change, and no grant, can be noted without being done.
+        (
+            "NOTE",
+            &[
+                K::Outcome,
+                K::Denied,
+                K::WarmOutcome,
+                K::ChallengeOpened,
+                K::ChallengeAnswered,
+                K::ChallengeEnded,
+                K::AuditRead,
+                K::Refusals,
+            ],
+        ),
+        ("WARM", &[K::Warm]),
+        ("INTEND", &[K::DepositIntended]),
+    ]
+};
 
 impl Operation {
     /// Makes the entry say what the operation does to the rows that decide: what stands is read from the entries
@@ -255,7 +303,10 @@ impl Operation {
             }
             Self::Lockdown(lockdown) => entry.reference = Some(standing::stop(lockdown.scope(), &lockdown.id())),
             Self::QuarantineWorker { worker } => entry.reference = Some(worker.clone()),
-            Self::AcceptErasure { subject, .. } => entry.owner = Some(*subject),
+            Self::AcceptErasure { erasure, tenant, subject } => {
+                (entry.tenant, entry.owner) = (Some(*tenant), Some(*subject));
+                entry.reference = Some(erasure.to_string());
+            }
             _ => {}
         }
         entry

@@ -174,13 +174,26 @@ pub(crate) async fn put_worker(group: &mut Group<'_>, worker: &Worker) -> Follow
     Ok(None)
 }
 
+/// The most tiles of one call.
+pub(crate) const TILES: usize = 64;
+/// The most bytes of a checkpoint's note: three lines, and a few signatures.
+pub(crate) const LONGEST_NOTE: usize = 4_096;
+
+/// Whether these are the hashes of one tile (C2SP tlog-tiles).
+fn sound(tile: &Tile) -> bool {
+    tile.level <= 7 && (1..=256).contains(&tile.width) && tile.hashes.len() == 32 * usize::from(tile.width)
+}
+
 /// Tiles only ever grow, and a checkpoint covers nothing the ledger does not hold.
 pub(crate) async fn integrate(
     group: &mut Group<'_>,
     tiles: Vec<Tile>,
-    checkpoint: Checkpoint,
+    checkpoint: Option<Checkpoint>,
 ) -> Result<Outcome, CommitError> {
-    if checkpoint.size > group.head.size {
+    let covers = checkpoint.as_ref().is_none_or(|checkpoint| {
+        checkpoint.size <= group.head.size && (1..=LONGEST_NOTE).contains(&checkpoint.note.len())
+    });
+    if !covers || tiles.len() > TILES || !tiles.iter().all(sound) {
         return Err(WRONG_STATE);
     }
     for tile in tiles {
@@ -195,6 +208,7 @@ pub(crate) async fn integrate(
         .execute(group.rows())
         .await?;
     }
+    let Some(checkpoint) = checkpoint else { return Ok(Outcome::Done) };
     statement("INSERT INTO ledger_checkpoints VALUES (?, ?) ON CONFLICT (size) DO NOTHING")
         .bind(column(checkpoint.size))
         .bind(checkpoint.note)

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::Committed;
 use crate::commit::operation::{DepositIntent, Operation, WarmRequest};
+use crate::commit::registry::TILES;
 use crate::error::{CommitError, Error};
 use crate::records::Records;
 use crate::records::ledger::{Checkpoint, Tile};
@@ -28,7 +29,7 @@ pub(crate) enum Work {
     Warm(WarmRequest),
     Intend(DepositIntent),
     Apply(Entry, Operation),
-    Integrate(Vec<Tile>, Checkpoint),
+    Integrate(Vec<Tile>, Option<Checkpoint>),
     /// The writer's own: grants, by index, that nobody will ever deliver.
     Undelivered(Vec<u64>),
     Stop,
@@ -219,8 +220,14 @@ impl Records {
     /// Keeps what the integrator made: tiles and the checkpoint over them. Tiles only ever grow.
     ///
     /// # Errors
-    /// Refused as WRONG_STATE where the checkpoint covers more than the ledger holds; else the store's.
-    pub async fn integrate(&self, tiles: Vec<Tile>, checkpoint: Checkpoint) -> Result<(), CommitError> {
-        self.submissions().submit(Work::Integrate(tiles, checkpoint)).await.map(|_| ())
+    /// Refused as WRONG_STATE where the checkpoint covers more than the ledger holds or is no note, and where a tile is
+    /// none; else the store's. What was kept of the tiles until then stays: it is of the same tree.
+    pub async fn integrate(&self, mut tiles: Vec<Tile>, checkpoint: Checkpoint) -> Result<(), CommitError> {
+        // The checkpoint comes with the last of them: readers find under it all that it covers.
+        while tiles.len() > TILES {
+            let rest = tiles.split_off(TILES);
+            self.submissions().submit(Work::Integrate(std::mem::replace(&mut tiles, rest), None)).await?;
+        }
+        self.submissions().submit(Work::Integrate(tiles, Some(checkpoint))).await.map(|_| ())
     }
 }

@@ -100,3 +100,27 @@ async fn tiles_grow_and_a_checkpoint_covers_only_what_is_there() {
     let note = world.entry(EntryKind::Granted);
     assert!(records.apply(note, Operation::Note).await.is_err(), "a grant cannot be noted without being decided");
 }
+
+#[tokio::test]
+async fn many_tiles_are_kept_and_what_is_no_tile_is_refused() {
+    let world = World::new().await;
+    let records = world.records();
+    let tile = |n: u64| Tile { level: 0, n, width: 1, hashes: vec![1; 32] };
+    let checkpoint = |size| Checkpoint { size, note: format!("note {size}") };
+    records.integrate((0..130).map(tile).collect(), checkpoint(2)).await.expect("integrated");
+    for n in [0, 63, 64, 129] {
+        assert_eq!(records.tile(0, n).await.expect("tile"), Some(tile(n)));
+    }
+    for broken in [
+        Tile { level: 8, ..tile(0) },
+        Tile { width: 0, hashes: Vec::new(), ..tile(0) },
+        Tile { width: 2, ..tile(0) },
+        Tile { width: 257, hashes: vec![1; 257 * 32], ..tile(0) },
+    ] {
+        assert_eq!(refusal(records.integrate(vec![broken], checkpoint(3)).await), "WRONG_STATE");
+    }
+    for note in [String::new(), "n".repeat(4_097)] {
+        assert_eq!(refusal(records.integrate(Vec::new(), Checkpoint { size: 3, note }).await), "WRONG_STATE");
+    }
+    assert_eq!(records.checkpoint().await.expect("newest"), Some(checkpoint(2)));
+}

@@ -8,6 +8,7 @@
     reason = "what a test's own scaffolding takes for granted may fail the test"
 )]
 
+mod bodies;
 mod columns;
 mod databases;
 mod edited;

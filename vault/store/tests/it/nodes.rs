@@ -178,7 +178,10 @@ async fn a_node_that_starts_answers_for_its_own_grants_only() {
     let (my_ask, their_ask) = (cell.first.ask(mine.id), cell.second.ask(theirs.id));
     let (my_grant, their_grant) = (granted(&cell.first, &my_ask).await, granted(&cell.second, &their_ask).await);
 
-    let again = joined(&cell.first, &cell.config, "n1", 11).await;
+    // A name is one live process's: the next life begins when the last one has ended.
+    let Cell { folder: _folder, config, first, second } = cell;
+    Arc::into_inner(first).expect("nobody else has it").stores.close().await;
+    let again = joined(&second, &config, "n1", 11).await;
     again.apply(EntryKind::NodeStarted, Operation::NodeStarted).await.expect("started");
     let [outcome] = &follow_ups(&again, my_grant).await[..] else { panic!("one outcome") };
     assert_eq!((outcome.kind, outcome.reference.as_deref()), (EntryKind::Outcome, Some("DELIVERY_UNKNOWN")));
@@ -187,7 +190,8 @@ async fn a_node_that_starts_answers_for_its_own_grants_only() {
         again.records().grant(&theirs.id, &their_ask.job).await.expect("read").expect("there").lease_until.is_some()
     );
 
-    let other = joined(&cell.first, &cell.config, "n2", 12).await;
+    Arc::into_inner(second).expect("nobody else has it").stores.close().await;
+    let other = joined(&again, &config, "n2", 12).await;
     other.apply(EntryKind::NodeStarted, Operation::NodeStarted).await.expect("started");
     assert_eq!(follow_ups(&other, their_grant).await.len(), 1);
 }

@@ -11,14 +11,14 @@ use tempfile::TempDir;
 /// PostgreSQL's code for an operation the role has no right to.
 const DENIED: &str = "42501";
 
-struct Attack {
+pub(crate) struct Attack {
     _folder: TempDir,
     database: String,
-    role: PgConnection,
+    pub(crate) role: PgConnection,
 }
 
 impl Attack {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         cofre_testkit::stores::postgres(folder.path()).await.expect("databases");
         let database = databases::name(folder.path(), Store::Records);
@@ -43,11 +43,11 @@ impl Attack {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    async fn commit(&mut self, group: &Value) -> Result<Value, sqlx::Error> {
+    pub(crate) async fn commit(&mut self, group: &Value) -> Result<Value, sqlx::Error> {
         sqlx::query_scalar("SELECT cofre.cofre_commit($1)").bind(group).fetch_one(&mut self.role).await
     }
 
-    async fn number(&mut self, query: &'static str) -> i64 {
+    pub(crate) async fn number(&mut self, query: &'static str) -> i64 {
         sqlx::query(query).fetch_one(&mut self.role).await.expect("a number").get(0)
     }
 }
@@ -62,16 +62,53 @@ async fn connected(database: &str) -> PgConnection {
     options.connect().await.expect("connected")
 }
 
+pub(crate) const NODE: &str = "spiffe://cofre.test/node/eu-nl/n1";
+
 /// A group with one request, the `count`th of its node's life.
-fn group(count: u64, request: &Value) -> Value {
+pub(crate) fn group(count: u64, request: &Value) -> Value {
     let id = format!("{}{count:016x}", "09".repeat(16));
-    json!({"group": id, "node": "spiffe://cofre.test/node/eu-nl/n1", "now": 1_000_000, "outcomes": {}, "requests": [request]})
+    json!({"group": id, "life": "07".repeat(64), "node": NODE, "now": 1_000_000, "outcomes": {}, "requests": [request]})
+}
+
+fn varint(number: u64) -> Vec<u8> {
+    let more = if number > 127 { varint(number >> 7) } else { Vec::new() };
+    [vec![(number & 127) as u8 | if more.is_empty() { 0 } else { 128 }], more].concat()
+}
+
+/// An encoded field of bytes.
+pub(crate) fn part(number: u32, content: &[u8]) -> String {
+    hex::encode([varint((number << 3 | 2).into()), varint(content.len() as u64), content.to_vec()].concat())
+}
+
+/// Two encoded fields, 1 and 2, as the content of another.
+pub(crate) fn pair(name: &[u8], bytes: &[u8]) -> Vec<u8> {
+    hex::decode([part(1, name), part(2, bytes)].concat()).expect("hex")
+}
+
+/// The entry of a kind, by its word and number, that names `reference`.
+pub(crate) fn entry(kind: &str, number: u8, reference: &str) -> Value {
+    json!({
+        "fields": {"1": hex::encode([8, number]), "2": part(2, &[1; 16]), "4": part(4, &pair(NODE.as_bytes(), &[9; 16])),
+            "34": part(34, reference.as_bytes())},
+        "facets": {"kind": kind, "tenant": null, "credential": null, "owner": null, "caller": null, "reason": null, "follows": null},
+    })
 }
 
 /// A stop button, which anybody with this role may press: it is recorded.
-fn lockdown() -> Value {
-    json!({"op": "LOCKDOWN", "scope": "PLATFORM", "id": "", "entry": {"fields": {"1": "081c", "2": format!("1210{}", "01".repeat(16))},
-        "facets": {"kind": "LOCKDOWN", "tenant": null, "credential": null, "owner": null, "caller": null, "reason": null, "follows": null}}})
+pub(crate) fn lockdown() -> Value {
+    json!({"op": "LOCKDOWN", "scope": "PLATFORM", "id": "", "entry": entry("LOCKDOWN", 28, "PLATFORM")})
+}
+
+/// A note that changes nothing, with fields and facets besides.
+pub(crate) fn note(fields: &[(&str, String)], facets: &[(&str, &str)]) -> Value {
+    let mut entry = entry("AUDIT_READ", 33, "search");
+    for (field, bytes) in fields {
+        entry["fields"][field] = bytes.as_str().into();
+    }
+    for (facet, text) in facets {
+        entry["facets"][facet] = (*text).into();
+    }
+    json!({"op": "NOTE", "withdraws": null, "entry": entry})
 }
 
 const TABLES: &str = "SELECT relname::text FROM pg_class WHERE relnamespace = 'cofre'::regnamespace AND relkind = 'r'";
@@ -206,17 +243,17 @@ async fn a_commit_on_an_old_snapshot_is_refused() {
 async fn what_is_no_group_leaves_nothing() {
     let mut attack = Attack::new().await;
     let nameless = json!({"op": "LOCKDOWN", "scope": "PLATFORM", "id": ""});
-    let mut long = lockdown();
-    long["entry"]["fields"]["34"] = "00".repeat(70_000).into();
+    let long = note(&[("34", part(34, &[b'a'; 70_000]))], &[]);
     let other_node = {
         let mut group = group(3, &lockdown());
         group["node"] = "spiffe://cofre.test/node/eu-nl/n2".into();
         group
     };
     assert_eq!(attack.commit(&group(1, &lockdown())).await.expect("committed")[0]["verdict"], "WRITTEN");
+    let refused = attack.commit(&group(2, &long)).await.expect_err("beyond 65,535 bytes");
+    assert_eq!(refused.as_database_error().and_then(|told| told.code()).as_deref(), Some("CF002"), "{refused}");
     for (what, asked) in [
         ("no entry", group(2, &nameless)),
-        ("an entry beyond 65,535 bytes", group(2, &long)),
         ("an operation nobody knows", group(2, &json!({"op": "DELETE_EVERYTHING"}))),
         ("another node under this incarnation", other_node),
         ("no group id", json!({"node": "n", "now": 1, "requests": [lockdown()]})),
@@ -234,8 +271,67 @@ async fn what_is_no_group_leaves_nothing() {
     }
     // A refusal is a verdict of its own request and takes nothing with it.
     let mut both = group(4, &lockdown());
-    both["requests"] = json!([{"op": "QUARANTINE", "worker": "nobody", "entry": lockdown()["entry"]}, lockdown()]);
+    let quarantine = entry("WORKER_QUARANTINED", 29, "nobody");
+    both["requests"] = json!([{"op": "QUARANTINE", "worker": "nobody", "entry": quarantine}, lockdown()]);
     let verdicts = attack.commit(&both).await.expect("committed");
     assert_eq!((&verdicts[0]["verdict"], &verdicts[0]["reason"]), (&json!("REFUSED"), &json!("NOT_FOUND")));
     assert_eq!(verdicts[1]["verdict"], "WRITTEN");
+}
+
+#[tokio::test]
+async fn no_call_ends_the_cell_or_another_nodes_life() {
+    let mut attack = Attack::new().await;
+    attack.as_administrator(&["UPDATE cofre.clock_bound SET ahead = 10000000"]).await;
+    let mut late = group(1, &lockdown());
+    for now in [i64::MAX - 1, i64::MAX, 4_102_444_800_000_000, -1] {
+        late["now"] = now.into();
+        assert!(attack.commit(&late).await.is_err(), "{now}");
+    }
+    assert_eq!(attack.code("UPDATE cofre.clock_bound SET ahead = 9").await.as_deref(), Some(DENIED));
+    attack.commit(&group(1, &lockdown())).await.expect("committed");
+
+    // Somebody else, who has the role as well, and not the node's key.
+    let mut stolen = group(2, &lockdown());
+    stolen["life"] = "08".repeat(64).into();
+    assert!(attack.commit(&stolen).await.is_err(), "another life's secret");
+    stolen.as_object_mut().expect("a group").remove("life");
+    assert!(attack.commit(&stolen).await.is_err(), "no secret");
+    let settle = |doubted: String| json!({"op": "SETTLE", "group": doubted});
+    let own = "0a".repeat(16);
+    let from_outside = |doubted: String| {
+        let mut group = group(1, &settle(doubted));
+        group["group"] = format!("{own}{:016x}", 1).into();
+        group
+    };
+    let victim = "09".repeat(16);
+    assert!(attack.commit(&from_outside(format!("{victim}{:016x}", u32::MAX))).await.is_err(), "another life's");
+    assert!(attack.commit(&group(2, &settle(format!("{victim}{:016x}", 1_000)))).await.is_err(), "not sent yet");
+    assert!(attack.commit(&group(2, &settle(format!("{victim}{:016x}", u64::MAX)))).await.is_err(), "below nought");
+    attack.commit(&group(3, &settle(format!("{victim}{:016x}", 2)))).await.expect("its own");
+    attack.commit(&group(4, &lockdown())).await.expect("goes on");
+}
+
+#[tokio::test]
+async fn tiles_are_tiles_and_few() {
+    let mut attack = Attack::new().await;
+    let tile = |level: i64, width: i64, bytes: usize| json!({"level": level, "n": 0, "width": width, "hashes": "00".repeat(bytes)});
+    let asked = |tiles: Vec<Value>, size: i64, note: &str| json!({"op": "INTEGRATE", "tiles": tiles, "size": size, "note": note});
+    for (what, request) in [
+        ("beyond the ledger", asked(vec![], 1, "n")),
+        ("before its beginning", asked(vec![], -1, "n")),
+        ("no note", asked(vec![], 0, "")),
+        ("a long note", asked(vec![], 0, &"n".repeat(4_097))),
+        ("no width", asked(vec![tile(0, 0, 0)], 0, "n")),
+        ("too wide", asked(vec![tile(0, 257, 257 * 32)], 0, "n")),
+        ("half a hash", asked(vec![tile(0, 1, 16)], 0, "n")),
+        ("too high", asked(vec![tile(8, 1, 32)], 0, "n")),
+        ("below the leaves", asked(vec![tile(-1, 1, 32)], 0, "n")),
+        ("too many", asked(vec![tile(0, 1, 32); 65], 0, "n")),
+    ] {
+        let verdicts = attack.commit(&group(1, &request)).await.expect(what);
+        assert_eq!(verdicts[0]["verdict"], "REFUSED", "{what}");
+    }
+    assert_eq!(attack.number("SELECT count(*) FROM cofre.ledger_tiles").await, 0);
+    let verdicts = attack.commit(&group(1, &asked(vec![tile(7, 1, 32)], 0, "n"))).await.expect("kept");
+    assert_eq!(verdicts[0]["verdict"], "DONE");
 }

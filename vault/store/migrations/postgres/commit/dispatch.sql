@@ -5,8 +5,8 @@
 CREATE FUNCTION commit_step_for(g commit_group, r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
 BEGIN
   CASE r ->> 'op'
-    WHEN 'ENTRY_ONLY' THEN RETURN commit_step_of(NULL, '[]');
-    WHEN 'NODE_STARTED' THEN RETURN commit_step_of(NULL, '[]');
+    WHEN 'NODE_STARTED', 'NODE_STOPPED', 'NODE_CERTIFIED', 'DEPOSIT_KEY_MADE', 'DEPOSIT_KEYS_DESTROYED' THEN
+      RETURN commit_step_of(NULL, '[]');
     WHEN 'NOTE' THEN RETURN commit_withdraw(g, r);
     WHEN 'ACTIVATE_POLICY' THEN RETURN commit_activate_policy(r);
     WHEN 'PUT_TENANT' THEN RETURN commit_put_tenant(r);
@@ -55,6 +55,9 @@ DECLARE
   doubted bytea := commit_bytes(r, 'group');
   entries jsonb;
 BEGIN
+  -- SECURITY: a node gives up groups of its own life, and none that is still to come: a higher fence would end it.
+  PERFORM commit_reject_if(octet_length(doubted) <> 24 OR substring(doubted FROM 1 FOR 16) <> g.incarnation
+    OR commit_count(doubted) NOT BETWEEN 0 AND commit_count(g.id), 'a node gives up only groups that it has sent');
   UPDATE incarnations n SET fence = greatest(n.fence, commit_count(doubted)) WHERE n.incarnation = g.incarnation;
   SELECT coalesce(jsonb_agg(jsonb_build_object('index', e."index", 'time', f.at, 'hash', encode(e.leaf_hash, 'hex'),
       'kind', f.kind, 'tenant', f.tenant, 'credential', f.credential) ORDER BY e."index"), '[]')
@@ -66,6 +69,9 @@ END $$;
 -- What may be refused comes back from it with nothing written.
 CREATE FUNCTION commit_refusable(g commit_group, r JSONB) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
+  IF r ->> 'op' <> 'INTEGRATE' THEN
+    PERFORM commit_bind(r);
+  END IF;
   CASE r ->> 'op'
     WHEN 'WARM' THEN RETURN commit_warm(g, r);
     WHEN 'INTEND' THEN RETURN commit_intend(g, r);
@@ -122,15 +128,21 @@ BEGIN
   g.waited := commit_begin.waited;
   g.now := (asked ->> 'now')::bigint + g.waited / 1000 * 1000;
   g.outcomes := asked -> 'outcomes';
-  IF octet_length(g.id) IS DISTINCT FROM 24 OR g.node IS NULL OR g.now IS NULL THEN
+  IF octet_length(g.id) IS DISTINCT FROM 24 OR coalesce(g.node, '') = '' OR g.now IS NULL THEN
     RAISE EXCEPTION 'a group needs an id of 24 bytes, a node and the node''s time';
   END IF;
+  PERFORM commit_reject_if(g.now < 0 OR g.now - (SELECT b.ahead FROM clock_bound b)
+    > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+    'the clock of this node is too far ahead of the database server''s: set both by the same source');
   g.trusted := (SELECT h.last_time - g.now <= commit_limit('clock') FROM ledger_head h);
   SELECT n.* INTO life FROM incarnations n WHERE n.incarnation = g.incarnation;
   IF NOT FOUND THEN
-    INSERT INTO incarnations (incarnation, node, started, fence) VALUES (g.incarnation, g.node, g.now, 0);
+    INSERT INTO incarnations (incarnation, node, started, fence, proof)
+      VALUES (g.incarnation, g.node, g.now, 0, sha256(commit_bytes(asked, 'life')));
   ELSIF life.node <> g.node OR commit_count(g.id) <= life.fence THEN
     RAISE EXCEPTION USING ERRCODE = 'CF003', MESSAGE = 'this group was given up by its node';
+  ELSE
+    PERFORM commit_reject_if(life.proof <> sha256(commit_bytes(asked, 'life')), 'this life is another node''s');
   END IF;
   RETURN g;
 END $$;

@@ -102,11 +102,19 @@ END $$;
 -- Tiles only ever grow, and a checkpoint covers nothing the ledger does not hold.
 CREATE FUNCTION commit_integrate(r JSONB) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM commit_refuse_if((r ->> 'size')::bigint > commit_next_index(), 'WRONG_STATE');
+  PERFORM commit_refuse_if(r ? 'size' AND ((r ->> 'size')::bigint NOT BETWEEN 0 AND commit_next_index()
+    OR octet_length(r ->> 'note') NOT BETWEEN 1 AND commit_limit('note')), 'WRONG_STATE');
+  PERFORM commit_refuse_if(jsonb_array_length(r -> 'tiles') > commit_limit('tiles'), 'WRONG_STATE');
+  PERFORM commit_refuse_if(EXISTS (SELECT FROM jsonb_array_elements(r -> 'tiles') f
+    WHERE ((f.value ->> 'level')::bigint BETWEEN 0 AND 7 AND (f.value ->> 'width')::bigint BETWEEN 1 AND 256
+      AND (f.value ->> 'n')::bigint >= 0
+      AND octet_length(commit_bytes(f.value, 'hashes')) = 32 * (f.value ->> 'width')::bigint) IS NOT TRUE), 'WRONG_STATE');
   INSERT INTO ledger_tiles AS t (level, n, width, hashes)
     SELECT (f.value ->> 'level')::bigint, (f.value ->> 'n')::bigint, (f.value ->> 'width')::bigint, commit_bytes(f.value, 'hashes')
     FROM jsonb_array_elements(r -> 'tiles') f
     ON CONFLICT (level, n) DO UPDATE SET width = excluded.width, hashes = excluded.hashes WHERE t.width < excluded.width;
-  INSERT INTO ledger_checkpoints (size, note) VALUES ((r ->> 'size')::bigint, r ->> 'note') ON CONFLICT (size) DO NOTHING;
+  IF r ? 'size' THEN
+    INSERT INTO ledger_checkpoints (size, note) VALUES ((r ->> 'size')::bigint, r ->> 'note') ON CONFLICT (size) DO NOTHING;
+  END IF;
   RETURN jsonb_build_object('verdict', 'DONE');
 END $$;

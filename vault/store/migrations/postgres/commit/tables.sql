@@ -4,7 +4,16 @@
 
 -- The lives of the nodes that commit here. A group whose number is not above the fence was given up by its node: it
 -- is refused should it arrive after all.
-CREATE TABLE incarnations (incarnation BYTEA PRIMARY KEY, node TEXT COLLATE "C" NOT NULL, started BIGINT NOT NULL, fence BIGINT NOT NULL);
+-- `proof` is the SHA-256 of what the node shows with each of its groups: who can read this table cannot show it.
+CREATE TABLE incarnations (
+  incarnation BYTEA PRIMARY KEY, node TEXT COLLATE "C" NOT NULL, started BIGINT NOT NULL, fence BIGINT NOT NULL,
+  proof BYTEA NOT NULL
+);
+
+-- How far a node's clock may be ahead of the server's, in microseconds. Times in the ledger only ever increase, so one
+-- call from the far future would be the last. The owner's to change, and nobody else's.
+CREATE TABLE clock_bound (one BIGINT PRIMARY KEY CHECK (one = 1), ahead BIGINT NOT NULL CHECK (ahead >= 0));
+INSERT INTO clock_bound VALUES (1, 10000000);
 
 -- What every node has to hear, by the ledger index of its first entry. A notification only says that something is here.
 CREATE TABLE told (
@@ -33,6 +42,19 @@ BEGIN
   -- What is not known to be in order is not in order.
   IF refused IS NOT FALSE THEN
     PERFORM commit_refuse(reason);
+  END IF;
+END $$;
+
+-- Ends the whole group: no program of ours asks for this. Nothing of it stays.
+CREATE FUNCTION commit_reject(cause TEXT) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION USING ERRCODE = 'CF004', MESSAGE = cause;
+END $$;
+
+CREATE FUNCTION commit_reject_if(rejected BOOLEAN, cause TEXT) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF rejected IS NOT FALSE THEN
+    PERFORM commit_reject(cause);
   END IF;
 END $$;
 

@@ -22,6 +22,7 @@ CREATE FUNCTION commit_outcome(g commit_group, name TEXT, release releases, gran
 DECLARE
   entry jsonb := g.outcomes -> name;
 BEGIN
+  PERFORM commit_reject_if(entry #>> '{facets,kind}' IS DISTINCT FROM 'OUTCOME', 'what became of a grant is an outcome');
   entry := commit_set_bytes(entry, 'id', uuid_send(gen_random_uuid()));
   entry := commit_set_bytes(entry, 'tenant', convert_to(release.tenant_id, 'UTF8'));
   entry := commit_set_bytes(entry, 'credential', convert_to(release.credential_id, 'UTF8'));

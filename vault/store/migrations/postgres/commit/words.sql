@@ -96,6 +96,19 @@ BEGIN
       WHEN 'CHALLENGE_ENDED' THEN 43
       WHEN 'INTERNAL' THEN 44
       END;
+    WHEN 'outcome' THEN number := CASE word
+      WHEN 'OK' THEN 1
+      WHEN 'SCA_REQUIRED' THEN 2
+      WHEN 'WRONG_SECRET' THEN 3
+      WHEN 'LOCKED' THEN 4
+      WHEN 'PASSWORD_EXPIRED' THEN 5
+      WHEN 'USER_ACTION' THEN 6
+      WHEN 'SITE_UNAVAILABLE' THEN 7
+      WHEN 'BLOCKED_BY_SITE' THEN 8
+      WHEN 'UNSUPPORTED_SCA' THEN 9
+      WHEN 'CANCELLED' THEN 10
+      WHEN 'INTERNAL' THEN 11
+      END;
   END CASE;
   IF number IS NULL THEN
     RAISE EXCEPTION 'no % is called %', list, word;
@@ -109,15 +122,21 @@ BEGIN
   CASE name
     WHEN 'kind' THEN RETURN 1;
     WHEN 'id' THEN RETURN 2;
+    WHEN 'caller' THEN RETURN 3;
+    WHEN 'node' THEN RETURN 4;
     WHEN 'tenant' THEN RETURN 6;
     WHEN 'credential' THEN RETURN 8;
     WHEN 'secret_version' THEN RETURN 10;
     WHEN 'owner' THEN RETURN 11;
+    WHEN 'consents' THEN RETURN 13;
     WHEN 'job' THEN RETURN 18;
     WHEN 'verdict' THEN RETURN 23;
     WHEN 'reason' THEN RETURN 24;
     WHEN 'lease_until' THEN RETURN 27;
     WHEN 'follows' THEN RETURN 28;
+    WHEN 'outcome' THEN RETURN 29;
+    WHEN 'digest' THEN RETURN 33;
+    WHEN 'reference' THEN RETURN 34;
   END CASE;
 END $$;
 
@@ -136,5 +155,66 @@ BEGIN
     WHEN 'look_back' THEN RETURN 86400000000;
     WHEN 'day' THEN RETURN 86400000000;
     WHEN 'told' THEN RETURN 86400000000;
+    WHEN 'tiles' THEN RETURN 64;
+    WHEN 'note' THEN RETURN 4096;
+    WHEN 'policy_input' THEN RETURN 2048;
   END CASE;
 END $$;
+
+-- Whether an entry of this kind may record this operation.
+CREATE FUNCTION commit_fits(op TEXT, kind TEXT) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(CASE op
+    WHEN 'NODE_STARTED' THEN kind IN ('NODE_STARTED')
+    WHEN 'NODE_STOPPED' THEN kind IN ('NODE_STOPPED')
+    WHEN 'NODE_CERTIFIED' THEN kind IN ('NODE_CERTIFIED')
+    WHEN 'DEPOSIT_KEY_MADE' THEN kind IN ('DEPOSIT_KEY_MADE')
+    WHEN 'DEPOSIT_KEYS_DESTROYED' THEN kind IN ('KEYS_DESTROYED')
+    WHEN 'ACTIVATE_POLICY' THEN kind IN ('POLICY_ACTIVATED')
+    WHEN 'PUT_TENANT' THEN kind IN ('TENANT_PUT')
+    WHEN 'PUT_SIGNING_KEY' THEN kind IN ('TENANT_PUT')
+    WHEN 'PUT_RECIPIENT' THEN kind IN ('TENANT_PUT')
+    WHEN 'PUT_INSTITUTION' THEN kind IN ('INSTITUTION_PUT')
+    WHEN 'PUT_TEMPLATE' THEN kind IN ('TEMPLATE_PUT')
+    WHEN 'PUT_WORKER' THEN kind IN ('WORKER_PUT')
+    WHEN 'OPEN_ENROLMENT' THEN kind IN ('ENROLMENT_OPENED')
+    WHEN 'END_ENROLMENT' THEN kind IN ('ENROLMENT_ENDED')
+    WHEN 'COMPLETE_DEPOSIT' THEN kind IN ('DEPOSITED')
+    WHEN 'REQUEST_CONSENT' THEN kind IN ('CONSENT_REQUESTED')
+    WHEN 'GRANT_CONSENT' THEN kind IN ('CONSENT_GRANTED')
+    WHEN 'END_CONSENT' THEN kind IN ('CONSENT_REVOKED', 'CONSENT_EXPIRED')
+    WHEN 'RECEIPT' THEN kind IN ('RECEIPT_ISSUED')
+    WHEN 'REPORT' THEN kind IN ('REPORTED')
+    WHEN 'LOCKDOWN' THEN kind IN ('LOCKDOWN')
+    WHEN 'QUARANTINE' THEN kind IN ('WORKER_QUARANTINED')
+    WHEN 'ACCEPT_ERASURE' THEN kind IN ('ERASURE_ACCEPTED')
+    WHEN 'KEYS_DESTROYED' THEN kind IN ('KEYS_DESTROYED')
+    WHEN 'CERTIFY' THEN kind IN ('ERASURE_CERTIFIED')
+    WHEN 'NOTE' THEN kind IN ('OUTCOME', 'DENIED', 'WARM_OUTCOME', 'CHALLENGE_OPENED', 'CHALLENGE_ANSWERED', 'CHALLENGE_ENDED', 'AUDIT_READ', 'REFUSALS')
+    WHEN 'WARM' THEN kind IN ('WARM')
+    WHEN 'INTEND' THEN kind IN ('DEPOSIT_INTENDED')
+    ELSE false END, false)
+$$;
+
+-- Whether a column of this kind may hold this word.
+CREATE FUNCTION commit_knows(list TEXT, word TEXT) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(CASE list
+    WHEN 'lockdown' THEN word IN ('PLATFORM', 'TENANT', 'INSTITUTION', 'CREDENTIAL')
+    WHEN 'worker' THEN word IN ('ENABLED', 'QUARANTINED')
+    ELSE false END, false)
+$$;
+
+-- Whether a field of an entry may hold this number. One constant, because what is written out as a CASE is set up anew
+-- in every transaction.
+CREATE FUNCTION commit_counts(list TEXT, number BIGINT) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce('{
+    "kind": ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34", "35"],
+    "class": ["1", "2"],
+    "purpose": ["1", "2", "3"],
+    "scope": ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"],
+    "attendance": ["1", "2"],
+    "verdict": ["1", "2"],
+    "outcome": ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"],
+    "form": ["1", "2", "3"],
+    "reason": ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34", "35", "36", "37", "38", "39", "40", "41", "42", "43", "44"]
+  }'::jsonb -> list ? number::text, false)
+$$;

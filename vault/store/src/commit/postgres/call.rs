@@ -10,25 +10,32 @@ use sqlx::postgres::{PgConnection, PgDatabaseError, PgSeverity};
 use super::Listener;
 use super::decode::{self, Fields};
 use super::encode::{self, hex};
+use crate::commit::CommitConfig;
 use crate::commit::carrier::{Carried, Doubt, Doubts, Errand, GroupId, Traces};
 use crate::error::{CommitError, Error};
 use crate::postgres::Database;
 
 /// An entry is longer than a leaf may be.
 const TOO_LONG: &str = "CF002";
+/// Label of what the node signs to show its life. The database keeps a hash of the signature only.
+const LIFE: &[u8] = b"cofre/v1/commit/life";
 
 /// The database, and the connection that commits.
 #[derive(Debug)]
 pub(crate) struct Carrier {
     database: Database,
     connection: Option<PgConnection>,
+    /// Shows that a group is of this life of the node: whoever else can call the function does not have the node's key.
+    life: String,
     /// Ends with the writer.
     _listener: Listener,
 }
 
 impl Carrier {
-    pub(crate) fn new(database: Database, listener: Listener) -> Self {
-        Self { database, connection: None, _listener: listener }
+    pub(crate) fn new(database: Database, listener: Listener, settings: &CommitConfig) -> Self {
+        let message = [LIFE, settings.incarnation.as_slice()].concat();
+        let life = hex(&settings.signer.sign(&message));
+        Self { database, connection: None, life, _listener: listener }
     }
 
     pub(in crate::commit) async fn carry(
@@ -40,7 +47,7 @@ impl Carrier {
         // Taken out, so that a connection on which anything failed or hung is closed, and the next group has a new one.
         let mut connection = self.connection().await?;
         let (request, awaited) = encode::request(work, send_by.left(clock.monotonic()), node)?;
-        let asked = group(id, node, clock, &request)?;
+        let asked = self.group(id, node, clock, &request)?;
         doubts.begun(Doubt { id, traces: None });
         let answer = call(&mut connection, asked).await;
         doubts.answered().await;
@@ -48,7 +55,8 @@ impl Carrier {
             Ok(verdicts) => {
                 let carried =
                     only(&verdicts).map_err(CommitError::from).and_then(|told| decode::carried(told, awaited));
-                // An answer that cannot be read is none: the group may stand.
+                // SECURITY: an answer that cannot be read is none and leaves the doubt: the group may stand, and what it
+                // changed is asked for again rather than never told.
                 if !matches!(carried, Err(CommitError::Store(_))) {
                     doubts.over(&id);
                     self.connection = Some(connection);
@@ -75,7 +83,7 @@ impl Carrier {
     ) -> Result<Option<Traces>, Error> {
         let mut connection = self.connection().await?;
         let request = json!({"op": "SETTLE", "group": hex(&doubt.id)});
-        let verdicts = call(&mut connection, group(id, node, clock, &request)?).await.map_err(explained)?;
+        let verdicts = call(&mut connection, self.group(id, node, clock, &request)?).await.map_err(explained)?;
         self.connection = Some(connection);
         decode::stood(only(&verdicts)?)
     }
@@ -86,16 +94,17 @@ impl Carrier {
             None => self.database.connect().await,
         }
     }
-}
 
-fn group(id: GroupId, node: &NodeRef, clock: &dyn Clock, request: &Value) -> Result<Value, Error> {
-    Ok(json!({
-        "group": hex(&id),
-        "node": node.identity,
-        "now": crate::row::instant(clock.now()),
-        "outcomes": encode::outcomes(node)?,
-        "requests": [request],
-    }))
+    fn group(&self, id: GroupId, node: &NodeRef, clock: &dyn Clock, request: &Value) -> Result<Value, Error> {
+        Ok(json!({
+            "group": hex(&id),
+            "life": self.life,
+            "node": node.identity,
+            "now": crate::row::instant(clock.now()),
+            "outcomes": encode::outcomes(node)?,
+            "requests": [request],
+        }))
+    }
 }
 
 async fn call(connection: &mut PgConnection, asked: Value) -> Result<Value, sqlx::Error> {

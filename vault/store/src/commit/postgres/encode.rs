@@ -18,6 +18,7 @@ use crate::commit::release::relied_on;
 use crate::commit::submit::Work;
 use crate::commit::undelivered::{METHOD, UNKNOWN};
 use crate::error::{CommitError, Error};
+use crate::records::ledger::Checkpoint;
 use crate::row::{column, instant};
 
 /// What the answer to a request is completed with: the function gives verdicts, not warrants.
@@ -54,8 +55,12 @@ pub(super) fn request(work: Work, left: Option<Span>, node: &NodeRef) -> Result<
                     json!({"level": tile.level, "n": column(tile.n), "width": tile.width, "hashes": hex(&tile.hashes)})
                 })
                 .collect();
-            let request =
-                json!({"op": "INTEGRATE", "tiles": tiles, "size": column(checkpoint.size), "note": checkpoint.note});
+            let request = match checkpoint {
+                Some(Checkpoint { size, note }) => {
+                    json!({"op": "INTEGRATE", "tiles": tiles, "size": column(size), "note": note})
+                }
+                None => json!({"op": "INTEGRATE", "tiles": tiles}),
+            };
             (request, Awaited::Other)
         }
         Work::Undelivered(grants) => {

@@ -2,6 +2,9 @@
 //! stands in the table `told`, in the order of the ledger. The table is read after every notification and once a second
 //! besides, so a connection that was lost, or a notification that never came, costs a moment and no change.
 //!
+//! The same connection holds the node's name: a session lock, so that of two live processes with one name the second
+//! does not start. A name lost with its connection is taken again; while somebody else has it, the node says so.
+//!
 //! All of it is a hint: what decides is read under the lock of the commit.
 
 use std::time::Duration;
@@ -13,6 +16,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use super::decode::{self, Fields};
+use crate::commit::CommitConfig;
 use crate::commit::change::Change;
 use crate::error::Error;
 use crate::postgres::Database;
@@ -27,6 +31,8 @@ const HANGS: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(250);
 /// Rows of one read.
 const AT_ONCE: i64 = 500;
+/// A node's last life that is just ending is waited for this many times, and this long each time.
+const PATIENCE: (u32, Duration) = (150, Duration::from_millis(20));
 
 /// The task that listens. It ends when this is dropped.
 #[derive(Debug)]
@@ -42,19 +48,41 @@ impl Listener {
     /// Starts listening. Whatever other nodes commit after this has returned is sent to `changes`.
     pub(crate) async fn start(
         database: Database,
-        incarnation: [u8; 16],
+        settings: &CommitConfig,
         changes: broadcast::Sender<Change>,
     ) -> Result<Self, Error> {
-        let mut connection = database.listen(CHANNEL).await?;
+        let (node, incarnation) = (settings.node.clone(), settings.incarnation);
+        let mut connection = named(&database, &node).await?;
         let row =
             sqlx::query("SELECT coalesce(max(first_index), -1) AS newest FROM told").fetch_one(&mut connection).await?;
-        let ear = Ear { database, incarnation, changes, heard: row.try_get("newest")? };
+        let ear = Ear { database, node, incarnation, changes, heard: row.try_get("newest")? };
         Ok(Self(tokio::spawn(ear.listen(connection))))
     }
 }
 
+/// A connection that listens and holds the name of the node. The end of a life just over is waited for: the server
+/// frees its name when it notices that its connection is closed.
+///
+/// SECURITY: two processes under one name would each take the other's open grants for those of an earlier life.
+async fn named(database: &Database, node: &str) -> Result<PgListener, Error> {
+    let mut connection = database.listen(CHANNEL).await?;
+    let (times, pause) = PATIENCE;
+    for _ in 0..times {
+        let row = sqlx::query("SELECT pg_try_advisory_lock(hashtextextended($1, 1)) AS had")
+            .bind(node.to_owned())
+            .fetch_one(&mut connection)
+            .await?;
+        if row.try_get("had")? {
+            return Ok(connection);
+        }
+        tokio::time::sleep(pause).await;
+    }
+    Err(Error::Live { node: node.to_owned() })
+}
+
 struct Ear {
     database: Database,
+    node: String,
     incarnation: [u8; 16],
     changes: broadcast::Sender<Change>,
     /// Everything up to here was heard, by the index of a group's first entry.
@@ -67,7 +95,7 @@ impl Ear {
         loop {
             let heard = match &mut connection {
                 Some(connection) => self.hear(connection).await,
-                None => self.database.listen(CHANNEL).await.map(|made| connection = Some(made)),
+                None => named(&self.database, &self.node).await.map(|made| connection = Some(made)),
             };
             if let Err(cause) = heard {
                 tracing::warn!(%cause, "what other nodes change is not heard at the moment");

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofre_ledger::entry::{MAX_LEAF, number};
+use cofre_ledger::entry::{MAX_LEAF, MAX_POLICY_INPUT, number};
 use cofre_model::entry::{Entry, EntryKind, Verdict};
 use cofre_model::permit::{GroupSigner, Mint, SendBy};
 use cofre_model::reason::Reason;
+use cofre_model::registry::{LockdownScope, WorkerState};
 use cofre_model::time::Span;
+use cofre_model::wording::{Attendance, Class, Form, Outcome, Purpose, Scope};
 use cofre_policy::checks::SPACING;
 use cofre_policy::facts::LeaseFacts;
 use cofre_testkit::clock::TestClock;
@@ -21,10 +23,10 @@ use tokio::sync::broadcast;
 use super::*;
 use crate::commit::carrier;
 use crate::commit::change::Change;
-use crate::commit::operation::{Lockdown, Operation};
+use crate::commit::operation::{FITS, Lockdown, Operation};
 use crate::commit::submit::{Answer, Work};
 use crate::commit::writer::Writer;
-use crate::commit::{CommitConfig, ending, undelivered};
+use crate::commit::{CommitConfig, ending, registry, undelivered};
 use crate::error::{CommitError, Error};
 use crate::postgres::{Database, address::Postgres};
 use crate::records::deciding::CLOCK_SLACK;
@@ -48,8 +50,13 @@ BEGIN
     let kinds = EntryKind::ALL.iter().map(|word| (word.as_str(), word.number()));
     let verdicts = Verdict::ALL.iter().map(|word| (word.as_str(), word.number()));
     let reasons = Reason::ALL.iter().map(|word| (word.as_str(), word.number()));
-    let lists: [(&str, Vec<(&str, i32)>); 3] =
-        [("kind", kinds.collect()), ("verdict", verdicts.collect()), ("reason", reasons.collect())];
+    let outcomes = Outcome::ALL.iter().map(|word| (word.as_str(), word.number()));
+    let lists: [(&str, Vec<(&str, i32)>); 4] = [
+        ("kind", kinds.collect()),
+        ("verdict", verdicts.collect()),
+        ("reason", reasons.collect()),
+        ("outcome", outcomes.collect()),
+    ];
     for (list, words) in lists {
         writeln!(text, "    WHEN '{list}' THEN number := CASE word").expect("written");
         for (word, number) in words {
@@ -72,15 +79,21 @@ CREATE FUNCTION commit_field(name TEXT) RETURNS integer LANGUAGE plpgsql IMMUTAB
     text.push_str(&returns(&[
         ("kind", number::KIND.into()),
         ("id", number::ID.into()),
+        ("caller", number::CALLER.into()),
+        ("node", number::NODE.into()),
         ("tenant", number::TENANT.into()),
         ("credential", number::CREDENTIAL.into()),
         ("secret_version", number::SECRET_VERSION.into()),
         ("owner", number::OWNER.into()),
+        ("consents", number::CONSENTS.into()),
         ("job", number::JOB.into()),
         ("verdict", number::VERDICT.into()),
         ("reason", number::REASON.into()),
         ("lease_until", number::LEASE_UNTIL.into()),
         ("follows", number::FOLLOWS.into()),
+        ("outcome", number::OUTCOME.into()),
+        ("digest", number::DIGEST.into()),
+        ("reference", number::REFERENCE.into()),
     ]));
     text.push_str(
         "
@@ -100,7 +113,69 @@ CREATE FUNCTION commit_limit(name TEXT) RETURNS bigint LANGUAGE plpgsql IMMUTABL
         ("look_back", undelivered::LOOK_BACK.as_micros()),
         ("day", Span::days(1).as_micros()),
         ("told", Span::days(1).as_micros()),
+        ("tiles", registry::TILES as u64),
+        ("note", registry::LONGEST_NOTE as u64),
+        ("policy_input", MAX_POLICY_INPUT as u64),
     ]));
+    text.push_str(&known());
+    text
+}
+
+/// What the functions take at all: kinds of entry by operation, words of a column, numbers of a field.
+fn known() -> String {
+    let mut text = String::from(
+        "
+-- Whether an entry of this kind may record this operation.
+CREATE FUNCTION commit_fits(op TEXT, kind TEXT) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(CASE op
+",
+    );
+    for (word, kinds) in FITS {
+        let kinds: Vec<String> = kinds.iter().map(|kind| format!("'{}'", kind.as_str())).collect();
+        writeln!(text, "    WHEN '{word}' THEN kind IN ({})", kinds.join(", ")).expect("written");
+    }
+    text.push_str("    ELSE false END, false)\n$$;\n");
+    let lists: [(&str, Vec<&str>); 2] = [
+        ("lockdown", LockdownScope::ALL.iter().map(|word| word.as_str()).collect()),
+        ("worker", WorkerState::ALL.iter().map(|word| word.as_str()).collect()),
+    ];
+    text.push_str(
+        "
+-- Whether a column of this kind may hold this word.
+CREATE FUNCTION commit_knows(list TEXT, word TEXT) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(CASE list
+",
+    );
+    for (list, words) in lists {
+        let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+        writeln!(text, "    WHEN '{list}' THEN word IN ({})", words.join(", ")).expect("written");
+    }
+    text.push_str("    ELSE false END, false)\n$$;\n");
+    text.push_str(
+        "
+-- Whether a field of an entry may hold this number. One constant, because what is written out as a CASE is set up anew
+-- in every transaction.
+CREATE FUNCTION commit_counts(list TEXT, number BIGINT) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce('{
+",
+    );
+    let lists: [(&str, Vec<i32>); 9] = [
+        ("kind", EntryKind::ALL.iter().map(|word| word.number()).collect()),
+        ("class", Class::ALL.iter().map(|word| word.number()).collect()),
+        ("purpose", Purpose::ALL.iter().map(|word| word.number()).collect()),
+        ("scope", Scope::ALL.iter().map(|word| word.number()).collect()),
+        ("attendance", Attendance::ALL.iter().map(|word| word.number()).collect()),
+        ("verdict", Verdict::ALL.iter().map(|word| word.number()).collect()),
+        ("outcome", Outcome::ALL.iter().map(|word| word.number()).collect()),
+        ("form", Form::ALL.iter().map(|word| word.number()).collect()),
+        ("reason", Reason::ALL.iter().map(|word| word.number()).collect()),
+    ];
+    let lists = lists.map(|(list, numbers)| {
+        let numbers: Vec<String> = numbers.iter().map(i32::to_string).collect();
+        format!("    \"{list}\": {numbers:?}")
+    });
+    text.push_str(&lists.join(",\n"));
+    text.push_str("\n  }'::jsonb -> list ? number::text, false)\n$$;\n");
     text
 }
 
@@ -170,13 +245,14 @@ async fn writer(database: &Database) -> (Writer, broadcast::Receiver<Change>) {
         signer: Arc::new(Unsigned),
     };
     let (changes, heard) = broadcast::channel(16);
-    let listener = Listener::start(database.clone(), config.incarnation, changes.clone()).await.expect("listening");
-    let carrier = carrier::Carrier::Postgres(Carrier::new(database.clone(), listener));
+    let listener = Listener::start(database.clone(), &config, changes.clone()).await.expect("listening");
+    let carrier = carrier::Carrier::Postgres(Carrier::new(database.clone(), listener, &config));
     (Writer::new(carrier, config, changes), heard)
 }
 
 fn lockdown() -> Work {
-    Work::Apply(Entry::new(EntryKind::Lockdown, [1; 16]), Operation::Lockdown(Lockdown::Platform))
+    let operation = Operation::Lockdown(Lockdown::Platform);
+    Work::Apply(operation.named_in(Entry::new(EntryKind::Lockdown, [1; 16])), operation)
 }
 
 fn send_by() -> SendBy {

@@ -13,10 +13,14 @@ use crate::row::instant;
 
 pub(super) fn operation(operation: Op) -> Value {
     match operation {
-        Op::NodeStarted => json!({"op": "NODE_STARTED"}),
         // Entries alone: pairs of deposit keys are in the keyring. A note is encoded with its entry.
-        Op::NodeStopped | Op::NodeCertified | Op::DepositKeyMade | Op::DepositKeysDestroyed | Op::Note => {
-            json!({"op": "ENTRY_ONLY"})
+        Op::NodeStarted
+        | Op::NodeStopped
+        | Op::NodeCertified
+        | Op::DepositKeyMade
+        | Op::DepositKeysDestroyed
+        | Op::Note => {
+            json!({"op": operation.word()})
         }
         Op::PolicyActivated { digest } => json!({"op": "ACTIVATE_POLICY", "digest": hex(&digest)}),
         Op::PutTenant { tenant, key_version, warm_for, signing_keys, recipients } => json!({

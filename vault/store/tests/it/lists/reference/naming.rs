@@ -38,7 +38,9 @@ pub(super) fn named(entry: Entry, operation: &Op) -> Entry {
             ..entry
         },
         Op::QuarantineWorker { worker } => Entry { reference: Some(worker.clone()), ..entry },
-        Op::AcceptErasure { subject, .. } => Entry { owner: Some(*subject), ..entry },
+        Op::AcceptErasure { erasure, tenant, subject } => {
+            Entry { tenant: Some(*tenant), owner: Some(*subject), reference: Some(erasure.to_string()), ..entry }
+        }
         _ => entry,
     }
 }

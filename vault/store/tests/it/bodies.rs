@@ -1,0 +1,175 @@
+//! What whoever has the serving role of the records may have written into the ledger: entries that every reader reads,
+//! and that say what was done. Always on PostgreSQL: an SQLite file has no roles.
+
+use cofre_ledger::entry::Leaf;
+use cofre_model::id::{ConsentId, InstitutionId, JobId, TenantId};
+use serde_json::{Value, json};
+use sqlx::Row as _;
+
+use crate::serving_role::{Attack, NODE, entry, group, lockdown, note, pair, part};
+
+/// The code of the error that a group with this one request ends with, as the first of its ledger.
+async fn refused(attack: &mut Attack, what: &str, request: &Value) -> String {
+    let refused = attack.commit(&group(1, request)).await.expect_err(what);
+    assert_eq!(attack.number("SELECT size FROM cofre.ledger_head").await, 0, "{what}");
+    let code = refused.as_database_error().and_then(|told| told.code());
+    code.map(std::borrow::Cow::into_owned).unwrap_or_else(|| panic!("{what}: {refused}"))
+}
+
+#[tokio::test]
+async fn a_stolen_role_writes_no_entry_that_cannot_be_read() {
+    let mut attack = Attack::new().await;
+    for (what, field, bytes) in [
+        ("a field nobody knows", "35", "9a020101"),
+        ("a field nobody knows, far away", "2000", "827d0161"),
+        ("a field under another number", "5", "320161"),
+        ("another field behind the first", "5", "2a0161320161"),
+        ("a number spelled with a nought", "05", "2a0161"),
+        ("a number spelled with a sign", "+5", "2a0161"),
+        ("a number spelled with a space", " 5", "2a0161"),
+        ("a name for a number", "method", "2a0161"),
+        ("nothing in a field", "5", ""),
+        ("a field twice", "5", "2a01612a0162"),
+        ("a field in the wrong place", "7", "2a0161"),
+        ("a key and no more", "5", "2a"),
+        ("half a key", "34", "92"),
+        ("a long key", "5", "aa000161"),
+        ("a cut field", "5", "2a0561"),
+        ("more than the field", "5", "2a016161"),
+        ("a long length", "5", "2a810061"),
+        ("another wire type", "5", "2801"),
+        ("a wire type nobody writes", "5", "2d00000000"),
+        ("a long number", "32", "80028100"),
+        ("a number without an end", "32", "8002ffffffffffffffffff01"),
+        ("a version beyond its field", "10", "508080808010"),
+        ("text that is none", "5", "2a01ff"),
+        ("a class nobody knows", "9", "4863"),
+        ("no scope", "16", "820100"),
+        ("scopes out of order", "16", "8201020201"),
+        ("a scope nobody knows", "16", "8201020163"),
+        ("a short digest", "33", "8a020101"),
+        ("a policy input of nothing", "22", "b20100"),
+        ("a caller that is no message", "3", "1a0161"),
+        ("epochs with a nought", "14", "72020800"),
+        ("epochs nobody knows", "14", "72023801"),
+        ("a released field without its form", "25", "ca01030a0161"),
+        ("a released field of no name", "25", "ca01040a001001"),
+        ("a tenant key without its id", "26", "d201021001"),
+        ("a consent that is no id", "13", "6a05636e735f78"),
+        ("an institution that is no id", "12", "6205696e735f41"),
+        ("a job that is no id", "18", "9201056a6f625f78"),
+    ] {
+        let code = refused(&mut attack, what, &note(&[(field, bytes.into())], &[])).await;
+        let known = match what {
+            "text that is none" => code == "22021",
+            "a name for a number" => code == "22P02",
+            _ => code == "CF004",
+        };
+        assert!(known, "{what}: {code}");
+    }
+    let mut nameless = note(&[], &[]);
+    nameless["entry"]["fields"].as_object_mut().expect("fields").remove("2");
+    assert_eq!(refused(&mut attack, "no id", &nameless).await, "CF004");
+    // As the program writes it, with everything that may be there besides.
+    let consents = [1, 2].map(|ms| part(13, ConsentId::from_parts(ms, [0xff; 10]).to_string().as_bytes())).concat();
+    let key = [hex::decode(part(1, &[3; 16])).expect("hex"), vec![16, 1]].concat();
+    let whole = [
+        ("5", "2a0161".into()),
+        ("9", "4801".into()),
+        ("10", "5000".into()),
+        ("12", part(12, b"ins_banco-abierto")),
+        ("13", consents),
+        ("14", "72020801".into()),
+        ("16", "8201020102".into()),
+        ("18", part(18, JobId::from_parts(9, [7; 10]).to_string().as_bytes())),
+        ("22", part(22, &[b'{'; 2_048])),
+        ("25", "ca01050a01611001ca01021002".into()),
+        ("26", part(26, &key)),
+        ("32", "80028001".into()),
+    ];
+    attack.commit(&group(1, &note(&whole, &[]))).await.expect("committed");
+    let read = "SELECT bytes FROM cofre.ledger_entries";
+    let bytes: Vec<u8> = sqlx::query(read).fetch_one(&mut attack.role).await.expect("read").get(0);
+    let leaf = Leaf::parse(&bytes).expect("a leaf");
+    assert_eq!(leaf.entry().expect("an entry").consents.len(), 2);
+}
+
+#[tokio::test]
+async fn an_id_is_taken_where_a_reader_takes_it() {
+    let mut attack = Attack::new().await;
+    let mut count = 0;
+    let genuine = TenantId::from_parts(1_790_000_000_123, [0x5a; 10]).to_string();
+    let mut texts = vec![genuine.clone(), genuine.to_lowercase(), format!("{genuine} "), format!("{genuine}\n")];
+    texts.extend([genuine.replace("ten", "crd"), genuine.chars().take(29).collect(), "ten_".into(), "ten_x".into()]);
+    for place in 4..genuine.len() {
+        for other in "078ABEFGRSVZIUa-".chars() {
+            let put = |(at, is)| if at == place { other } else { is };
+            texts.push(genuine.chars().enumerate().map(put).collect());
+        }
+    }
+    let mut taken = 0;
+    for text in texts {
+        count += 1;
+        let request = note(&[("6", part(6, text.as_bytes()))], &[("tenant", &text)]);
+        let reads = TenantId::try_from(text.as_str()).is_ok();
+        assert_eq!(attack.commit(&group(count, &request)).await.is_ok(), reads, "{text:?}");
+        taken += i64::from(reads);
+    }
+    assert!(taken > 200, "{taken} taken");
+    assert_eq!(attack.number("SELECT size FROM cofre.ledger_head").await, taken);
+    for text in ["ins_a", "ins_0-", "ins_-a", "ins_", "ins_a_b", "ins_\u{e4}", "ten_a"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([63, 64].map(|length| format!("ins_{}", "a".repeat(length))))
+    {
+        count += 1;
+        let request = note(&[("12", part(12, text.as_bytes()))], &[]);
+        let reads = InstitutionId::try_from(text.as_str()).is_ok();
+        assert_eq!(attack.commit(&group(count, &request)).await.is_ok(), reads, "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_says_what_is_done_and_nothing_else() {
+    let mut attack = Attack::new().await;
+    let changed = |path: &str, value: Value| {
+        let mut request = lockdown();
+        *request.pointer_mut(path).expect(path) = value;
+        request
+    };
+    let stop = |scope: &str, id: &str, reference: &str| json!({"op": "LOCKDOWN", "scope": scope, "id": id, "entry": entry("LOCKDOWN", 28, reference)});
+    let caller = |name: &str, fingerprint: usize| ("3", part(3, &pair(name.as_bytes(), &vec![5; fingerprint])));
+    for (what, request) in [
+        ("another stop button than the entry names", stop("TENANT", "ten_x", "PLATFORM")),
+        ("a stop button under a padded name", stop("TENANT", "ten_x ", "TENANT ten_x")),
+        ("a stop button for everything under a name", stop("PLATFORM", "x", "PLATFORM")),
+        ("a stop button nobody knows", stop("GALAXY", "x", "GALAXY x")),
+        ("a kind beside the body's", changed("/entry/facets/kind", "AUDIT_READ".into())),
+        ("a body of another kind", changed("/entry/fields/1", "0821".into())),
+        ("a tenant that the body does not name", changed("/entry/facets/tenant", "ten_x".into())),
+        ("a reason that the body does not name", changed("/entry/facets/reason", "REPLAY".into())),
+        ("a caller that the body does not name", changed("/entry/facets/caller", NODE.into())),
+        ("a caller that only the body names", note(&[caller(NODE, 32)], &[])),
+        ("another caller than the body names", note(&[caller(NODE, 32)], &[("caller", "spiffe://x")])),
+        ("a caller with half a fingerprint", note(&[caller(NODE, 16)], &[("caller", NODE)])),
+        ("a caller without a name", note(&[caller("", 32)], &[("caller", "")])),
+        ("an operation that this does not record", changed("/op", "NOTE".into())),
+        ("a withdrawal that is none", {
+            let mut request = note(&[], &[]);
+            request["withdraws"] = 0.into();
+            request
+        }),
+        ("another node's entry", changed("/entry/fields/4", part(4, &pair(b"spiffe://x", &[9; 16])).into())),
+        ("another life's entry", changed("/entry/fields/4", part(4, &pair(NODE.as_bytes(), &[8; 16])).into())),
+        ("a consent that ends otherwise", {
+            let mut revoked = entry("CONSENT_REVOKED", 15, "");
+            let consent = ConsentId::from_parts(1, [1; 10]).to_string();
+            revoked["fields"]["13"] = part(13, consent.as_bytes()).into();
+            json!({"op": "END_CONSENT", "to": "EXPIRED", "consent": consent, "tenant": "ten_x", "entry": revoked})
+        }),
+    ] {
+        assert_eq!(refused(&mut attack, what, &request).await, "CF004", "{what}");
+    }
+    let whole = note(&[caller(NODE, 32)], &[("caller", NODE)]);
+    attack.commit(&group(1, &whole)).await.expect("committed");
+}
