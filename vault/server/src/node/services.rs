@@ -13,6 +13,9 @@ use cofre_model::time::Clock;
 use super::tokens::Driver;
 use crate::config::Configured;
 
+#[cfg(all(test, feature = "transit"))]
+mod tests;
+
 /// A key of a service, open.
 #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
 #[derive(Debug, Clone)]

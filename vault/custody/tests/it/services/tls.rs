@@ -107,7 +107,9 @@ fn an_authority_that_cannot_be_read_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, text) in [("absent", None), ("empty", Some("")), ("other", Some("not a certificate"))] {
             let path = folder.path().join(name);
-            text.map(|text| std::fs::write(&path, text).expect("written"));
+            if let Some(text) = text {
+                std::fs::write(&path, text).expect("written");
+            }
             let mut settings = served.transit(WITH_SIGNER);
             settings.address = "https://localhost:1".parse().expect("an address");
             settings.ca = Some(path);
