@@ -162,7 +162,7 @@ fn table(form: Form) {
 
 /// Limits that only a service is beyond which does not answer.
 pub(crate) const CALM: Patience =
-    Patience { attempt: Duration::from_secs(10), total: Duration::from_secs(30), at_once: 64 };
+    Patience { attempt: Duration::from_secs(20), total: Duration::from_secs(60), at_once: 64 };
 /// Short limits, so that a service that does not answer costs little.
 pub(crate) const QUICK: Patience =
     Patience { attempt: Duration::from_millis(500), total: Duration::from_millis(1200), at_once: 64 };

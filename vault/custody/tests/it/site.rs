@@ -130,7 +130,7 @@ impl Served {
         // As a person writes it, with a newline after it.
         std::fs::write(folder.path().join("token"), format!("{CALLER}\n")).expect("written");
         let patience =
-            Patience { attempt: Duration::from_secs(5), total: Duration::from_secs(20), ..Patience::default() };
+            Patience { attempt: Duration::from_secs(20), total: Duration::from_secs(60), ..Patience::default() };
         let served = Self { kms, form, signer, patience, folder };
         served.kms.make(KEY, served.wraps_with()).expect("a key");
         served.kms.make(SIGNER, signer).expect("a key");
