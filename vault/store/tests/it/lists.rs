@@ -36,6 +36,8 @@ const NIGHT: u32 = 10_000;
 const LONG: u32 = 3_000;
 /// Lists on the same stores: each has parties of its own, and making stores costs more than a list.
 const SHARED: u32 = 60;
+/// So many lists a thread of a long run plays between two words about it.
+const PROGRESS: u32 = 250;
 /// So often a list is played where an engine does not answer in time.
 const AGAIN: u32 = 4;
 /// The policy engine refuses to decide where little of the stack is left, and futures not optimised take much of it.
@@ -79,6 +81,9 @@ impl Benches {
             *self.met.entry(what).or_insert(0) += times;
         }
         self.played += 1;
+        if self.played.is_multiple_of(PROGRESS) {
+            println!("{} lists in this thread", self.played);
+        }
         if let (Some(sqlite), Some(postgres), false) =
             (sqlite.bench, postgres.bench, self.played.is_multiple_of(SHARED))
         {
