@@ -18,6 +18,8 @@ use crate::rv::{Answer, Rv, fail};
 
 /// Length of every symmetric key of this token.
 pub(crate) const AES_KEY_LEN: usize = 32;
+/// Lengths of a secret that is no key of this token and only comes to be wrapped.
+pub(crate) const SECRET_LEN: std::ops::RangeInclusive<usize> = 1..=512;
 /// Length of an AES-GCM nonce. Other lengths exist in the standard; this token refuses them.
 pub(crate) const NONCE_LEN: usize = 12;
 /// Length of an AES-GCM tag.

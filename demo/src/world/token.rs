@@ -102,8 +102,9 @@ pub async fn child(module: &Path) -> Result<()> {
         Err(fault) if fault.cause == cofre_custody::Cause::TokenExists => {}
         Err(fault) => bail!("{fault}; {}", fault.advice()),
     }
-    ceremony::ensure_keys(&settings, pin(PINS.1)).map_err(|fault| anyhow::anyhow!("{fault}; {}", fault.advice()))?;
     let slab = Slab::new(Backing::Mlock)?;
+    ceremony::ensure_keys(&settings, pin(PINS.1), &slab)
+        .map_err(|fault| anyhow::anyhow!("{fault}; {}", fault.advice()))?;
     let token = Token::open(settings, pin(PINS.1), &slab).await?;
     println!("{}", note_key(&*token.signer()?)?);
     token.close().await?;

@@ -128,7 +128,7 @@ revocations = {revocations}
 [stores]
 {stores}
 [custodians.{CUSTODIAN}]
-pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", signer_label = "{SIGNER}", pin = {{ file = {pin} }}, sessions = 4 }}
+pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", signer_label = "{SIGNER}", pin = {{ file = {pin} }}, sessions = 4, environment = ["{SIM_FOLDER}"] }}
 "#,
         memory = wishes.memory,
         telemetry = telemetry,

@@ -12,6 +12,7 @@ use crate::rv::{Answer, Rv, fail};
 use crate::sim::Sim;
 
 const AES: Kind = Kind { class: CKO_SECRET_KEY, key_type: CKK_AES };
+const GENERIC: Kind = Kind { class: CKO_SECRET_KEY, key_type: CKK_GENERIC_SECRET };
 
 pub(crate) fn generate(
     sim: &mut Sim,
@@ -105,14 +106,24 @@ pub(crate) fn unwrap(
     check_kwp(mechanism)?;
     let key = sim.objects.at(unwrapping).or(fail(CKR_UNWRAPPING_KEY_HANDLE_INVALID))?;
     check_kek(key, CKA_UNWRAP, CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT)?;
-    if wrapped.len() != crypto::wrapped_len(crypto::AES_KEY_LEN) {
+    let (kind, lengths) = match template::number(given, CKA_KEY_TYPE)? {
+        Some(CKK_GENERIC_SECRET) => (GENERIC, crypto::SECRET_LEN),
+        // Anything else is refused below, when the template is completed.
+        _ => (AES, crypto::AES_KEY_LEN..=crypto::AES_KEY_LEN),
+    };
+    let wrapped_lengths = crypto::wrapped_len(*lengths.start())..=crypto::wrapped_len(*lengths.end());
+    if !wrapped_lengths.contains(&wrapped.len()) {
         return fail(CKR_WRAPPED_KEY_LEN_RANGE);
     }
     let secret = crypto::unwrap_padded(&key.secret, wrapped, Rv(CKR_WRAPPED_KEY_INVALID))?;
-    if secret.len() != crypto::AES_KEY_LEN {
+    if !lengths.contains(&secret.len()) {
         return fail(CKR_WRAPPED_KEY_INVALID);
     }
-    let mut attributes = template::complete(given, AES, Origin::Brought)?;
+    let mut attributes = template::complete(given, kind, Origin::Brought)?;
+    // Bytes that are no key of this token do not stay on it, brought in wrapped or in clear.
+    if kind == GENERIC && attributes.flag(CKA_TOKEN) {
+        return fail(CKR_TEMPLATE_INCONSISTENT);
+    }
     if attributes.number(CKA_VALUE_LEN).is_some_and(|len| len != secret.len() as CK_ULONG) {
         return fail(CKR_TEMPLATE_INCONSISTENT);
     }

@@ -29,6 +29,14 @@ pub(crate) fn create(sim: &mut Sim, session: CK_SESSION_HANDLE, mut given: Templ
             }
             value
         }
+        // What a caller wraps that is no key of this token: bytes, with no usage of their own.
+        (CKO_SECRET_KEY, CKK_GENERIC_SECRET) => {
+            let value = template::take(&mut given, CKA_VALUE).map(Secret::new).ok_or(Rv(CKR_TEMPLATE_INCOMPLETE))?;
+            if !crypto::SECRET_LEN.contains(&value.len()) {
+                return fail(CKR_ATTRIBUTE_VALUE_INVALID);
+            }
+            value
+        }
         // The standard has no better word for "this token does not import that".
         _ => return fail(CKR_TEMPLATE_INCONSISTENT),
     };

@@ -129,6 +129,13 @@ pub(crate) fn take(template: &mut Template, cka: CK_ATTRIBUTE_TYPE) -> Option<Ve
     Some(template.swap_remove(at).1)
 }
 
+/// A number that a template gives; none where it gives none.
+pub(crate) fn number(template: &Template, cka: CK_ATTRIBUTE_TYPE) -> Answer<Option<CK_ULONG>> {
+    let Some((_, value)) = template.iter().find(|(given, _)| *given == cka) else { return Ok(None) };
+    let bytes = value.as_slice().try_into().or(fail(CKR_ATTRIBUTE_VALUE_INVALID))?;
+    Ok(Some(CK_ULONG::from_ne_bytes(bytes)))
+}
+
 /// The curve a template names, in the one form this token stores.
 pub(crate) fn curve(attributes: &Template) -> Answer<&'static [u8]> {
     let given = attributes.iter().find(|(cka, _)| *cka == CKA_EC_PARAMS).map(|(_, value)| value.as_slice());

@@ -50,6 +50,12 @@ pub enum Mechanism {
     /// AES-256-GCM inside the token, the context as associated data (NIST SP 800-38D).
     /// Bytes: nonce(12) ‖ ciphertext(64) ‖ tag(16).
     AesGcm,
+    /// AES-KWP inside the token (RFC 5649) over a secret of 64 bytes. No associated data: the share's second half binds
+    /// the context. Bytes: 72.
+    AesKwp,
+    /// RSA-OAEP with SHA-256 and MGF1 with SHA-256, without a label (RFC 8017). No associated data either. Bytes: as
+    /// long as the modulus.
+    RsaOaepSha256,
     /// Encrypt of AWS KMS under a symmetric key, the context as encryption context. Bytes: the service's own.
     AwsKms,
     /// Encrypt of Google Cloud KMS, the context as additional authenticated data. Bytes: the service's own.
@@ -62,13 +68,23 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// Every mechanism.
-    pub const ALL: [Self; 5] = [Self::AesGcm, Self::AwsKms, Self::GcpKms, Self::TransitAead, Self::TransitDerived];
+    pub const ALL: [Self; 7] = [
+        Self::AesGcm,
+        Self::AesKwp,
+        Self::RsaOaepSha256,
+        Self::AwsKms,
+        Self::GcpKms,
+        Self::TransitAead,
+        Self::TransitDerived,
+    ];
 
     /// The text in keyring rows and configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AesGcm => "aes-gcm",
+            Self::AesKwp => "aes-kwp",
+            Self::RsaOaepSha256 => "rsa-oaep-sha256",
             Self::AwsKms => "aws-kms",
             Self::GcpKms => "gcp-kms",
             Self::TransitAead => "transit-aead",

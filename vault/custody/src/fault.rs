@@ -35,6 +35,22 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Every operation.
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::Load,
+        Self::Connect,
+        Self::LogIn,
+        Self::FindKey,
+        Self::MakeKey,
+        Self::MakeToken,
+        Self::Probe,
+        Self::Check,
+        Self::Wrap,
+        Self::Unwrap,
+        Self::Sign,
+        Self::Close,
+    ];
+
     /// The text for messages and labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -89,12 +105,16 @@ causes! {
     Timeout = "TIMEOUT", "try again; if it stays, look at the device and the network path to it";
     /// No token of that label or serial number is in any slot.
     TokenAbsent = "TOKEN_ABSENT", "put the token back, or correct `token_label`; service resumes by itself";
+    /// The process that holds the module ended. It is started again by itself.
+    Crashed = "CRASHED", "try again; if it stays, the module is broken: update it, or ask its vendor";
     /// The token refused the PIN. It is not tried again.
     PinIncorrect = "PIN_INCORRECT", "correct the `pin` reference and restart; the PIN is not tried again, so that the token does not lock";
     /// The token is locked after too many wrong PINs.
     PinLocked = "PIN_LOCKED", "the security officer of the token has to set a new user PIN; then restart";
     /// The PIN is expired, not set, or of a length the token does not take.
     PinUnusable = "PIN_UNUSABLE", "set a user PIN that the token accepts, correct the `pin` reference and restart";
+    /// The token failed while the PIN was tried for the first time, and did not say whether that counted.
+    PinInDoubt = "PIN_IN_DOUBT", "look how many tries the token has left, check the `pin` reference, then restart; the PIN is not tried again by itself";
     /// There is no such key on the token or at the service, or another one than before.
     KeyMissing = "KEY_MISSING", "check `key_label` or `key`, and that this is the right token, account, project or mount; run `cofred init` only for a new deployment; nothing was deleted";
     /// Several keys, or several tokens, carry the label.
@@ -119,10 +139,12 @@ causes! {
     KeyUnsafe = "KEY_UNSAFE", "use a key that is sensitive, not extractable or exportable, and allowed nothing but its purpose";
     /// Wrapped bytes do not open under this key and context.
     Integrity = "INTEGRITY_FAILURE", "treat it as an incident: a keyring row was changed or moved, or the key is another one";
-    /// The token cannot do what is needed.
-    Unsupported = "UNSUPPORTED", "the custodian needs AES-256-GCM with associated data, and Ed25519 or ECDSA P-256 for signing";
+    /// The token, or the key, cannot do what is needed.
+    Unsupported = "UNSUPPORTED", "a token's key must go with AES-GCM, AES-KWP or RSA-OAEP with SHA-256, and with `mechanism` where that is set; a service's key must encrypt with associated data; signing takes Ed25519 or ECDSA P-256";
     /// The module cannot be loaded, or is not the pinned one.
     ModuleUnusable = "MODULE_UNUSABLE", "check `module`: the path, its permissions, and its SHA-256 if one is configured";
+    /// The process that holds the module could not be started, or not be walled in.
+    Unprotected = "UNPROTECTED", "the detail says what the kernel refused; give the module what it needs by `sandbox`, or a kernel with Landlock and seccomp";
     /// A token of that label exists already.
     TokenExists = "TOKEN_EXISTS", "choose another label; an existing token is never initialised anew";
     /// There was no room in locked memory.
@@ -141,6 +163,7 @@ impl Cause {
                 | Self::Busy
                 | Self::Timeout
                 | Self::TokenAbsent
+                | Self::Crashed
                 | Self::LockedMemory
                 | Self::Throttled
                 | Self::BadChecksum

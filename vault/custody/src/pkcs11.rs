@@ -4,8 +4,8 @@
 //! async callers ── Command ──▶ bounded queue ──▶ owner threads, one session each ──▶ the module's C functions
 //!               ◀── Reply ───  oneshot, deadline
 //! ```
-//! No PKCS#11 type crosses the queue: the right-hand side can move into a child process that is killed and started
-//! again. The driver makes and deletes nothing on a token; making is in [`ceremony`], for a person who asks for it.
+//! No PKCS#11 type crosses the queue: the right-hand side is in a process of its own ([`host`]) that is ended and
+//! started again when it crashes or hangs, or, for development, in this one ([`Place`]). The driver makes and deletes nothing on a token; making is in [`ceremony`], for a person who asks for it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::fault::{Cause, Fault, Operation};
 use crate::set::WrappedShare;
 
 pub mod ceremony;
+pub mod host;
 mod keys;
 mod login;
 mod message;
@@ -31,9 +32,11 @@ mod module;
 mod owner;
 mod pool;
 mod trouble;
+mod wrapping;
 
-use message::{Command, Facts, Reply};
-use pool::Pool;
+use host::{Host, Hosting};
+use message::{Answer, Command, Facts, Known, Reply};
+use pool::{Past, Pool};
 use trouble::Trouble;
 
 /// A token's PIN. It has no `Debug`, no `Clone` and is wiped on drop.
@@ -57,6 +60,15 @@ pub enum TokenName {
     Serial(String),
 }
 
+/// Where the vendor's module runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In this process: for development and for tests of one module at a time.
+    Inside,
+    /// In a process of its own.
+    Child(Hosting),
+}
+
 /// One custodian of kind `pkcs11`, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -68,20 +80,26 @@ pub struct Settings {
     pub module_sha256: Option<[u8; 32]>,
     /// The token.
     pub token: TokenName,
-    /// Label of the AES-256 key that wraps shares.
+    /// Label of the key, or key pair, that wraps shares.
     pub key_label: String,
     /// Label of the key pair that signs, where this custodian is the signer.
     pub signer_label: Option<String>,
+    /// The mechanism the wrapping key must go with; any that its kind and usages allow, without one.
+    pub mechanism: Option<Mechanism>,
     /// Sessions to hold at most; fewer where the token allows fewer.
     pub sessions: usize,
+    /// Sessions of the token's limit that are left to others: a ceremony, a person with a tool.
+    pub reserve: usize,
     /// Calls that may wait for a session.
     pub queue: usize,
     /// How long a caller waits for an answer, queueing included.
     pub deadline: Duration,
+    /// Where the module runs.
+    pub place: Place,
 }
 
 impl Settings {
-    /// With no pinned hash, no signer, 8 sessions, 64 waiting calls and 5 seconds.
+    /// With no pinned hash, no signer, 8 sessions, 1 left to others, 64 waiting calls and 5 seconds, in this process.
     #[must_use]
     pub fn new(id: CustodianId, module: PathBuf, token: TokenName, key_label: impl Into<String>) -> Self {
         Self {
@@ -91,11 +109,70 @@ impl Settings {
             token,
             key_label: key_label.into(),
             signer_label: None,
+            mechanism: None,
             sessions: 8,
+            reserve: 1,
             queue: 64,
             deadline: Duration::from_secs(5),
+            place: Place::Inside,
         }
     }
+}
+
+/// Whoever does what a token is asked, near or far.
+#[derive(Debug)]
+enum Far {
+    Inside(Pool),
+    Child(Host),
+}
+
+impl Far {
+    async fn open(settings: Settings, pin: Pin, slab: Arc<Slab>) -> Result<(Self, Facts, Known), Trouble> {
+        if let Place::Child(hosting) = &settings.place {
+            let hosting = hosting.clone();
+            let (host, facts, known) = Host::open(settings, hosting, pin, slab).await?;
+            return Ok((Self::Child(host), facts, known));
+        }
+        let id = settings.id.clone();
+        let notes = Box::new(move |note: message::Note| note.log(id.as_str()));
+        let pool = Pool::start(settings, pin, Past::NONE, slab, notes)?;
+        let facts = pool::facts(pool.ask(Operation::Connect, Command::Facts).await)?;
+        pool.fill(&facts)?;
+        let known = pool.known().ok_or(Trouble::of(Operation::Probe, Cause::Transient))?;
+        Ok((Self::Inside(pool), facts, known))
+    }
+
+    async fn ask(&self, operation: Operation, command: Command) -> Answer {
+        match self {
+            Self::Inside(pool) => pool.ask(operation, command).await,
+            Self::Child(host) => host.ask(operation, command).await,
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Inside(pool) => pool.size(),
+            Self::Child(host) => host.size(),
+        }
+    }
+
+    async fn close(&self) -> Result<(), Trouble> {
+        match self {
+            Self::Inside(pool) => pool.close().await,
+            Self::Child(host) => host.close().await,
+        }
+    }
+}
+
+/// A module's process, as operators and tests see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostLife {
+    /// How often it was started, the first time included.
+    pub starts: u64,
+    /// The one that serves now; none while it is being started again.
+    pub pid: Option<u32>,
+    /// What holds it in, in words.
+    pub walls: String,
 }
 
 /// An open token: logged in, its keys checked, its mechanism proven.
@@ -104,7 +181,10 @@ pub struct Token {
     id: CustodianId,
     key_label: String,
     facts: Facts,
-    pool: Pool,
+    mechanism: Mechanism,
+    /// What showed that the key goes with it.
+    why: String,
+    far: Far,
     /// Names this process run in request ids, so that they never repeat.
     run: String,
     calls: AtomicU64,
@@ -121,19 +201,41 @@ impl Token {
         let id = settings.id.clone();
         let fault = |trouble: Trouble| trouble.into_fault(id.clone(), None);
         let run = random::array::<6>().map_err(|_| fault(Trouble::of(Operation::Connect, Cause::LockedMemory)))?;
-        let wanted = settings.sessions.max(1);
         let key_label = settings.key_label.clone();
-        let pool = Pool::start(settings, pin, slab.clone()).map_err(fault)?;
-        let facts = match pool.ask(Operation::Connect, Command::Facts).await {
-            Ok(Reply::Facts(facts)) => facts,
-            Ok(_) => return Err(fault(Trouble::of(Operation::Connect, Cause::Transient))),
-            Err(trouble) => return Err(fault(trouble)),
-        };
-        // One session of the token's limit is left to others: a ceremony, a person with a tool.
-        let room = facts.max_sessions.map_or(wanted, |max| wanted.min(max.saturating_sub(1)).max(1));
-        pool.grow(room).map_err(fault)?;
+        let (far, facts, known) = Far::open(settings, pin, slab.clone()).await.map_err(fault)?;
         let calls = AtomicU64::new(0);
-        Ok(Arc::new(Self { id: id.clone(), key_label, facts: *facts, pool, run: hex::encode(run), calls }))
+        let (mechanism, why) = (known.mechanism, known.why);
+        Ok(Arc::new(Self { id: id.clone(), key_label, facts, mechanism, why, far, run: hex::encode(run), calls }))
+    }
+
+    /// Sessions that are open by the token's own count, of the process that holds the module; none where the token
+    /// does not say.
+    ///
+    /// # Errors
+    /// The [`Fault`] that any call would meet.
+    pub async fn open_sessions(&self) -> Result<Option<u64>, Fault> {
+        match self.ask(Operation::Check, Command::Census).await? {
+            (Reply::Sessions(count), _) => Ok(count),
+            _ => Err(self.out_of_step(Operation::Check)),
+        }
+    }
+
+    /// Why the wrapping key goes with its mechanism: what it is, what it may do, and what came back.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// The process that holds the module; none where this one does.
+    #[must_use]
+    pub fn host(&self) -> Option<HostLife> {
+        match &self.far {
+            Far::Inside(_) => None,
+            Far::Child(host) => {
+                let (starts, pid) = host.life();
+                Some(HostLife { starts, pid, walls: host.walls() })
+            }
+        }
     }
 
     /// The signing key of this token.
@@ -152,14 +254,14 @@ impl Token {
     /// # Errors
     /// [`Cause::Timeout`] when a session does not come back in time; the process may end all the same.
     pub async fn close(&self) -> Result<(), Fault> {
-        self.pool.close().await.map_err(|trouble| trouble.into_fault(self.id.clone(), None))
+        self.far.close().await.map_err(|trouble| trouble.into_fault(self.id.clone(), None))
     }
 
     #[tracing::instrument(name = "custodian", skip_all, fields(custodian = %self.id, operation = operation.as_str(), outcome))]
     async fn ask(&self, operation: Operation, command: Command) -> Result<(Reply, RequestId), Fault> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let request = RequestId::new(format!("{}/{}/{number}", self.id, self.run));
-        match self.pool.ask(operation, command).await {
+        match self.far.ask(operation, command).await {
             Ok(reply) => {
                 tracing::Span::current().record("outcome", "ok");
                 Ok((reply, request))
@@ -190,8 +292,8 @@ impl Custodian for Token {
             serial: self.facts.serial.clone(),
             token_label: self.facts.label.clone(),
             key_label: self.key_label.clone(),
-            mechanism: Mechanism::AesGcm,
-            sessions: self.pool.size(),
+            mechanism: self.mechanism,
+            sessions: self.far.size(),
             signer: self.facts.signer.as_ref().map(VerifyingKey::algorithm),
         }
     }
@@ -210,7 +312,7 @@ impl Custodian for Token {
             match self.ask(Operation::Wrap, Command::Wrap { context, share }).await? {
                 (Reply::Wrapped(bytes), request) => Ok(Wrapped {
                     bytes: WrappedKey::from_bytes(bytes),
-                    mechanism: Mechanism::AesGcm,
+                    mechanism: self.mechanism,
                     custodian_key: self.key_label.clone(),
                     request,
                 }),
@@ -230,7 +332,8 @@ impl Custodian for Token {
                 let trouble = Trouble::of(Operation::Unwrap, Cause::KeyMissing);
                 return Err(trouble.into_fault(self.id.clone(), None));
             }
-            let command = Command::Unwrap { context, wrapped: wrapped.wrapped.as_bytes().to_vec() };
+            let bytes = wrapped.wrapped.as_bytes().to_vec();
+            let command = Command::Unwrap { mechanism: wrapped.mechanism, context, wrapped: bytes };
             match self.ask(Operation::Unwrap, command).await? {
                 (Reply::Share(share), request) => Ok(Unwrapped { share, request }),
                 _ => Err(self.out_of_step(Operation::Unwrap)),

@@ -151,4 +151,10 @@ pub struct LeaseFacts {
 impl LeaseFacts {
     /// However often a session asks again, it is over this long after its first grant.
     pub const LONGEST: Span = Span::secs(300);
+
+    /// When its session is over, however often it asks again.
+    #[must_use]
+    pub const fn session_ends(&self) -> Timestamp {
+        self.since.plus(Self::LONGEST)
+    }
 }

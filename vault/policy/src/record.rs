@@ -164,8 +164,8 @@ fn looked_up(entry: &mut Entry, facts: &Facts, own: &Own<'_>, basis: &Basis) {
 
 /// Asking again extends the lease, but never beyond the longest session; the commit holds that too.
 fn lease_until(facts: &Facts, job: &Job, consent: &Consent) -> Timestamp {
-    let since = own_lease(facts).map_or(facts.now, |lease| lease.since);
-    facts.now.plus(LEASE).min(since.plus(LeaseFacts::LONGEST)).min(job.deadline).min(consent.valid_until)
+    let session_ends = own_lease(facts).map_or(facts.now.plus(LeaseFacts::LONGEST), LeaseFacts::session_ends);
+    facts.now.plus(LEASE).min(session_ends).min(job.deadline).min(consent.valid_until)
 }
 
 /// The least of all instants at which something the grant relies on ends.

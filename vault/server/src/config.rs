@@ -3,12 +3,14 @@
 
 mod custodians;
 mod file;
+mod prompt;
 mod stores;
 mod unread;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cofre_custody::{CustodianId, CustodySet};
 use cofre_model::id::Slug;
@@ -16,7 +18,7 @@ use cofre_model::time::Span;
 use cofre_store::AddressError;
 use secrecy::SecretString;
 
-pub use custodians::{AwsKey, Configured, GcpKey, Token, TransitKey};
+pub use custodians::{AwsKey, Configured, GcpKey, Hosted, Token, TransitKey};
 pub use stores::{StoreKey, StorePlace, StorePlaces};
 pub use unread::Unread;
 
@@ -65,14 +67,20 @@ pub enum SecretRef {
     File(PathBuf),
     /// A systemd credential, below `$CREDENTIALS_DIRECTORY`.
     Credential(String),
+    /// A descriptor this process was started with. PINs only.
+    Descriptor(u32),
+    /// A person at the terminal. PINs only.
+    Prompt,
 }
 
 impl SecretRef {
-    /// The file it is read from; none for a credential of a process that was given none.
+    /// The file it is read from; none for a credential of a process that was given none, and for a person.
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
         match self {
             Self::File(path) => Some(path.clone()),
+            Self::Descriptor(number) => Some(PathBuf::from(format!("/proc/self/fd/{number}"))),
+            Self::Prompt => None,
             Self::Credential(name) => {
                 std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(name))
             }
@@ -84,6 +92,12 @@ impl SecretRef {
     /// # Errors
     /// [`ConfigError::Secret`] naming the reference, never what it holds.
     pub fn read(&self, key: &'static str) -> Result<SecretString, ConfigError> {
+        if *self == Self::Prompt {
+            return prompt::ask("PIN: ").map_err(|_| ConfigError::Secret {
+                key,
+                advice: "is to be typed, and no terminal is there; start the vault from one, or name a file",
+            });
+        }
         let path = self.path().ok_or(ConfigError::Secret {
             key,
             advice: "names a systemd credential, and CREDENTIALS_DIRECTORY is not set",
@@ -145,7 +159,7 @@ pub struct Telemetry {
     /// PEM authorities of the collector's certificate. None means plain text, which is for a collector on this machine.
     pub ca: Option<PathBuf>,
     /// How often metrics are sent.
-    pub interval: std::time::Duration,
+    pub interval: Duration,
     /// How many traces of a million are sent.
     pub sampled_ppm: u32,
 }

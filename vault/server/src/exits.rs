@@ -4,7 +4,7 @@ use cofre_custody::{Cause, Fault};
 
 /// The configuration is refused (EX_USAGE of sysexits).
 pub const CONFIGURATION: u8 = 64;
-/// A token refused the PIN, or is locked (EX_NOPERM of sysexits). Each start is another try of the same PIN: a manager
+/// A token refused the PIN or may have, or is locked (EX_NOPERM of sysexits). Each start is another try of the same PIN: a manager
 /// that restarts on this code locks the token for good.
 pub const PIN: u8 = 77;
 /// Whatever else kept the process from doing what it was told.
@@ -13,7 +13,8 @@ pub const FAILED: u8 = 1;
 /// The exit code for `error`.
 #[must_use]
 pub fn of(error: &anyhow::Error) -> u8 {
-    let about_the_pin = |fault: &Fault| matches!(fault.cause, Cause::PinIncorrect | Cause::PinLocked);
+    let about_the_pin =
+        |fault: &Fault| matches!(fault.cause, Cause::PinIncorrect | Cause::PinLocked | Cause::PinInDoubt);
     if error.chain().filter_map(|cause| cause.downcast_ref::<Fault>()).any(about_the_pin) { PIN } else { FAILED }
 }
 
@@ -33,7 +34,8 @@ mod tests {
     #[test]
     fn a_refused_pin_has_a_code_of_its_own_and_nothing_else_has_it() {
         for cause in Cause::ALL {
-            let expected = if matches!(cause, Cause::PinIncorrect | Cause::PinLocked) { PIN } else { FAILED };
+            let about_the_pin = [Cause::PinIncorrect, Cause::PinLocked, Cause::PinInDoubt].contains(cause);
+            let expected = if about_the_pin { PIN } else { FAILED };
             assert_eq!(of(&failed(*cause)), expected, "{cause}");
         }
         assert_eq!(of(&anyhow::anyhow!("PIN_INCORRECT")), FAILED);

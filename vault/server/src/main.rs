@@ -25,12 +25,28 @@ enum Command {
     /// Serve until told to stop (SIGTERM or SIGINT).
     Run(Configured),
     /// Read and check the configuration and print what would run.
-    Check(Configured),
+    Check(Check),
     /// Make the custodians' keys that are missing. Nothing is overwritten or deleted.
     Init(Configured),
     /// Bring the configured PostgreSQL databases to this release and give the configured roles their rights. Connects
     /// as the databases' owner; stop every cofred of an older release before.
     Migrate(Migrate),
+    /// Hold the module of one custodian. Started by cofred itself.
+    #[command(hide = true)]
+    CustodyHost {
+        /// The custodian's name, for whoever lists processes.
+        custodian: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Check {
+    #[command(flatten)]
+    configured: Configured,
+    /// Open each custodian as well, tokens with one login, and print what it is, which mechanism its key goes with and
+    /// why, and what holds a module in.
+    #[arg(long)]
+    custodians: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,10 +71,12 @@ fn main() -> ExitCode {
         None => eprintln!("cofred: a fault of this program"),
     }));
     let arguments = Arguments::parse();
-    let (Command::Run(path)
-    | Command::Check(path)
-    | Command::Init(path)
-    | Command::Migrate(Migrate { configured: path, .. })) = &arguments.command;
+    let path = match &arguments.command {
+        // Before anything else: it has no configuration, and nothing of the vault's.
+        Command::CustodyHost { .. } => return cofre_custody::pkcs11::host::serve(),
+        Command::Run(path) | Command::Init(path) | Command::Check(Check { configured: path, .. }) => path,
+        Command::Migrate(Migrate { configured: path, .. }) => path,
+    };
     let config = match Config::load(&path.config) {
         Ok(config) => config,
         Err(error) => {
@@ -67,13 +85,13 @@ fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        Command::Check(_) => {
+        Command::Check(check) => {
             println!("{config:#?}");
-            Ok(())
+            if check.custodians { look(&config) } else { Ok(()) }
         }
         Command::Init(_) => node::protect(&config).and_then(|_| node::init(&config)),
         Command::Migrate(what) => node::protect(&config).and_then(|_| migrate::migrate(&config, &what.owners)),
-        Command::Run(_) => run(config),
+        Command::Run(_) | Command::CustodyHost { .. } => run(config),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,6 +100,11 @@ fn main() -> ExitCode {
             ExitCode::from(exits::of(&error))
         }
     }
+}
+
+fn look(config: &Config) -> Result<()> {
+    node::protect(config)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(node::look(config))
 }
 
 fn run(config: Config) -> Result<()> {

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::telemetry::Telemetry;
 
 pub use start::protect;
-pub use tokens::init;
+pub use tokens::{init, look};
 
 /// How long open calls may take to end once the node stops.
 const DRAIN: Duration = Duration::from_secs(10);

@@ -123,6 +123,16 @@ impl Module {
     /// Every one.
     pub const ALL: [Self; 3] = [Self::HsmSim, Self::SoftHsm, Self::Kryoptic];
 
+    /// The environment variable that it reads when it is initialised.
+    #[must_use]
+    pub const fn variable(self) -> &'static str {
+        match self {
+            Self::HsmSim => SIM_FOLDER,
+            Self::SoftHsm => SOFTHSM_CONF,
+            Self::Kryoptic => KRYOPTIC_CONF,
+        }
+    }
+
     /// Its name in documents.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -201,11 +211,11 @@ impl TokenFolder {
     /// What the process that loads the module must have in its environment.
     #[must_use]
     pub fn environment(&self) -> (&'static str, PathBuf) {
-        match self.kind {
-            Module::HsmSim => (SIM_FOLDER, self.tokens()),
-            Module::SoftHsm => (SOFTHSM_CONF, self.configuration()),
-            Module::Kryoptic => (KRYOPTIC_CONF, self.configuration()),
-        }
+        let value = match self.kind {
+            Module::HsmSim => self.tokens(),
+            Module::SoftHsm | Module::Kryoptic => self.configuration(),
+        };
+        (self.kind.variable(), value)
     }
 }
 

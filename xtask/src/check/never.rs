@@ -45,7 +45,12 @@ const KEPT: &[Kept] = &[
         homes: &["vault/store/", "vault/deposit/"],
         why: "deposit keys are destroyed when their time is over, under their entry",
     },
-    Kept { word: "destroy_object", homes: &[], why: "no key in a token is ever deleted: report, never delete" },
+    // The home is for what carries one share through a wrapping call and dies with its session anyway.
+    Kept {
+        word: "destroy_object",
+        homes: &["vault/custody/src/pkcs11/wrapping.rs"],
+        why: "no key in a token is ever deleted: report, never delete",
+    },
     Kept { word: "ATTACH DATABASE", homes: &[], why: "a commit over two SQLite files is not atomic" },
     Kept { word: "SSLKEYLOGFILE", homes: &[], why: "session keys are never written" },
     Kept { word: "todo!(", homes: &[], why: "nothing unfinished ships" },
@@ -54,8 +59,14 @@ const KEPT: &[Kept] = &[
 ];
 
 /// Where `unsafe` may stand, always with its reason.
-const UNSAFE_HOMES: &[&str] =
-    &["vault/envelope/src/slab", "vault/custody/src/pkcs11/", "vault/custody/tests/it/capability/", "hsm-sim/"];
+const UNSAFE_HOMES: &[&str] = &[
+    "vault/envelope/src/slab",
+    "vault/custody/src/pkcs11/wrapping.rs",
+    "vault/custody/src/pkcs11/host/area.rs",
+    "vault/custody/src/pkcs11/host/walls.rs",
+    "vault/custody/tests/it/capability/",
+    "hsm-sim/",
+];
 
 /// Types that hold secrets: none may derive or implement what copies, prints, compares or serialises.
 const SECRET_TYPES: &[&str] = &[

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use cofre_envelope::Slab;
 use cryptoki::context::Pkcs11;
 use cryptoki::error::Error;
 use cryptoki::mechanism::{Mechanism, MechanismType};
@@ -13,8 +14,8 @@ use cryptoki::types::Ulong;
 
 use super::login::Login;
 use super::trouble::Trouble;
-use super::{Pin, Settings, TokenName, keys, module};
-use crate::custodian::CustodianId;
+use super::{Pin, Place, Settings, TokenName, host, keys, module};
+use crate::custodian::{CustodianId, Mechanism as How};
 use crate::fault::{Cause, Fault, Operation};
 
 /// Whether a key had to be made.
@@ -76,22 +77,26 @@ fn blank(module: &Pkcs11) -> Result<Slot, Trouble> {
 }
 
 /// Makes the wrapping key, and the signing pair if the settings name one, where they are absent. Keys that are there
-/// are checked as at a start.
+/// are checked as at a start. Done where the module runs; `slab` says from where locked memory comes.
 ///
 /// # Errors
 /// [`Fault`]; keys made before it stay, and a second call goes on from there.
-pub fn ensure_keys(settings: &Settings, pin: Pin) -> Result<Ensured, Fault> {
-    ensure(settings, pin).map_err(|trouble| trouble.into_fault(settings.id.clone(), None))
+pub fn ensure_keys(settings: &Settings, pin: Pin, slab: &Slab) -> Result<Ensured, Fault> {
+    let ensured = match &settings.place {
+        Place::Inside => ensure(settings, pin),
+        Place::Child(hosting) => host::make_keys(settings, hosting, &pin, slab),
+    };
+    ensured.map_err(|trouble| trouble.into_fault(settings.id.clone(), None))
 }
 
-fn ensure(settings: &Settings, pin: Pin) -> Result<Ensured, Trouble> {
+pub(super) fn ensure(settings: &Settings, pin: Pin) -> Result<Ensured, Trouble> {
     let module = module::load(&settings.module, settings.module_sha256.as_ref())?;
     let (slot, _) = module::find(&module, &settings.token)?;
     let session = module.open_rw_session(slot).map_err(|error| Trouble::answered(Operation::Connect, &error))?;
-    Login::new(pin).ensure(&session)?;
+    Login::new(pin, false).ensure(&session, &|_| {})?;
     let root = found_or_made(
         || keys::root(&session, &settings.key_label).map(drop),
-        || make_root(&session, &settings.key_label),
+        || make_root(&session, &settings.key_label, settings.mechanism.unwrap_or(How::AesGcm)),
     )?;
     let signer = match &settings.signer_label {
         None => None,
@@ -120,26 +125,72 @@ fn found_or_made(
     }
 }
 
-fn make_root(session: &Session, label: &str) -> Result<(), Trouble> {
-    let template = [
-        Attribute::Label(label.as_bytes().to_vec()),
-        Attribute::Id(label.as_bytes().to_vec()),
-        Attribute::ValueLen(Ulong::from(32)),
-        Attribute::Token(true),
-        Attribute::Private(true),
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-        Attribute::Modifiable(false),
+/// A key of the kind that goes with the mechanism, and of no more usages than it needs.
+fn make_root(session: &Session, label: &str, how: How) -> Result<(), Trouble> {
+    let answered = |error: Error| Trouble::answered(Operation::MakeKey, &error);
+    let stays = |usages: [bool; 4]| {
+        let [encrypt, decrypt, wrap, unwrap] = usages;
+        vec![
+            Attribute::Label(label.as_bytes().to_vec()),
+            Attribute::Id(label.as_bytes().to_vec()),
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Modifiable(false),
+            // Said in so many words: what a template leaves out, some tokens allow.
+            Attribute::Encrypt(encrypt),
+            Attribute::Decrypt(decrypt),
+            Attribute::Wrap(wrap),
+            Attribute::Unwrap(unwrap),
+            Attribute::Sign(false),
+            Attribute::Verify(false),
+            Attribute::Derive(false),
+        ]
+    };
+    let usages = match how {
+        How::AesGcm => [true, true, false, false],
+        How::AesKwp => [false, false, true, true],
+        How::RsaOaepSha256 => return make_pair(session, label),
+        // Keys of services are made with the services' own tools.
+        How::AwsKms | How::GcpKms | How::TransitAead | How::TransitDerived => {
+            return Err(Trouble::of(Operation::MakeKey, Cause::Unsupported));
+        }
+    };
+    let mut template = stays(usages);
+    template.push(Attribute::ValueLen(Ulong::from(32)));
+    session.generate_key(&Mechanism::AesKeyGen, &template).map(drop).map_err(answered)
+}
+
+/// RSA of 3072 bits: as strong as the AES-128 that nothing here is weaker than (SP 800-57 part 1, table 2).
+fn make_pair(session: &Session, label: &str) -> Result<(), Trouble> {
+    let name = |private: bool| {
+        vec![
+            Attribute::Label(label.as_bytes().to_vec()),
+            Attribute::Id(label.as_bytes().to_vec()),
+            Attribute::Token(true),
+            Attribute::Private(private),
+            Attribute::Modifiable(false),
+            Attribute::Derive(false),
+        ]
+    };
+    let mut public = name(false);
+    public.extend([
+        Attribute::ModulusBits(Ulong::from(3072)),
+        Attribute::PublicExponent(vec![1, 0, 1]),
         Attribute::Encrypt(true),
-        Attribute::Decrypt(true),
-        // Said in so many words: what a template leaves out, some tokens allow.
-        Attribute::Sign(false),
         Attribute::Verify(false),
         Attribute::Wrap(false),
+    ]);
+    let mut private = name(true);
+    private.extend([
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Decrypt(true),
+        Attribute::Sign(false),
         Attribute::Unwrap(false),
-        Attribute::Derive(false),
-    ];
-    let made = session.generate_key(&Mechanism::AesKeyGen, &template);
+    ]);
+    let made = session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private);
     made.map(drop).map_err(|error| Trouble::answered(Operation::MakeKey, &error))
 }
 

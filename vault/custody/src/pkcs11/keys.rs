@@ -4,7 +4,7 @@ use cryptoki::error::Error;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
-use super::trouble::Trouble;
+use super::trouble::{self, Trouble};
 use crate::custodian::VerifyingKey;
 use crate::fault::{Cause, Operation};
 
@@ -38,15 +38,97 @@ pub(super) fn only(session: &Session, class: ObjectClass, label: &str) -> Result
     }
 }
 
-/// The wrapping key: AES-256, stays in the token, encrypts and decrypts and nothing else.
-pub(super) fn root(session: &Session, label: &str) -> Result<ObjectHandle, Trouble> {
-    let key = only(session, ObjectClass::SECRET_KEY, label)?;
+/// A key that wraps, by what it is and may do. Whatever it is, it stays in the token and does nothing else.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum WrappingKey {
+    /// AES-256 that encrypts and decrypts.
+    Cipher(ObjectHandle),
+    /// AES-256 that wraps and unwraps.
+    Wrapper(ObjectHandle),
+    /// RSA of 2048 bits or more: the public half encrypts, the private one decrypts. The modulus in bytes.
+    Rsa { public: ObjectHandle, private: ObjectHandle, modulus: usize },
+}
+
+impl WrappingKey {
+    /// What it is, and what it may do, in words.
+    pub(super) const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Cipher(_) => ("AES-256", "encrypts and decrypts"),
+            Self::Wrapper(_) => ("AES-256", "wraps and unwraps"),
+            Self::Rsa { .. } => ("RSA", "encrypts and decrypts"),
+        }
+    }
+}
+
+/// The wrapping key of this label. A secret key is looked for first: a pair of the same label is then another key.
+pub(super) fn root(session: &Session, label: &str) -> Result<WrappingKey, Trouble> {
+    match only(session, ObjectClass::SECRET_KEY, label) {
+        Ok(key) => secret(session, key),
+        Err(trouble) if trouble.cause == Cause::KeyMissing => {
+            let private = only(session, ObjectClass::PRIVATE_KEY, label)?;
+            pair(session, private, half(session, label)?)
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+fn secret(session: &Session, key: ObjectHandle) -> Result<WrappingKey, Trouble> {
     let facts = Attributes::of(session, key)?;
     if facts.key_type != Some(KeyType::AES) || facts.length.is_some_and(|bytes| bytes != 32) {
         return Err(refused(Cause::KeyUnsafe));
     }
-    facts.stays_and_is_allowed_only(&[AttributeType::Encrypt, AttributeType::Decrypt])?;
-    Ok(key)
+    let wraps = [AttributeType::Wrap, AttributeType::Unwrap];
+    let ciphers = [AttributeType::Encrypt, AttributeType::Decrypt];
+    // A key that may do some of either is held to the first: it says what it lacks, or that it may do too much.
+    if facts.usages.iter().any(|usage| wraps.contains(usage)) && !facts.usages.iter().any(|u| ciphers.contains(u)) {
+        facts.stays_and_is_allowed_only(&wraps)?;
+        return Ok(WrappingKey::Wrapper(key));
+    }
+    facts.stays_and_is_allowed_only(&ciphers)?;
+    Ok(WrappingKey::Cipher(key))
+}
+
+fn pair(session: &Session, private: ObjectHandle, public: ObjectHandle) -> Result<WrappingKey, Trouble> {
+    let facts = Attributes::of(session, private)?;
+    if facts.key_type != Some(KeyType::RSA) {
+        return Err(refused(Cause::KeyUnsafe));
+    }
+    facts.stays_and_is_allowed_only(&[AttributeType::Decrypt])?;
+    let modulus = number(session, private, AttributeType::Modulus)?;
+    let exponent = number(session, public, AttributeType::PublicExponent)?;
+    // SECURITY: whoever has no PIN may put a public object on some tokens. Shares are wrapped with this one: it must be
+    // the other half of the key that opens them, and one that hides what it wraps.
+    if modulus.len() < 256 || number(session, public, AttributeType::Modulus)? != modulus || exponent != [1, 0, 1] {
+        let said = "the public half is of another key, of under 2048 bits, or of another exponent than 65537";
+        return Err(Trouble::told(
+            Operation::FindKey,
+            Cause::KeyUnsafe,
+            trouble::Session::Sound,
+            Some(said.to_owned()),
+        ));
+    }
+    Ok(WrappingKey::Rsa { public, private, modulus: modulus.len() })
+}
+
+/// A big number of a key, without leading zeros; empty where the token does not say it.
+fn number(session: &Session, key: ObjectHandle, which: AttributeType) -> Result<Vec<u8>, Trouble> {
+    let said = session.get_attributes(key, &[which]).map_err(answered)?;
+    let bytes = said.into_iter().find_map(|attribute| match attribute {
+        Attribute::Modulus(bytes) | Attribute::PublicExponent(bytes) => Some(bytes),
+        _ => None,
+    });
+    Ok(bytes.unwrap_or_default().into_iter().skip_while(|byte| *byte == 0).collect())
+}
+
+/// The public half of a pair whose private half is there. A pair that lost it is not made anew beside what is left.
+fn half(session: &Session, label: &str) -> Result<ObjectHandle, Trouble> {
+    only(session, ObjectClass::PUBLIC_KEY, label).map_err(|trouble| match trouble.cause {
+        Cause::KeyMissing => {
+            let said = Some("the private half is there, and the public one of the same label is not".to_owned());
+            Trouble::told(Operation::FindKey, Cause::KeyDisabled, trouble::Session::Sound, said)
+        }
+        _ => trouble,
+    })
 }
 
 /// The signing pair: stays in the token, signs and nothing else.
@@ -54,7 +136,7 @@ pub(super) fn signer(session: &Session, label: &str) -> Result<SigningKey, Troub
     let private = only(session, ObjectClass::PRIVATE_KEY, label)?;
     let facts = Attributes::of(session, private)?;
     facts.stays_and_is_allowed_only(&[AttributeType::Sign])?;
-    let public = only(session, ObjectClass::PUBLIC_KEY, label)?;
+    let public = half(session, label)?;
     let point = session.get_attributes(public, &[AttributeType::EcPoint]).map_err(answered)?;
     let [Attribute::EcPoint(point)] = point.as_slice() else { return Err(refused(Cause::Unsupported)) };
     let public = match facts.key_type {

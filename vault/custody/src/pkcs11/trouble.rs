@@ -58,6 +58,21 @@ impl Trouble {
         Self { cause, session, ..self }
     }
 
+    /// A failure as another process told it.
+    pub(super) fn told(operation: Operation, cause: Cause, session: Session, detail: Option<String>) -> Self {
+        Self { operation, cause, session, detail: detail.map(Detail) }
+    }
+
+    /// What the library said, where it said anything.
+    pub(super) fn detail(&self) -> Option<&str> {
+        self.detail.as_ref().map(|detail| detail.0.as_str())
+    }
+
+    /// The token has no more sessions to give, now.
+    pub(super) fn is_out_of_sessions(&self) -> bool {
+        self.cause == Cause::Busy && self.operation == Operation::Connect
+    }
+
     pub(super) fn into_fault(self, custodian: CustodianId, request: Option<RequestId>) -> Fault {
         Fault { custodian, operation: self.operation, cause: self.cause, detail: self.detail, request }
     }
@@ -77,11 +92,17 @@ impl From<cofre_envelope::Error> for Trouble {
     }
 }
 
+/// The table of recoveries; `docs/custody/hosts.md` says it for operators.
 fn judge(operation: Operation, rv: RvError) -> (Cause, Session) {
     use RvError as R;
     match rv {
+        // The call did nothing, on a session that is of no more use: another session does it.
         R::SessionHandleInvalid | R::SessionClosed | R::UserNotLoggedIn => (Cause::Transient, Session::Dead),
-        R::KeyHandleInvalid | R::ObjectHandleInvalid => (Cause::Transient, Session::Dead),
+        R::KeyHandleInvalid | R::ObjectHandleInvalid | R::WrappingKeyHandleInvalid | R::UnwrappingKeyHandleInvalid => {
+            (Cause::Transient, Session::Dead)
+        }
+        // What another call left in the session.
+        R::OperationActive | R::OperationNotInitialized => (Cause::Transient, Session::Dead),
         R::DeviceRemoved | R::TokenNotPresent | R::TokenNotRecognized | R::SlotIdInvalid => {
             (Cause::TokenAbsent, Session::Dead)
         }
@@ -91,21 +112,34 @@ fn judge(operation: Operation, rv: RvError) -> (Cause, Session) {
         R::PinExpired | R::PinInvalid | R::PinLenRange | R::PinTooWeak | R::UserPinNotInitialized => {
             (Cause::PinUnusable, Session::Sound)
         }
-        R::KeyFunctionNotPermitted | R::ActionProhibited | R::FunctionRejected | R::KeyNotNeeded => {
-            (Cause::KeyDisabled, Session::Replace)
-        }
+        R::KeyFunctionNotPermitted
+        | R::ActionProhibited
+        | R::FunctionRejected
+        | R::KeyNotNeeded
+        | R::KeyUnextractable
+        | R::KeyNotWrappable => (Cause::KeyDisabled, Session::Replace),
         R::MechanismInvalid
         | R::MechanismParamInvalid
         | R::FunctionNotSupported
         | R::CurveNotSupported
         | R::KeyTypeInconsistent
         | R::KeySizeRange
+        | R::WrappingKeyTypeInconsistent
+        | R::WrappingKeySizeRange
+        | R::UnwrappingKeyTypeInconsistent
+        | R::UnwrappingKeySizeRange
         | R::ArgumentsBad
+        | R::AttributeSensitive
         | R::AttributeTypeInvalid
         | R::AttributeValueInvalid
         | R::TemplateIncomplete
         | R::TemplateInconsistent => (Cause::Unsupported, Session::Replace),
-        R::EncryptedDataInvalid | R::EncryptedDataLenRange | R::DataInvalid | R::DataLenRange
+        R::EncryptedDataInvalid
+        | R::EncryptedDataLenRange
+        | R::DataInvalid
+        | R::DataLenRange
+        | R::WrappedKeyInvalid
+        | R::WrappedKeyLenRange
             if matches!(operation, Operation::Unwrap | Operation::Probe) =>
         {
             (Cause::Integrity, Session::Replace)
@@ -113,7 +147,13 @@ fn judge(operation: Operation, rv: RvError) -> (Cause, Session) {
         // One module answers these for a tag that does not match, another for a login that is gone, others for a
         // failing device.
         R::GeneralError | R::FunctionFailed if is_a_call(operation) => (Cause::Transient, Session::Unclear),
-        R::LibraryLoadFailed | R::CryptokiNotInitialized => (Cause::ModuleUnusable, Session::Replace),
+        // Another answers so for a padding or a wrapped key that does not fit.
+        R::DeviceError if operation == Operation::Unwrap => (Cause::Transient, Session::Unclear),
+        // The module has to be loaded and initialised anew.
+        R::LibraryLoadFailed | R::CryptokiNotInitialized | R::FipsSelfTestFailed | R::CantLock => {
+            (Cause::ModuleUnusable, Session::Replace)
+        }
+        // Memory, device, cancelled and unknown codes: the call failed and the session is not trusted any more.
         _ => (Cause::Transient, Session::Replace),
     }
 }
@@ -139,6 +179,8 @@ mod tests {
         assert_eq!(read(Operation::Unwrap, RvError::GeneralError), (Cause::Transient, Session::Unclear));
         assert_eq!(read(Operation::Sign, RvError::GeneralError), (Cause::Transient, Session::Unclear));
         assert_eq!(read(Operation::Probe, RvError::GeneralError), (Cause::Transient, Session::Replace));
+        assert_eq!(read(Operation::Unwrap, RvError::DeviceError), (Cause::Transient, Session::Unclear));
+        assert_eq!(read(Operation::Sign, RvError::DeviceError), (Cause::Transient, Session::Replace));
         assert_eq!(read(Operation::Unwrap, RvError::EncryptedDataInvalid), (Cause::Integrity, Session::Replace));
         assert_eq!(read(Operation::Sign, RvError::EncryptedDataInvalid), (Cause::Transient, Session::Replace));
     }

@@ -7,6 +7,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cofre_custody::pkcs11::Place;
+use cofre_custody::pkcs11::host::{Hosting, Sandbox};
 use cofre_custody::{Custodian, CustodianId, Mechanism, TenantRef, WARM_FOR, WrappedShare};
 use cofre_envelope::context::WrapTenant;
 use cofre_envelope::{Backing, BoundShare, Room, Share, Slab};
@@ -112,19 +114,21 @@ pub(crate) fn row_of(custodian: &dyn Custodian, bytes: Vec<u8>) -> WrappedShare 
 pub(crate) const CASE: &str = "CUSTODY_CASE";
 pub(crate) const MODULE: &str = "CUSTODY_MODULE";
 pub(crate) const TOKENS: &str = "CUSTODY_TOKENS";
+const PLACE: &str = "CUSTODY_PLACE";
+
+/// Where a case has its module run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runs {
+    /// In the case's own process.
+    Inside,
+    /// In a custody host.
+    Hosted,
+}
 
 /// Runs one named case of the test `child` in a fresh process on this token, and answers what it printed
 /// when it failed.
-pub(crate) fn run_alone(child: &str, case: &str, kind: Module, folder: &TokenFolder) -> Result<(), String> {
-    let (name, value) = folder.environment();
-    let done = Command::new(std::env::current_exe().expect("this binary"))
-        .args(["--exact", child, "--nocapture"])
-        .env(CASE, format!("{kind:?}:{case}"))
-        .env(MODULE, folder.module())
-        .env(TOKENS, folder.tokens())
-        .env(name, value)
-        .output()
-        .expect("this binary starts");
+pub(crate) fn run_alone(child: &str, case: &str, kind: Module, folder: &TokenFolder, runs: Runs) -> Result<(), String> {
+    let done = alone(child, case, kind, folder, runs);
     let out = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     // Modules on OpenSSL 3 sometimes die in its exit handlers, after the case has ended and was reported, when a session
     // is closed meanwhile.
@@ -137,12 +141,49 @@ pub(crate) fn run_alone(child: &str, case: &str, kind: Module, folder: &TokenFol
     }
 }
 
+/// Runs one named case in a fresh process and answers how that ended.
+pub(crate) fn alone(child: &str, case: &str, kind: Module, folder: &TokenFolder, runs: Runs) -> std::process::Output {
+    let (name, value) = folder.environment();
+    Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", child, "--nocapture"])
+        .env(CASE, format!("{kind:?}:{case}"))
+        .env(MODULE, folder.module())
+        .env(TOKENS, folder.tokens())
+        .env(PLACE, format!("{runs:?}"))
+        .env(name, value)
+        .output()
+        .expect("this binary starts")
+}
+
 /// Which case this process is to run, on what.
 pub(crate) struct Child {
     pub(crate) case: String,
     pub(crate) kind: Module,
     pub(crate) module: PathBuf,
     pub(crate) tokens: PathBuf,
+    pub(crate) runs: Runs,
+}
+
+impl Child {
+    /// Where this case has its module run, walled in by the strictest profile.
+    pub(crate) fn place(&self) -> Place {
+        match self.runs {
+            Runs::Inside => Place::Inside,
+            Runs::Hosted => Place::Child(self.hosting()),
+        }
+    }
+
+    /// A host with the module's environment and nothing else.
+    pub(crate) fn hosting(&self) -> Hosting {
+        let module = self.kind.variable();
+        let value = std::env::var_os(module).expect("the parent test names the module's configuration");
+        Hosting {
+            program: env!("CARGO_BIN_EXE_cofre-custody-host").into(),
+            arguments: vec!["hsm-1".into()],
+            environment: vec![(module.into(), value)],
+            sandbox: Sandbox { writable: vec![self.tokens.clone()], ..Sandbox::default() },
+        }
+    }
 }
 
 /// The case this process was started for; none in the parent, which starts a process per case.
@@ -152,7 +193,8 @@ pub(crate) fn child() -> Option<Child> {
     let both = var(CASE);
     let (kind, case) = both.split_once(':').expect("kind:case");
     let kind = Module::ALL.into_iter().find(|known| format!("{known:?}") == kind).expect("a module we know");
-    Some(Child { case: case.to_owned(), kind, module: var(MODULE).into(), tokens: var(TOKENS).into() })
+    let runs = if var(PLACE) == "Hosted" { Runs::Hosted } else { Runs::Inside };
+    Some(Child { case: case.to_owned(), kind, module: var(MODULE).into(), tokens: var(TOKENS).into(), runs })
 }
 
 /// How often the simulated token finished each function, by its own log: (function, code) to count.

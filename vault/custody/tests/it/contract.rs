@@ -10,16 +10,23 @@ use cofre_custody::pkcs11::{Pin, Settings, Token, TokenName, ceremony};
 use cofre_custody::{Cause, Fault};
 use cofre_testkit::hsm::{Module, TokenFolder};
 use cofre_testkit::kms::Kind;
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::session::{Session, UserType};
 
-use crate::bench::{Child, any_warm_permit, child as this_child, context, custodian, row_of, run_alone, share, slab};
+use crate::bench::{
+    Child, Runs, any_warm_permit, child as this_child, context, custodian, row_of, run_alone, share, slab,
+};
 use crate::capability;
 use crate::site::{AsCustodian, Form, Served, Site};
 
 mod keys;
+mod mechanisms;
 mod serving;
 mod signing;
 mod tokens;
 mod wrapping;
+
+use serving::a_login_lost_behind_its_back_is_made_good;
 
 pub(crate) const LABEL: &str = "cofre";
 pub(crate) const KEY: &str = "root-1";
@@ -37,6 +44,8 @@ struct Abilities {
     signs_from: usize,
     /// After this many wrong PINs the token locks.
     locks_after: Option<usize>,
+    /// Whether the token says how many sessions are open.
+    counts_sessions: bool,
 }
 
 /// As the table of capabilities has it; that it tells the truth is a test of its own.
@@ -54,8 +63,16 @@ fn abilities(kind: Module) -> Abilities {
         "never" => None,
         after => Some(after.trim_start_matches("after ").parse().expect("a number of tries")),
     };
-    let simulator = kind == Module::HsmSim;
-    Abilities { manufacturer, simulator, mechanism: "aes-gcm", signer, signs_from: 0, locks_after }
+    let counts_sessions = capability::says(capability::COUNTS, kind) == "yes";
+    Abilities {
+        manufacturer,
+        simulator: kind == Module::HsmSim,
+        mechanism: "aes-gcm",
+        signer,
+        signs_from: 0,
+        locks_after,
+        counts_sessions,
+    }
 }
 
 fn abilities_of(site: &Site) -> Abilities {
@@ -77,6 +94,7 @@ fn abilities_of(site: &Site) -> Abilities {
         signer: if edwards { "ed25519" } else { "ecdsa-p256-sha256" },
         signs_from: usize::from(edwards && served.form == Form::Aws),
         locks_after: None,
+        counts_sessions: false,
     }
 }
 
@@ -88,9 +106,18 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// What only a token can be put to, in families.
-const OF_TOKENS: [&[Case]; 3] = [tokens::CASES, keys::CASES, serving::OF_TOKENS];
+const OF_TOKENS: [&[Case]; 4] = [tokens::CASES, keys::CASES, mechanisms::CASES, serving::OF_TOKENS];
 /// What every custodian can be put to, in families.
 const OF_ALL: [&[Case<Site>]; 3] = [wrapping::CASES, signing::CASES, serving::CASES];
+
+/// What only the driver inside this process is asked: another library of it does something behind the driver's back.
+const INSIDE: &[Case] = cases![a_login_lost_behind_its_back_is_made_good];
+
+/// The names of what every token is put to.
+fn of_a_token() -> Vec<&'static str> {
+    let own = OF_TOKENS.iter().copied().flatten().map(|(name, _)| *name);
+    own.chain(OF_ALL.iter().copied().flatten().map(|(name, _)| *name)).collect()
+}
 
 #[test]
 fn hsm_sim_keeps_the_contract() {
@@ -109,17 +136,27 @@ fn kryoptic_keeps_the_contract() {
     keep(Module::Kryoptic);
 }
 
+/// The driver without a host, as development may choose it; what modules differ in, they differ in either way.
+#[test]
+fn hsm_sim_keeps_the_contract_inside() {
+    on(&prepared(Module::HsmSim), Module::HsmSim, &of_a_token(), Runs::Inside);
+}
+
 fn keep(kind: Module) {
     let ready = prepared(kind);
+    on(&ready, kind, &of_a_token(), Runs::Hosted);
+    on(&ready, kind, &INSIDE.iter().map(|(name, _)| *name).collect::<Vec<_>>(), Runs::Inside);
+}
+
+fn on(ready: &TokenFolder, kind: Module, cases: &[&str], runs: Runs) {
     let mut failed = Vec::new();
-    let of_tokens = OF_TOKENS.iter().copied().flatten().map(|(name, _)| *name);
-    let cases: Vec<&str> = of_tokens.chain(OF_ALL.iter().copied().flatten().map(|(name, _)| *name)).collect();
-    for name in &cases {
+    for name in cases {
         let folder = ready.copy().expect("a copy of the token");
-        failed.extend(run_alone("contract::child", name, kind, &folder).err());
+        failed.extend(run_alone("contract::child", name, kind, &folder, runs).err());
     }
+    let folder = ready.copy().expect("a copy of the token");
     for (half, _) in wrapping::HALVES {
-        failed.extend(run_alone("contract::child", half, kind, &ready).err());
+        failed.extend(run_alone("contract::child", half, kind, &folder, runs).err());
     }
     assert!(failed.is_empty(), "{} of {} cases failed\n{}", failed.len(), cases.len() + 2, failed.join("\n"));
 }
@@ -167,7 +204,7 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 /// A folder with an initialised token and both keys.
 pub(crate) fn prepared(kind: Module) -> TokenFolder {
     let folder = TokenFolder::empty(kind).unwrap_or_else(|error| panic!("{error:#}"));
-    run_alone("contract::child", "prepare", kind, &folder).unwrap_or_else(|out| panic!("{out}"));
+    run_alone("contract::child", "prepare", kind, &folder, Runs::Inside).unwrap_or_else(|out| panic!("{out}"));
     folder
 }
 
@@ -176,7 +213,12 @@ pub(crate) fn prepared(kind: Module) -> TokenFolder {
 fn child() {
     let Some(child) = this_child() else { return };
     let extra: &[Case] = cases![prepare];
-    let all = [&OF_TOKENS[..], &[extra, wrapping::HALVES, crate::faults::CASES, capability::CASES]].concat().concat();
+    let all = [
+        &OF_TOKENS[..],
+        &[extra, INSIDE, wrapping::HALVES, crate::faults::CASES, crate::faults::INSIDE, capability::CASES],
+    ]
+    .concat()
+    .concat();
     if let Some((_, case)) = all.iter().find(|(name, _)| *name == child.case) {
         return runtime().block_on(case(&child));
     }
@@ -189,6 +231,7 @@ pub(crate) fn settings(child: &Child) -> Settings {
     let mut settings = Settings::new(custodian("hsm-1"), child.module.clone(), TokenName::Label(LABEL.into()), KEY);
     settings.sessions = 3;
     settings.deadline = Duration::from_secs(20);
+    settings.place = child.place();
     settings
 }
 
@@ -223,13 +266,24 @@ pub(crate) async fn unwrapped(custodian: &impl AsCustodian, bytes: Vec<u8>) -> R
     Ok(answer.share.unbind(&context).expect("bound to this context").with_bytes(|share| share[0]))
 }
 
+/// A session of this process, past the driver, logged in.
+pub(crate) fn by_hand(child: &Child) -> Session {
+    let module = Pkcs11::new(&child.module).expect("loads");
+    // Initialised already when the driver was open before.
+    let _ = module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
+    let slots = module.get_slots_with_initialized_token().expect("slots");
+    let session = module.open_rw_session(slots[0]).expect("session");
+    session.login(UserType::User, Some(&USER_PIN.to_owned().into())).expect("login");
+    session
+}
+
 async fn prepare(child: &Child) {
     let mut settings = settings(child);
     settings.signer_label = Some(SIGNER.into());
     let serial = ceremony::init_token(&settings.id, &child.module, LABEL, &pin(SO_PIN), &pin(USER_PIN))
         .unwrap_or_else(|fault| panic!("{fault}"));
     assert!(!serial.is_empty());
-    let made = ceremony::ensure_keys(&settings, pin(USER_PIN)).unwrap_or_else(|fault| panic!("{fault}"));
+    let made = ceremony::ensure_keys(&settings, pin(USER_PIN), &slab()).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(made.root, ceremony::Found::Made);
     assert_eq!(made.signer, Some((ceremony::Found::Made, abilities(child.kind).signer)));
 }

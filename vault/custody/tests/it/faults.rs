@@ -6,7 +6,7 @@ use cofre_custody::pkcs11::Token;
 use cofre_custody::{Cause, Custodian};
 use cofre_testkit::hsm::Module;
 
-use crate::bench::{Child, calls, count, faults, run_alone, slab};
+use crate::bench::{Child, Runs, calls, count, faults, run_alone, slab};
 use crate::contract::{Case, cases, open, opened, pin, prepared, settings, unwrapped, wrapped};
 
 pub(crate) const CASES: &[Case] = cases![
@@ -18,28 +18,42 @@ pub(crate) const CASES: &[Case] = cases![
     a_token_that_is_away_at_start_is_absent,
     a_wrong_pin_costs_one_try_however_often_it_is_asked,
     a_pin_refused_after_the_token_was_away_is_not_tried_again,
+    a_first_login_that_fails_vaguely_leaves_the_pin_in_doubt,
     a_vague_answer_to_broken_bytes_is_integrity,
     a_vague_answer_of_a_failing_device_is_not,
     a_vague_answer_of_a_sound_session_is_not_asked_again,
-    a_slow_token_times_out_and_recovers,
     a_full_queue_is_busy,
     what_nobody_waits_for_is_not_done,
     sessions_stay_below_the_tokens_limit,
+    sessions_that_others_took_are_not_waited_for,
+    what_a_call_left_behind_is_not_the_next_ones_trouble,
     a_key_disabled_under_way_is_reported,
     another_key_under_the_label_is_not_taken,
 ];
 
+/// Beside a hanging call the others go on, where no process can be ended for it.
+pub(crate) const INSIDE: &[Case] = cases![a_slow_token_times_out_and_recovers];
+
 #[test]
 fn a_misbehaving_token_is_borne() {
+    borne(CASES, Runs::Hosted);
+}
+
+#[test]
+fn a_misbehaving_token_is_borne_inside() {
+    borne(&[CASES, INSIDE].concat(), Runs::Inside);
+}
+
+fn borne(cases: &[Case], runs: Runs) {
     let ready = prepared(Module::HsmSim);
     let mut failed = Vec::new();
-    for (name, _) in CASES {
+    for (name, _) in cases {
         let folder = ready.copy().expect("a copy of the token");
         // The log of the preparation is not the case's.
         std::fs::remove_file(folder.tokens().join("calls.log")).expect("the token keeps a log");
-        failed.extend(run_alone("contract::child", name, Module::HsmSim, &folder).err());
+        failed.extend(run_alone("contract::child", name, Module::HsmSim, &folder, runs).err());
     }
-    assert!(failed.is_empty(), "{} of {} cases failed\n{}", failed.len(), CASES.len(), failed.join("\n"));
+    assert!(failed.is_empty(), "{} of {} cases failed\n{}", failed.len(), cases.len(), failed.join("\n"));
 }
 
 async fn one(child: &Child) -> std::sync::Arc<Token> {
@@ -148,6 +162,15 @@ async fn a_pin_refused_after_the_token_was_away_is_not_tried_again(child: &Child
     assert_eq!(count(child, "C_Login"), before + 1);
 }
 
+/// The device failed while the PIN was tried for the first time: the try may have counted, and is not repeated.
+async fn a_first_login_that_fails_vaguely_leaves_the_pin_in_doubt(child: &Child) {
+    faults(child, "[[rule]]\nfunction = \"C_Login\"\ntimes = 1\nreturn = \"CKR_DEVICE_ERROR\"\n");
+    let fault = open(settings(child)).await.map(drop).expect_err("the device fails");
+    assert_eq!(fault.cause, Cause::PinInDoubt);
+    assert!(!fault.cause.retryable() && fault.to_string().contains("DeviceError"), "{fault}");
+    assert_eq!(count(child, "C_Login"), 1);
+}
+
 async fn a_vague_answer_to_broken_bytes_is_integrity(child: &Child) {
     faults(child, "[quirks]\nopen_failure = \"CKR_GENERAL_ERROR\"\n");
     let token = one(child).await;
@@ -189,24 +212,31 @@ async fn a_slow_token_times_out_and_recovers(child: &Child) {
     assert_eq!(unwrapped(&token, bytes).await.expect("serves"), 7);
 }
 
+/// One session, one place to wait, and calls of two and a half seconds: of five callers with four seconds each one is
+/// served, one is with the token when its time is over, and none of the others reached it. Inside, the one that was let
+/// into the queue when the first was served cannot tell.
 async fn a_full_queue_is_busy(child: &Child) {
     let mut narrow = settings(child);
-    (narrow.sessions, narrow.queue, narrow.deadline) = (1, 1, Duration::from_secs(1));
+    (narrow.sessions, narrow.queue, narrow.deadline) = (1, 1, Duration::from_secs(4));
     let token = open(narrow).await.expect("opens");
     let bytes = wrapped(&token).await;
-    faults(child, "[[rule]]\nfunction = \"C_DecryptInit\"\nlatency_ms = 5000\n");
-    let tasks: Vec<_> = (0..3)
+    faults(child, "[[rule]]\nfunction = \"C_DecryptInit\"\nlatency_ms = 2500\n");
+    let tasks: Vec<_> = (0..5)
         .map(|_| {
             let (token, bytes) = (token.clone(), bytes.clone());
             tokio::spawn(async move { unwrapped(&token, bytes).await.map_err(|fault| fault.cause) })
         })
         .collect();
-    let mut causes = Vec::new();
+    let (mut served, mut causes) = (0, Vec::new());
     for task in tasks {
-        causes.push(task.await.expect("no panic").expect_err("slow"));
+        match task.await.expect("no panic") {
+            Ok(first) => served += usize::from(first == 7),
+            Err(cause) => causes.push(cause),
+        }
     }
     causes.sort_by_key(|cause| cause.as_str());
-    assert_eq!(causes, [Cause::Busy, Cause::Timeout, Cause::Timeout]);
+    let third = if child.runs == Runs::Hosted { Cause::Busy } else { Cause::Timeout };
+    assert_eq!((served, causes), (1, vec![Cause::Busy, Cause::Busy, third, Cause::Timeout]));
 }
 
 async fn what_nobody_waits_for_is_not_done(child: &Child) {
@@ -236,6 +266,37 @@ async fn sessions_stay_below_the_tokens_limit(child: &Child) {
         let bytes = wrapped(&token).await;
         assert_eq!(unwrapped(&token, bytes).await.expect("serves"), 7);
     }
+}
+
+/// Others hold what the token has: the threads that got no session leave the calls to the one that did.
+async fn sessions_that_others_took_are_not_waited_for(child: &Child) {
+    let token = opened(child).await;
+    let bytes = wrapped(&token).await;
+    // Slow enough that the threads without a session get some of the calls.
+    let slow = "[[rule]]\nfunction = \"C_DecryptInit\"\nlatency_ms = 50\n";
+    faults(child, &format!("[[rule]]\nfunction = \"C_OpenSession\"\nreturn = \"CKR_SESSION_COUNT\"\n\n{slow}"));
+    let tasks: Vec<_> = (0..24)
+        .map(|_| {
+            let (token, bytes) = (token.clone(), bytes.clone());
+            tokio::spawn(async move { unwrapped(&token, bytes).await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.expect("no panic").expect("served by a session that is there"), 7);
+    }
+    assert!(calls(child).contains_key(&("C_OpenSession".into(), "CKR_SESSION_COUNT".into())), "none was asked for");
+}
+
+/// Codes that say that a session is in an operation, or in none, are about the call before.
+async fn what_a_call_left_behind_is_not_the_next_ones_trouble(child: &Child) {
+    let token = one(child).await;
+    let bytes = wrapped(&token).await;
+    for (function, code) in [("C_DecryptInit", "CKR_OPERATION_ACTIVE"), ("C_Decrypt", "CKR_OPERATION_NOT_INITIALIZED")]
+    {
+        faults(child, &format!("[[rule]]\nfunction = \"{function}\"\ntimes = 1\nreturn = \"{code}\"\n"));
+        assert_eq!(unwrapped(&token, bytes.clone()).await.expect("healed"), 7, "{function} {code}");
+    }
+    assert_eq!(token.open_sessions().await.expect("serves"), Some(1), "the sessions given up are closed");
 }
 
 async fn a_key_disabled_under_way_is_reported(child: &Child) {

@@ -6,6 +6,7 @@ mod bench;
 mod capability;
 mod contract;
 mod faults;
+mod host;
 mod memory;
 mod open;
 mod services;

@@ -107,7 +107,7 @@ impl Site {
             Self::Token(child) => {
                 let mut second = contract::settings(child);
                 second.key_label = label.into();
-                ceremony::ensure_keys(&second, pin(USER_PIN)).map(drop).expect("a second key");
+                ceremony::ensure_keys(&second, pin(USER_PIN), &slab()).map(drop).expect("a second key");
             }
             Self::Service(served) => served.kms.make(label, served.wraps_with()).expect("a second key"),
         }

@@ -5,10 +5,13 @@ use cofre_model::reason::Reason;
 use super::{Checked, Refusal};
 use crate::facts::{Facts, LeaseFacts};
 
-/// No live lease, or one of this very job, worker and seal key.
+/// No live lease, or one of this very job, worker and seal key whose longest session is not over. The commit writes no
+/// lease beyond that; a row that says otherwise was edited, and a grant on it would be over before it was given.
 pub(super) fn free(facts: &Facts) -> Checked {
     match live(facts) {
-        Some(lease) if own(facts).is_none() => Err(Refusal::until(Reason::LeaseHeld, lease.until)),
+        Some(lease) if own(facts).is_none_or(|own| facts.now >= own.session_ends()) => {
+            Err(Refusal::until(Reason::LeaseHeld, lease.until))
+        }
         Some(_) | None => Ok(()),
     }
 }

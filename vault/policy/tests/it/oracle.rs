@@ -22,6 +22,7 @@ pub(crate) fn broken_promise(facts: &Facts) -> Option<&'static str> {
     let made_at = facts.request.id.unix_ms() * 1_000;
     let session_goes_on = facts.lease.as_ref().is_some_and(|lease| {
         lease.until.micros() > now
+            && lease.since.micros().saturating_add(5 * MINUTE) > now
             && lease.job == job.id
             && lease.worker == facts.caller.identity
             && lease.seal_key_digest == facts.request.seal_key_digest

@@ -144,7 +144,7 @@ fn disturb_call(facts: &mut Facts, which: u8, strength: u32) {
                 job: job(whose(strength)),
                 worker: worker(pick(&["w1", "w1", "w1", "w2"], strength)).to_string(),
                 seal_key_digest: if strength.is_multiple_of(5) { [0; 32] } else { facts.request.seal_key_digest },
-                since: facts.now.minus(Span::secs(u64::from(strength % 300))),
+                since: facts.now.minus(Span::secs(u64::from(strength % 400))),
                 attendance: pick(&[Attendance::Attended, Attendance::Unattended], strength / 3),
                 until: near(facts.now, strength / 7),
             });

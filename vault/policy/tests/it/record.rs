@@ -122,6 +122,12 @@ fn a_session_asks_again_for_five_minutes_at_most() {
         facts.lease = Some(lease(now().minus(Span::secs(age))));
         assert_eq!(granted(&facts).lease_until, now().plus(Span::secs(left)), "{age} seconds old");
     }
+    // A row that says it goes on for longer was edited.
+    for age in [300, 301] {
+        facts.lease = Some(lease(now().minus(Span::secs(age))));
+        let denial = denied(&facts);
+        assert_eq!((denial.reason, denial.retry_at), (Reason::LeaseHeld, Some(now().plus(Span::secs(1)))));
+    }
 }
 
 #[test]

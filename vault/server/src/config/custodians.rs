@@ -1,6 +1,11 @@
 //! Who holds keys: a token, or a key of a service. Checked data; `node` opens drivers by it.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use cofre_custody::Mechanism;
+use cofre_custody::pkcs11::TokenName;
+use cofre_custody::pkcs11::host::Sandbox;
 
 use super::SecretRef;
 
@@ -46,16 +51,35 @@ impl Configured {
 pub struct Token {
     /// The module's file.
     pub module: PathBuf,
-    /// The token's label; a slot number names nothing.
-    pub token_label: String,
+    /// The SHA-256 that file must have.
+    pub module_sha256: Option<[u8; 32]>,
+    /// The token; a slot number names nothing.
+    pub token: TokenName,
     /// The label of the key that wraps.
     pub key_label: String,
     /// The label of the key that signs, where this token signs.
     pub signer_label: Option<String>,
+    /// The mechanism that the wrapping key is held to.
+    pub mechanism: Option<Mechanism>,
     /// Its user PIN.
     pub pin: SecretRef,
     /// Sessions to hold.
     pub sessions: usize,
+    /// Sessions of the token's limit that are left to others.
+    pub reserve: usize,
+    /// How long a call may take.
+    pub deadline: Duration,
+    /// The process that holds the module; none where this one does.
+    pub host: Option<Hosted>,
+}
+
+/// A module's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosted {
+    /// Environment variables it gets, by name.
+    pub environment: Vec<String>,
+    /// What it may reach.
+    pub sandbox: Sandbox,
 }
 
 /// A key of AWS KMS.

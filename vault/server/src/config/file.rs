@@ -15,12 +15,14 @@ use cofre_model::time::Span;
 use serde::Deserialize;
 
 use super::stores::FileStores;
-use super::{Config, ConfigError, Configured, Identity, Listen, Memory, Mode, SecretRef, Token};
+use super::{Config, ConfigError, Configured, Identity, Listen, Memory, Mode, SecretRef};
 
 mod services;
 mod telemetry;
+mod token;
 use services::{FileAws, FileGcp, FileTransit};
 use telemetry::FileTelemetry;
+use token::FileToken;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -205,39 +207,6 @@ struct FileCustodian {
     transit: Option<FileTransit>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileToken {
-    /// The module's shared library.
-    ///
-    /// Example: `"/usr/lib/softhsm/libsofthsm2.so"`
-    module: PathBuf,
-    /// The token's label. Slots are never named by number.
-    ///
-    /// Example: `"cofre"`
-    token_label: String,
-    /// The label of the AES-256 key that wraps.
-    ///
-    /// Example: `"root-1"`
-    key_label: String,
-    /// The label of the key that signs, where this token signs.
-    ///
-    /// Example: `"ledger-1"`
-    signer_label: Option<String>,
-    /// The token's user PIN.
-    pin: FileSecret,
-    /// The mechanism that wraps. Only AES-GCM is built.
-    ///
-    /// Default: `"aes-gcm"`
-    /// Example: `"aes-gcm"`
-    mechanism: Option<String>,
-    /// Sessions to hold, 1 to 64.
-    ///
-    /// Default: `8`
-    /// Example: `4`
-    sessions: Option<usize>,
-}
-
 const fn value(key: &'static str, advice: &'static str) -> ConfigError {
     ConfigError::Value { key, advice }
 }
@@ -277,26 +246,6 @@ impl FileCustodian {
             (None, None, None, Some(key)) => key.check().map(Configured::Transit),
             _ => Err(value("custodians.*", "must have exactly one of pkcs11, aws_kms, gcp_kms and transit")),
         }
-    }
-}
-
-impl FileToken {
-    fn check(self) -> Result<Token, ConfigError> {
-        if self.mechanism.is_some_and(|mechanism| mechanism != "aes-gcm") {
-            return Err(value("custodians.*.pkcs11.mechanism", "must be \"aes-gcm\", or be left out"));
-        }
-        let sessions = self.sessions.unwrap_or(8);
-        if !(1..=64).contains(&sessions) {
-            return Err(value("custodians.*.pkcs11.sessions", "must be 1 to 64"));
-        }
-        Ok(Token {
-            module: self.module,
-            token_label: self.token_label,
-            key_label: self.key_label,
-            signer_label: self.signer_label,
-            pin: self.pin.check("custodians.*.pkcs11.pin")?,
-            sessions,
-        })
     }
 }
 

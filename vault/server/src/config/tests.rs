@@ -1,5 +1,8 @@
 //! What a configuration may say, and how it is refused.
 
+use cofre_custody::pkcs11::TokenName;
+use cofre_custody::pkcs11::host::{Profile, Sandbox};
+
 use super::*;
 
 const GOOD: &str = r#"
@@ -111,6 +114,19 @@ fn each_mistake_is_refused_by_name() {
         ("{ credential = \"hsm-1-pin\" }", "{ credential = \"a\", file = \"b\" }", "pin"),
         ("{ credential = \"hsm-1-pin\" }", "\"1234\"", "pin"),
         ("{ credential = \"hsm-1-pin\" }", "{ credential = \"../pin\" }", "pin"),
+        ("{ credential = \"hsm-1-pin\" }", "{ descriptor = 2 }", "pin"),
+        ("{ credential = \"hsm-1-pin\" }", "{ prompt = false }", "pin"),
+        ("{ credential = \"hsm-1-pin\" }", "{ prompt = true, descriptor = 3 }", "pin"),
+        ("token_label = \"cofre\"", "token_label = \"cofre\", token_serial = \"1\"", "token_serial"),
+        ("token_label = \"cofre\", ", "", "token_label"),
+        ("sessions = 8", "deadline = \"0s\"", "deadline"),
+        ("sessions = 8", "deadline = \"2m\"", "deadline"),
+        ("sessions = 8", "module_sha256 = \"00\"", "module_sha256"),
+        ("sessions = 8", "host = \"outside\"", "pkcs11.host"),
+        ("sessions = 8", "environment = [\"A=b\"]", "environment"),
+        ("sessions = 8", "environment = [\"\"]", "environment"),
+        ("sessions = 8", "sandbox = { profile = \"none\" }", "sandbox.profile"),
+        ("sessions = 8", "sandbox = { writable = [\"tokens\"] }", "sandbox"),
         ("\"127.0.0.1:7444\"", "\"localhost\"", "people"),
         ("\"127.0.0.1:9464\"", "\"9464\"", "metrics"),
         ("interval = \"30s\"", "intervall = \"30s\"", "intervall"),
@@ -129,6 +145,44 @@ fn each_mistake_is_refused_by_name() {
         let error = Config::parse(&GOOD.replacen(from, to, 1)).expect_err(to).to_string();
         assert!(error.contains(named), "{to}: {error}");
     }
+}
+
+#[test]
+fn a_module_runs_walled_in_unless_told_otherwise() {
+    let id = CustodianId::try_from("hsm-1").expect("a name");
+    let token = |text: &str| match Config::parse(text).expect("good").custodians.remove(&id) {
+        Some(Configured::Pkcs11(token)) => token,
+        other => panic!("not the token: {other:?}"),
+    };
+    let plain = token(GOOD);
+    assert_eq!(plain.host, Some(Hosted { environment: vec![], sandbox: Sandbox::default() }));
+    assert_eq!(plain.host.map(|host| host.sandbox.profile), Some(Profile::Files));
+    assert_eq!((plain.reserve, plain.deadline), (1, Duration::from_secs(5)));
+    assert_eq!(token(&GOOD.replacen("sessions = 8", "host = \"inside\"", 1)).host, None);
+    let given = "environment = [\"SOFTHSM2_CONF\"], sandbox = { profile = \"network\", writable = [\"/var/lib/t\"] }";
+    let host = token(&GOOD.replacen("sessions = 8", given, 1)).host.expect("a process");
+    assert_eq!(host.environment, ["SOFTHSM2_CONF"]);
+    let sandbox = Sandbox { profile: Profile::Network, readable: vec![], writable: vec!["/var/lib/t".into()] };
+    assert_eq!(host.sandbox, sandbox);
+    let serial = GOOD.replacen("token_label = \"cofre\"", "token_serial = \"0f3a\"", 1);
+    assert_eq!(token(&serial).token, TokenName::Serial("0f3a".into()));
+}
+
+#[test]
+fn a_pin_comes_by_descriptor() {
+    use std::os::fd::AsRawFd;
+    let (from, mut to) = std::io::pipe().expect("a pipe");
+    std::io::Write::write_all(&mut to, b"4711\n").expect("written");
+    drop(to);
+    let number = u32::try_from(from.as_raw_fd()).expect("a descriptor");
+    let text = format!("{{ descriptor = {number} }}");
+    let config = Config::parse(&GOOD.replacen("{ credential = \"hsm-1-pin\" }", &text, 1)).expect("good");
+    let reference = config.custodians.values().next().and_then(Configured::secret).expect("hsm-1 has a PIN");
+    let pin = reference.read("custodians.*.pkcs11.pin").expect("there");
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&pin), "4711");
+    drop(from);
+    let gone = reference.read("custodians.*.pkcs11.pin").map(drop).expect_err("closed").to_string();
+    assert!(gone.contains("custodians.*.pkcs11.pin"), "{gone}");
 }
 
 #[test]

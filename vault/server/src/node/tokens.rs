@@ -1,15 +1,18 @@
 //! Custodians: tokens and keys of services, opened at start, and tokens on explicit order given their keys.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use cofre_custody::pkcs11::{Pin, Settings, Token, TokenName, ceremony};
+use cofre_custody::pkcs11::host::Hosting;
+use cofre_custody::pkcs11::{Pin, Place, Settings, Token, ceremony};
 use cofre_custody::{Custodian, CustodianId, Fault, Signer};
 use cofre_envelope::Slab;
 use cofre_model::time::Clock;
 
 use super::services;
+use crate::clock::SystemClock;
 use crate::config::{Config, Configured, Mode, Token as ConfiguredToken};
 
 /// An open custodian, of whatever kind.
@@ -40,6 +43,15 @@ impl Driver {
         }
     }
 
+    /// Why the mechanism is the one it is.
+    fn why(&self) -> &str {
+        match self {
+            Self::Token(token) => token.why(),
+            #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
+            Self::Service(_) => "the key is of this kind",
+        }
+    }
+
     /// Takes no more calls; logs out of a token.
     pub(crate) async fn close(&self) -> Result<(), Fault> {
         match self {
@@ -53,13 +65,36 @@ impl Driver {
     }
 }
 
-fn settings(id: &CustodianId, token: &ConfiguredToken) -> Settings {
-    let name = TokenName::Label(token.token_label.clone());
-    Settings {
+/// This very program, also where its file was replaced since it was started.
+const PROGRAM: &str = "/proc/self/exe";
+
+fn settings(id: &CustodianId, token: &ConfiguredToken) -> Result<Settings> {
+    let place = match &token.host {
+        None => Place::Inside,
+        Some(hosted) => Place::Child(Hosting {
+            program: PROGRAM.into(),
+            arguments: vec!["custody-host".into(), id.as_str().into()],
+            environment: hosted.environment.iter().map(|name| passed_on(name)).collect::<Result<_>>()?,
+            sandbox: hosted.sandbox.clone(),
+        }),
+    };
+    Ok(Settings {
+        module_sha256: token.module_sha256,
         signer_label: token.signer_label.clone(),
+        mechanism: token.mechanism,
         sessions: token.sessions,
-        ..Settings::new(id.clone(), token.module.clone(), name, token.key_label.clone())
-    }
+        reserve: token.reserve,
+        deadline: token.deadline,
+        place,
+        ..Settings::new(id.clone(), token.module.clone(), token.token.clone(), token.key_label.clone())
+    })
+}
+
+fn passed_on(name: &str) -> Result<(OsString, OsString)> {
+    let value = std::env::var_os(name).with_context(|| {
+        format!("custodians.*.pkcs11.environment names {name}, which is not set; set it, or leave it out")
+    })?;
+    Ok((name.into(), value))
 }
 
 /// Opens every configured custodian. Production refuses a simulator.
@@ -73,7 +108,7 @@ pub(super) async fn open(
         let driver = match configured {
             Configured::Pkcs11(token) => {
                 let pin = Pin::new(token.pin.read("custodians.*.pkcs11.pin")?);
-                let opened = Token::open(settings(id, token), pin, slab).await;
+                let opened = Token::open(settings(id, token)?, pin, slab).await;
                 Driver::Token(opened.with_context(|| format!("custodian {id}"))?)
             }
             service => services::open(id, service, clock, slab).await.with_context(|| format!("custodian {id}"))?,
@@ -87,6 +122,9 @@ pub(super) async fn open(
             manufacturer = description.manufacturer,
             model = description.model,
             mechanism = description.mechanism.as_str(),
+            // Not `reason`, which telemetry lets out: a module may have had a part in this text.
+            why = driver.why(),
+            sessions = description.sessions,
             signer = description.signer.unwrap_or("none"),
             "custodian opened"
         );
@@ -95,19 +133,45 @@ pub(super) async fn open(
     Ok(drivers)
 }
 
+/// Opens every configured custodian, says what it is, how its key wraps and why, and what holds a module in, and closes
+/// it again. One login each.
+///
+/// # Errors
+/// The custodian that failed, with one line of advice.
+pub async fn look(config: &Config) -> Result<()> {
+    let slab = super::start::locked_memory(config)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    for (id, driver) in open(config, &clock, &slab).await? {
+        let is = driver.custodian().describe();
+        println!("custodian {id}: {} {}, {} ({})", is.manufacturer, is.model, is.token_label, is.serial);
+        println!("    wraps by {}: {}", is.mechanism.as_str(), driver.why());
+        println!("    signs by {}", is.signer.unwrap_or("nothing"));
+        println!("    {} at once", is.sessions);
+        if let Driver::Token(token) = &driver
+            && let Some(host) = token.host()
+        {
+            println!("    {}", host.walls);
+        }
+        driver.close().await.with_context(|| format!("custodian {id}"))?;
+    }
+    Ok(())
+}
+
 /// Makes the keys that are missing in every configured token and says what it found. Overwrites and deletes nothing. Keys
 /// of services are made with the services' own tools.
 ///
 /// # Errors
 /// The custodian that failed, with one line of advice.
 pub fn init(config: &Config) -> Result<()> {
+    let slab = super::start::locked_memory(config)?;
     for (id, configured) in &config.custodians {
         let Configured::Pkcs11(token) = configured else {
             println!("custodian {id}: nothing is made at a service; `cofred run` says whether its keys fit");
             continue;
         };
         let pin = Pin::new(token.pin.read("custodians.*.pkcs11.pin")?);
-        let ensured = ceremony::ensure_keys(&settings(id, token), pin).with_context(|| format!("custodian {id}"))?;
+        let ensured =
+            ceremony::ensure_keys(&settings(id, token)?, pin, &slab).with_context(|| format!("custodian {id}"))?;
         println!("custodian {id}: {ensured:?}");
     }
     Ok(())

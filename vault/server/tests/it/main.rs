@@ -6,6 +6,8 @@ mod containers;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod unit;

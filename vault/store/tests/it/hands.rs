@@ -34,6 +34,10 @@ pub(crate) enum Lock {
     Postgres(PgConnection),
 }
 
+/// Whether somebody waits for this very transaction. Other tests wait in the same cluster.
+const WAITER: &str = "SELECT 1 FROM pg_locks w JOIN pg_locks own USING (transactionid) \
+    WHERE NOT w.granted AND own.granted AND own.pid = pg_backend_pid()";
+
 impl Lock {
     pub(crate) async fn on(world: &World) -> Self {
         match engine() {
@@ -53,10 +57,13 @@ impl Lock {
     }
 
     /// Lets as much time pass for whoever waits. A file's writer looks at the clock of the test once it has the lock;
-    /// a server measures the wait itself.
+    /// a server measures the wait itself, so that here it has to have begun.
     pub(crate) async fn keep(&mut self, world: &World, span: Span) {
         world.clock.advance(span);
         if let Self::Postgres(session) = self {
+            while session.fetch_optional(WAITER).await.expect("locks").is_none() {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
             let micros = i64::try_from(span.as_micros()).expect("a wait");
             let wait = sqlx::query("SELECT pg_sleep($1::float8 / 1000000)").bind(micros);
             session.execute(wait).await.expect("waited");

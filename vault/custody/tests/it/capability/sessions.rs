@@ -25,6 +25,21 @@ pub(super) fn stated_limit(bench: &Bench) -> Found {
     })
 }
 
+/// Whether the count follows what is opened and closed.
+pub(super) fn counted(bench: &Bench) -> Found {
+    let count = || Ok::<_, Error>(bench.module.get_token_info(bench.slot)?.session_count());
+    let Some(before) = count()? else { return Ok("does not say".to_owned()) };
+    let two = [bench.module.open_ro_session(bench.slot)?, bench.module.open_ro_session(bench.slot)?];
+    let with = count()?;
+    drop(two);
+    let after = count()?;
+    Ok(match (with, after) {
+        (Some(with), Some(after)) if (with, after) == (before + 2, before) => YES.to_owned(),
+        (Some(with), Some(after)) if with == before && after == before => format!("says {before} whatever is open"),
+        (with, after) => format!("{before}, then {with:?}, then {after:?}"),
+    })
+}
+
 pub(super) fn many_sessions(bench: &Bench) -> Found {
     let open: Vec<_> = (0..MANY).map(|_| bench.module.open_ro_session(bench.slot)).collect::<Result<_, _>>()?;
     for session in &open {

@@ -2,13 +2,11 @@
 
 use cofre_custody::Cause;
 use cofre_custody::pkcs11::ceremony;
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
-use cryptoki::session::UserType;
 
-use super::{Case, KEY, SIGNER, USER_PIN, cases, opened, pin, refusal, settings, unwrapped, wrapped};
-use crate::bench::Child;
+use super::{Case, KEY, SIGNER, USER_PIN, by_hand, cases, opened, pin, refusal, settings, unwrapped, wrapped};
+use crate::bench::{Child, slab};
 
 pub(super) const CASES: &[Case] = cases![
     keys_that_are_there_are_left_alone,
@@ -23,7 +21,7 @@ async fn keys_that_are_there_are_left_alone(child: &Child) {
     let bytes = wrapped(&*opened(child).await).await;
     let mut settings = settings(child);
     settings.signer_label = Some(SIGNER.into());
-    let there = ceremony::ensure_keys(&settings, pin(USER_PIN)).expect("both are there");
+    let there = ceremony::ensure_keys(&settings, pin(USER_PIN), &slab()).expect("both are there");
     assert_eq!(
         (there.root, there.signer.map(|(found, _)| found)),
         (ceremony::Found::There, Some(ceremony::Found::There))
@@ -40,12 +38,7 @@ async fn a_missing_key_is_reported_and_not_made(child: &Child) {
 
 /// Makes an AES key with these rights through the module itself, past our own ceremony.
 fn make_key(child: &Child, label: &str, extractable: bool, (encrypt, decrypt, wrap): (bool, bool, bool)) {
-    let module = Pkcs11::new(&child.module).expect("loads");
-    // Initialised already when the driver was open before.
-    let _ = module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
-    let slots = module.get_slots_with_initialized_token().expect("slots");
-    let session = module.open_rw_session(slots[0]).expect("session");
-    session.login(UserType::User, Some(&USER_PIN.to_owned().into())).expect("login");
+    let session = by_hand(child);
     let template = [
         Attribute::Label(label.into()),
         Attribute::ValueLen(32.into()),

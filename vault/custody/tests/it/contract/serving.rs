@@ -4,7 +4,9 @@ use cofre_custody::pkcs11::Token;
 use cofre_custody::{Cause, Custodian, Signer};
 use cryptoki::context::Pkcs11;
 
-use super::{Case, KEY, LABEL, SIGNER, abilities_of, cases, open, pin, settings, unwrapped, wrapped};
+use super::{
+    Case, KEY, LABEL, SIGNER, abilities, abilities_of, cases, open, opened, pin, settings, unwrapped, wrapped,
+};
 use crate::bench::{Child, context, share, slab};
 use crate::site::{Site, Wanted};
 
@@ -16,7 +18,7 @@ pub(super) const CASES: &[Case<Site>] = cases![
     after_closing_it_serves_no_more_and_can_be_opened_again,
 ];
 
-pub(super) const OF_TOKENS: &[Case] = cases![a_login_lost_behind_its_back_is_made_good];
+pub(super) const OF_TOKENS: &[Case] = cases![it_holds_no_more_sessions_than_it_says];
 
 async fn it_says_what_it_is(site: &Site) {
     let expected = abilities_of(site);
@@ -47,6 +49,27 @@ async fn many_at_once_all_come_back(site: &Site) {
     }
 }
 
+/// By the token's own count, after calls that went well and calls that did not.
+async fn it_holds_no_more_sessions_than_it_says(child: &Child) {
+    let token = opened(child).await;
+    let bytes = wrapped(&token).await;
+    let tasks: Vec<_> = (0..32)
+        .map(|n| {
+            let (token, mut bytes) = (token.clone(), bytes.clone());
+            tokio::spawn(async move {
+                bytes[12] ^= u8::from(n % 2 == 0);
+                unwrapped(&token, bytes).await.map_err(|fault| fault.cause)
+            })
+        })
+        .collect();
+    for (n, task) in tasks.into_iter().enumerate() {
+        assert_eq!(task.await.expect("no panic"), if n % 2 == 0 { Err(Cause::Integrity) } else { Ok(7) });
+    }
+    let counted = token.open_sessions().await.expect("serves");
+    let counts = abilities(child.kind).counts_sessions;
+    assert_eq!(counted.is_some_and(|count| (1..=3).contains(&count)), counts, "{counted:?} are open, 3 may be held");
+}
+
 async fn request_ids_do_not_repeat(site: &Site) {
     let (one, two) = (site.opened().await, site.opened().await);
     let mut seen = std::collections::BTreeSet::new();
@@ -63,7 +86,7 @@ async fn request_ids_do_not_repeat(site: &Site) {
 
 /// Another library of this process logs out, and the driver with it: whatever is asked next is served after a new login,
 /// though modules say in three ways that the old one is gone.
-async fn a_login_lost_behind_its_back_is_made_good(child: &Child) {
+pub(super) async fn a_login_lost_behind_its_back_is_made_good(child: &Child) {
     let mut settings = settings(child);
     settings.signer_label = Some(SIGNER.into());
     settings.sessions = 1;

@@ -1,0 +1,204 @@
+//! The thread that watches over a host: starts it, hears it, buries it, and starts the next one.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::line::{self, Line};
+use super::wire::{self, Attached, Opening, Purpose, Word};
+use super::{State, Watch, locked};
+use crate::fault::{Cause, Operation};
+use crate::pkcs11::login::Standing;
+use crate::pkcs11::message::Note;
+use crate::pkcs11::trouble::Trouble;
+
+/// The longest wait before a host is started again.
+const SLOWEST: Duration = Duration::from_secs(2);
+
+impl Watch {
+    pub(super) fn over(&self) {
+        let mut failures = 0;
+        // The first start is the caller's to judge; once a host served, there is always another.
+        let mut served_once = false;
+        while !self.is_closing() {
+            let trouble = match self.start() {
+                Ok((line, incoming, opened)) => {
+                    served_once = true;
+                    let line = Arc::new(line);
+                    line.serve(usize::from(opened));
+                    self.state.send_replace(State::Up(line.clone()));
+                    if self.is_closing() {
+                        line.take_leave();
+                    }
+                    self.listen(&line, incoming);
+                    self.state.send_replace(State::Starting);
+                    let how = line.end();
+                    failures = if line.served.load(Ordering::Relaxed) > 0 { 0 } else { failures + 1 };
+                    self.bury(&how);
+                    None
+                }
+                Err(trouble) => {
+                    failures += 1;
+                    Some(trouble)
+                }
+            };
+            let refused = self.refused();
+            let last = refused.is_some() || !served_once;
+            // Where both say the same, the start's own failure also says what the library answered.
+            let same = |trouble: &Trouble| refused.as_ref().is_none_or(|refused| refused.cause == trouble.cause);
+            if let Some(trouble) = trouble.filter(same).or(refused) {
+                let custodian = self.settings.id.as_str();
+                let (cause, error) = (trouble.cause.as_str(), trouble.to_string());
+                tracing::warn!(custodian, cause, error, "no custody host serves");
+                self.state.send_replace(State::Down(trouble));
+                if last {
+                    return;
+                }
+            }
+            self.pause(failures);
+        }
+        self.state.send_replace(State::Closed);
+    }
+
+    /// One host, until it has opened the token or failed to.
+    fn start(&self) -> Result<(Line, UnixStream, u16), Trouble> {
+        if let Some(trouble) = self.refused() {
+            return Err(trouble);
+        }
+        self.starts.fetch_add(1, Ordering::Relaxed);
+        let opening = |cells, pin_len| {
+            let past = locked(&self.past);
+            Opening {
+                purpose: Purpose::Serve,
+                settings: self.settings.clone(),
+                sandbox: self.hosting.sandbox.clone(),
+                backing: self.slab.backing(),
+                cells,
+                pin_len,
+                accepted: past.standing == Standing::Accepted,
+                known: past.known.clone(),
+            }
+        };
+        let place = (self.slab.backing(), self.settings.sessions.max(1));
+        let (line, mut incoming) = line::launch(&self.hosting, &self.pin, opening, place)?;
+        let opened = self.opened(&mut incoming);
+        if opened.is_err() {
+            let how = line.end();
+            self.bury(&how);
+        }
+        let opened = opened?;
+        let mut past = locked(&self.past);
+        let sessions = opened.sessions;
+        (past.facts, past.known) = (Some(opened.facts), Some(opened.known));
+        drop(past);
+        Ok((line, incoming, sessions))
+    }
+
+    /// Waits for the token to be open; each word must come within the deadline.
+    fn opened(&self, incoming: &mut UnixStream) -> Result<Box<Attached>, Trouble> {
+        let broken = |error: io::Error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Trouble::of(Operation::Connect, Cause::Timeout),
+            _ => Trouble::of(Operation::Connect, Cause::Crashed),
+        };
+        incoming.set_read_timeout(Some(self.settings.deadline)).map_err(broken)?;
+        loop {
+            match wire::word(incoming).map_err(broken)? {
+                Word::Attached(opened) => {
+                    incoming.set_read_timeout(None).map_err(broken)?;
+                    return opened;
+                }
+                word => self.hear(word)?,
+            }
+        }
+    }
+
+    /// Hands out answers until the host ends, or says what makes no sense.
+    fn listen(&self, line: &Line, mut incoming: UnixStream) {
+        while let Ok(word) = wire::word(&mut incoming) {
+            match word {
+                Word::Answered { id, said } => line.answered(id, said),
+                word => {
+                    if self.hear(word).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&self, word: Word) -> Result<(), Trouble> {
+        let custodian = self.settings.id.as_str();
+        match word {
+            Word::Walls(walls) => {
+                tracing::info!(custodian, walls, "custody host walled in");
+                locked(&self.past).walls = walls;
+                Ok(())
+            }
+            Word::Noted(note) => {
+                note.log(custodian);
+                if let Note::Pin(standing) = note {
+                    let mut past = locked(&self.past);
+                    // A try with a PIN that the token took before cannot cost it dearly.
+                    if !(past.standing == Standing::Accepted && standing == Standing::Trying) {
+                        past.standing = standing;
+                    }
+                }
+                Ok(())
+            }
+            Word::Attached(_) | Word::Answered { .. } | Word::Made(_) => {
+                Err(Trouble::of(Operation::Connect, Cause::Crashed))
+            }
+        }
+    }
+
+    /// A host is gone: what it was trying with the PIN when it ended is settled.
+    fn bury(&self, how: &str) {
+        let custodian = self.settings.id.as_str();
+        if !self.is_closing() {
+            tracing::warn!(custodian, outcome = how, "the custody host ended");
+        }
+        let mut past = locked(&self.past);
+        if past.standing == Standing::Trying {
+            past.standing = Standing::Refused(Cause::PinInDoubt);
+        }
+    }
+
+    /// SECURITY: a PIN that was refused, or may have been, is handed to no further host: tokens lock.
+    fn refused(&self) -> Option<Trouble> {
+        match locked(&self.past).standing {
+            Standing::Refused(cause) => Some(Trouble::of(Operation::LogIn, cause)),
+            Standing::Untried | Standing::Trying | Standing::Accepted => None,
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        *locked(&self.closing.0)
+    }
+
+    pub(super) fn close(&self) {
+        *locked(&self.closing.0) = true;
+        self.closing.1.notify_all();
+        if let State::Up(line) = &*self.state.borrow() {
+            line.take_leave();
+        }
+    }
+
+    pub(super) fn kill(&self) {
+        if let State::Up(line) = &*self.state.borrow() {
+            line.kill();
+        }
+    }
+
+    /// Waits before the next start: not after a host that served, then 100 ms, doubling.
+    fn pause(&self, failures: u32) {
+        if failures == 0 {
+            return;
+        }
+        let wait = Duration::from_millis(50).saturating_mul(1 << failures.min(10)).min(SLOWEST);
+        let closing = locked(&self.closing.0);
+        // A spurious wake-up starts the host a little early.
+        drop(self.closing.1.wait_timeout_while(closing, wait, |closing| !*closing));
+    }
+}
