@@ -159,7 +159,10 @@ fn dev_in_production(folder: &Path, made: &Path, (config, module): (&str, &Path)
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let (simulated, real) = (module.display().to_string(), soft.module().display().to_string());
     assert!(production.contains(&simulated), "{simulated}");
-    let real = production.replace(&simulated, &real);
+    let (variable, tokens) = (soft.environment().0, soft.tokens().display().to_string());
+    let surroundings = format!("environment = [\"{variable}\"], sandbox = {{ writable = [\"{tokens}\"] }}");
+    let real =
+        production.replace(&simulated, &real).replace(&format!("environment = [\"{SIM_FOLDER}\"]"), &surroundings);
     std::fs::write(&file, real).expect("written");
     let refused = why(&cofred("run", &file, &[soft.environment()]), 1);
     says(&refused, &["stores", "made in mode dev", "production", "name another store or change `mode`"]);

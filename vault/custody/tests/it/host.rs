@@ -425,7 +425,7 @@ async fn a_folder_that_is_not_named_is_out_of_reach(child: &Child) {
     hosting.sandbox.writable = vec![child.tokens.clone()];
     walled.place = Place::Child(hosting);
     assert_eq!(
-        unwrapped(&*open(walled.clone()).await.expect("opens"), wrapped(&*open(walled).await.expect("opens")).await)
+        unwrapped(&open(walled.clone()).await.expect("opens"), wrapped(&open(walled).await.expect("opens")).await)
             .await
             .expect("serves"),
         7

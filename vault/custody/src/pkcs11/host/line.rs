@@ -39,6 +39,9 @@ pub(super) enum Outcome {
     Hung,
 }
 
+/// By their running numbers, whoever waits for an answer.
+type UnderWay = HashMap<u64, oneshot::Sender<Result<Said, Trouble>>>;
+
 /// A host that serves, or did.
 pub(super) struct Line {
     pid: u32,
@@ -52,7 +55,7 @@ pub(super) struct Line {
     /// Cells that no call has.
     cells: Mutex<Vec<Cell>>,
     /// Calls under way; none once the host is known to have ended.
-    under_way: Mutex<Option<HashMap<u64, oneshot::Sender<Result<Said, Trouble>>>>>,
+    under_way: Mutex<Option<UnderWay>>,
     sessions: AtomicUsize,
     next: AtomicU64,
     /// Calls answered.

@@ -68,7 +68,7 @@ async fn a_wrapping_key_goes_with_kwp(child: &Child) {
     token.close().await.expect("closes");
     let mut again = settings(child);
     again.key_label = Mechanism::AesKwp.as_str().into();
-    assert_eq!(unwrap(&*open(again).await.expect("opens"), &row).await.expect("opens"), sevens());
+    assert_eq!(unwrap(&open(again).await.expect("opens"), &row).await.expect("opens"), sevens());
 }
 
 /// Without associated data the token opens it; the share's own second half is what does not fit.
