@@ -210,8 +210,8 @@ pub trait Custodian: Send + Sync + fmt::Debug {
     /// What it is. Known since it was opened; costs no call.
     fn describe(&self) -> Description;
 
-    /// Whether it would serve now. Costs a call to the hardware at most, and no use of a key; a service that served within
-    /// five minutes, and did not fail since, is not asked, and one that does not serve is asked every five seconds at most.
+    /// Whether it would serve now. Costs a call to the hardware, and no use of a key. How seldom it is asked is for
+    /// [`crate::Guarded`] to say.
     ///
     /// # Errors
     /// The [`Fault`] that a wrap or unwrap would meet.

@@ -149,6 +149,8 @@ causes! {
     TokenExists = "TOKEN_EXISTS", "choose another label; an existing token is never initialised anew";
     /// There was no room in locked memory.
     LockedMemory = "LOCKED_MEMORY", "try again; if it stays, raise the limit of locked memory";
+    /// Several calls in a row found the custodian in trouble: for seconds it is not asked.
+    Resting = "RESTING", "look at the faults before this one, which say what is wrong; the custodian is left alone for four seconds at most, and service resumes by itself";
     /// The driver was closed.
     Stopped = "STOPPED", "the process is shutting down";
 }
@@ -167,8 +169,20 @@ impl Cause {
                 | Self::LockedMemory
                 | Self::Throttled
                 | Self::BadChecksum
+                | Self::Resting
         )
     }
+}
+
+/// What a fault says of its custodian as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// It is away, too slow, or asks to be spared: others who ask now will wait in vain.
+    Trouble,
+    /// It answers, though it refuses this.
+    Answers,
+    /// Nothing: the call was kept from it.
+    Nothing,
 }
 
 impl fmt::Display for Cause {
@@ -207,6 +221,17 @@ impl Fault {
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         self.cause.advice()
+    }
+
+    /// What it says of the custodian as a whole.
+    pub(crate) const fn says(&self) -> Says {
+        match self.cause {
+            Cause::Transient | Cause::Timeout | Cause::Crashed | Cause::Throttled => Says::Trouble,
+            Cause::Busy | Cause::LockedMemory | Cause::Resting | Cause::Stopped => Says::Nothing,
+            // A driver refuses a row that it can tell is not its own without asking anybody.
+            Cause::KeyMissing | Cause::Integrity if self.request.is_none() => Says::Nothing,
+            _ => Says::Answers,
+        }
     }
 }
 

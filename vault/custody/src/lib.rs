@@ -5,6 +5,7 @@
 //!                 └───────────── TenantKeys ─────────────┘      warm cache, single flight, one Warm entry per ask
 //!                          Wrapping │ Unwrapping                custody sets: any_of, all_of
 //!                              Custodian                        the seam: one trait, a driver per kind of hardware
+//!                               Guarded                         each behind a breaker: left alone while in trouble
 //!                pkcs11 │ aws │ gcp │ transit                  a token, or a service; the last three by cargo feature
 //! ```
 //! This room opens no key without a committed entry, keeps no key longer than its tenant allows, never deletes key
@@ -54,11 +55,13 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+mod breaker;
 mod custodian;
 mod error;
 mod fault;
 #[cfg(feature = "gcp")]
 pub mod gcp;
+mod guarded;
 mod journal;
 mod open;
 pub mod pkcs11;
@@ -70,11 +73,13 @@ mod shares;
 pub mod transit;
 mod warm;
 
+pub use breaker::{AGAIN, FRESH, IN_A_ROW, LONGEST};
 pub use custodian::{
     Custodian, CustodianId, Description, Mechanism, Pending, RequestId, Signer, Unwrapped, VerifyingKey, Wrapped,
 };
 pub use error::{Broken, Error};
 pub use fault::{Cause, Detail, Fault, Operation};
+pub use guarded::Guarded;
 pub use journal::{Call, Failed, Journal, JournalError, WarmOutcome};
 pub use open::{
     DepositKeyRow, DepositKeys, DepositRows, NewTenantKey, OpenedDeposit, ReleaseKeys, RowKeys, SubjectKeyRow, WrapKey,

@@ -1,6 +1,6 @@
 //! What the drivers of key management services share: a service is asked within a time limit, a limited number of times,
 //! by a limited number of callers at once, and what it gives back is put into locked memory. What a driver adds is one
-//! service's way of saying things, behind [`Service`].
+//! service's way of saying things, behind the trait `Service`.
 //!
 //! A share travels to a service, and back, inside the one connection the driver opened: it is in the clear in this
 //! process's buffers for as long as a call takes, and nowhere else. The driver makes, changes and deletes no key.
@@ -20,6 +20,7 @@ use crate::custodian::{
 use crate::fault::{Cause, Fault, Operation};
 use crate::set::WrappedShare;
 
+mod budget;
 mod line;
 pub(crate) mod point;
 #[cfg(any(feature = "aws", feature = "gcp"))]
@@ -194,15 +195,7 @@ impl<S: Service> Custodian for Remote<S> {
     }
 
     fn check(&self) -> Pending<'_, (), Fault> {
-        Box::pin(async {
-            if self.line.served_lately() {
-                return Ok(());
-            }
-            self.line.begin_check()?;
-            let found = self.line.ask(Operation::Check, || self.service.look()).await.map(|_| ());
-            self.line.end_check(&found);
-            found
-        })
+        Box::pin(async { self.line.ask(Operation::Check, || self.service.look()).await.map(drop) })
     }
 
     fn wrap(&self, context: Vec<u8>, share: BoundShare) -> Pending<'_, Wrapped, Fault> {

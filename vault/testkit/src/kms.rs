@@ -5,6 +5,11 @@
 //! It is written from the services' published interfaces and from what they answer, not from our drivers: a driver is
 //! held against it as against the real thing. It keeps nothing safe and speaks plain HTTP on 127.0.0.1 only.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "reading what JSON does not have gives null, and only objects are written to"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

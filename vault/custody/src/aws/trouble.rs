@@ -42,7 +42,7 @@ fn exception(code: Option<&str>, message: &str, status: u16) -> Trouble {
         "InvalidCiphertextException" | "IncorrectKeyException" => Cause::Integrity,
         "InvalidKeyUsageException" | "UnsupportedOperationException" => Cause::Unsupported,
         "ThrottlingException" | "LimitExceededException" | "RequestLimitExceeded" => Cause::Throttled,
-        "InvalidSignatureException" if about_time(message) => Cause::ClockSkew,
+        "InvalidSignatureException" | "SignatureDoesNotMatch" if about_time(message) => Cause::ClockSkew,
         "InvalidSignatureException" if message.contains("Credential should be scoped") => Cause::EndpointWrong,
         "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => Cause::ClockSkew,
         "AccessDeniedException"
@@ -84,7 +84,14 @@ mod tests {
         assert_eq!(cause("KMSInvalidStateException", "arn is pending deletion."), Cause::KeyPendingDeletion);
         assert_eq!(cause("KMSInvalidStateException", "arn is pending import."), Cause::KeyDisabled);
         let expired = "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z";
-        assert_eq!(cause("InvalidSignatureException", expired), Cause::ClockSkew);
+        for code in ["InvalidSignatureException", "SignatureDoesNotMatch"] {
+            assert_eq!(cause(code, expired), Cause::ClockSkew);
+            assert_eq!(cause(code, "Signature not yet current: 20260101T001000Z is still later"), Cause::ClockSkew);
+            assert_eq!(cause(code, "does not match the signature you provided"), Cause::Denied);
+        }
+        for code in ["RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"] {
+            assert_eq!(cause(code, ""), Cause::ClockSkew);
+        }
         assert_eq!(
             cause("InvalidSignatureException", "The request signature we calculated does not match"),
             Cause::Denied

@@ -2,7 +2,6 @@
 //! an id, the service's own where it gives one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cofre_envelope::random;
@@ -10,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Patience;
+use super::budget::Budget;
 use crate::custodian::{CustodianId, RequestId};
 use crate::fault::{Cause, Detail, Fault, Operation};
 
@@ -98,16 +98,8 @@ pub(super) struct Line {
     /// Names this process run in request ids, so that they never repeat.
     run: String,
     calls: AtomicU64,
-    /// When it last served; none once a call failed since.
-    served: Mutex<Option<Instant>>,
-    /// When it was last asked whether it serves, and what it said, where nothing served since.
-    checked: Mutex<Option<(Instant, Fault)>>,
+    budget: Budget,
 }
-
-/// Whoever served within this long is taken to serve still: probes cost money, and real calls tell more.
-const FRESH: Duration = Duration::from_secs(300);
-/// Whoever did not serve is asked whether it does now only so often, however many want to know.
-const AGAIN: Duration = Duration::from_secs(5);
 
 impl Line {
     pub(super) fn new(id: CustodianId, patience: Patience) -> Result<Self, Fault> {
@@ -119,8 +111,7 @@ impl Line {
                 places,
                 run: hex::encode(run),
                 calls: AtomicU64::new(0),
-                served: Mutex::default(),
-                checked: Mutex::default(),
+                budget: Budget::default(),
             }),
             Err(_) => {
                 let (operation, cause) = (Operation::Connect, Cause::LockedMemory);
@@ -141,37 +132,6 @@ impl Line {
         self.places.close();
     }
 
-    /// Whether a call came through lately, and none failed after it.
-    pub(super) fn served_lately(&self) -> bool {
-        let served = *self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.places.is_closed() && served.is_some_and(|at| at.elapsed() < FRESH)
-    }
-
-    /// Whether the service may be asked again if it serves; else what it said a moment ago. Who gives up waiting leaves
-    /// behind that no answer came.
-    pub(super) fn begin_check(&self) -> Result<(), Fault> {
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*checked {
-            Some((at, fault)) if at.elapsed() < AGAIN && !self.places.is_closed() => Err(fault.clone()),
-            _ => {
-                *checked = Some((Instant::now(), self.fault(Operation::Check, Trouble::of(Cause::Timeout))));
-                Ok(())
-            }
-        }
-    }
-
-    pub(super) fn end_check(&self, found: &Result<(), Fault>) {
-        let failed = found.as_ref().err().map(|fault| (Instant::now(), fault.clone()));
-        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-    }
-
-    fn remember(&self, served: Option<Instant>) {
-        if served.is_some() {
-            *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
-    }
-
     pub(super) fn fault(&self, operation: Operation, trouble: Trouble) -> Fault {
         let Trouble { cause, detail, request } = trouble;
         Fault { custodian: self.id.clone(), operation, cause, detail, request }
@@ -186,15 +146,11 @@ impl Line {
         match self.within_time(call).await {
             Ok(served) => {
                 tracing::Span::current().record("outcome", "ok");
-                self.remember(Some(Instant::now()));
+                self.budget.served();
                 Ok(served)
             }
             Err(trouble) => {
                 tracing::Span::current().record("outcome", trouble.cause.as_str());
-                // A row that does not open says nothing of the service, and a full queue that it is busy serving.
-                if !matches!(trouble.cause, Cause::Integrity | Cause::Busy) {
-                    self.remember(None);
-                }
                 Err(self.fault(operation, trouble))
             }
         }
@@ -228,7 +184,8 @@ impl Line {
             };
             let asked = trouble.request.take().unwrap_or(own).after(earlier.take());
             // The pause must leave time for a try.
-            if left == 0 || !trouble.worth_another_try() || Instant::now() + pause >= end {
+            let may = left > 0 && trouble.worth_another_try() && Instant::now() + pause < end;
+            if !may || !self.budget.another_try() {
                 return Err(trouble.at(&asked));
             }
             tracing::debug!(custodian = %self.id, cause = trouble.cause.as_str(), left, "another try");

@@ -6,6 +6,7 @@ mod bench;
 mod capability;
 mod contract;
 mod faults;
+mod guarded;
 mod host;
 mod memory;
 mod open;

@@ -10,7 +10,7 @@ use cofre_custody::{Custodian, Fault, Signer, remote::Patience};
 use cofre_envelope::Slab;
 use cofre_model::time::Clock;
 
-use super::tokens::Driver;
+use super::tokens::Kind;
 use crate::config::Configured;
 
 #[cfg(all(test, feature = "transit"))]
@@ -74,7 +74,7 @@ pub(super) async fn open(
     configured: &Configured,
     clock: &Arc<dyn Clock>,
     slab: &Arc<Slab>,
-) -> Result<Driver> {
+) -> Result<Kind> {
     match configured {
         #[cfg(feature = "aws")]
         Configured::AwsKms(key) => {
@@ -87,7 +87,7 @@ pub(super) async fn open(
                 signer_key: key.signer_key.clone(),
                 patience: Patience::default(),
             };
-            Ok(Driver::Service(Service::Aws(AwsKms::connect(settings, Credentials::Default, slab).await?)))
+            Ok(Kind::Service(Service::Aws(AwsKms::connect(settings, Credentials::Default, slab).await?)))
         }
         #[cfg(feature = "gcp")]
         Configured::GcpKms(key) => {
@@ -100,7 +100,7 @@ pub(super) async fn open(
                 patience: Patience::default(),
             };
             let opened = GcpKms::connect(settings, Credentials::Default, clock.clone(), slab).await?;
-            Ok(Driver::Service(Service::Gcp(opened)))
+            Ok(Kind::Service(Service::Gcp(opened)))
         }
         #[cfg(feature = "transit")]
         Configured::Transit(key) => {
@@ -119,7 +119,7 @@ pub(super) async fn open(
                 token,
                 patience: Patience::default(),
             };
-            Ok(Driver::Service(Service::Transit(TransitKey::connect(settings, slab).await?)))
+            Ok(Kind::Service(Service::Transit(TransitKey::connect(settings, slab).await?)))
         }
         Configured::Pkcs11(_) => bail!("a token is no service"),
         #[cfg(not(feature = "aws"))]

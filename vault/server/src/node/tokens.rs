@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use cofre_custody::pkcs11::host::Hosting;
 use cofre_custody::pkcs11::{Pin, Place, Settings, Token, ceremony};
-use cofre_custody::{Custodian, CustodianId, Fault, Signer};
+use cofre_custody::{Custodian, CustodianId, Fault, Guarded, Signer};
 use cofre_envelope::Slab;
 use cofre_model::time::Clock;
 
@@ -15,9 +15,17 @@ use super::services;
 use crate::clock::SystemClock;
 use crate::config::{Config, Configured, Mode, Token as ConfiguredToken};
 
-/// An open custodian, of whatever kind.
+/// An open custodian.
 #[derive(Debug, Clone)]
-pub(crate) enum Driver {
+pub(crate) struct Driver {
+    kind: Kind,
+    /// The same, left alone while it is in trouble.
+    guarded: Guarded,
+}
+
+/// What drives it.
+#[derive(Debug, Clone)]
+pub(super) enum Kind {
     /// A token.
     Token(Arc<Token>),
     /// A key of a service.
@@ -25,43 +33,57 @@ pub(crate) enum Driver {
     Service(services::Service),
 }
 
-impl Driver {
-    pub(crate) fn custodian(&self) -> Arc<dyn Custodian> {
+impl Kind {
+    fn custodian(&self) -> Arc<dyn Custodian> {
         match self {
             Self::Token(token) => token.clone(),
             #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
             Self::Service(service) => service.custodian(),
         }
     }
+}
+
+impl Driver {
+    pub(super) fn new(kind: Kind, clock: &Arc<dyn Clock>) -> Self {
+        let guarded = Guarded::new(kind.custodian(), Arc::clone(clock));
+        Self { kind, guarded }
+    }
+
+    pub(crate) fn custodian(&self) -> Arc<dyn Custodian> {
+        Arc::new(self.guarded.clone())
+    }
 
     /// Its signing key.
     pub(crate) fn signer(&self) -> Result<Arc<dyn Signer>, Fault> {
-        match self {
-            Self::Token(token) => Ok(token.signer()?),
+        let signer: Arc<dyn Signer> = match &self.kind {
+            Kind::Token(token) => token.signer()?,
             #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
-            Self::Service(service) => service.signer(),
-        }
+            Kind::Service(service) => service.signer()?,
+        };
+        Ok(self.guarded.signer(signer))
     }
 
     /// Why the mechanism is the one it is.
     fn why(&self) -> &str {
-        match self {
-            Self::Token(token) => token.why(),
+        match &self.kind {
+            Kind::Token(token) => token.why(),
             #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
-            Self::Service(_) => "the key is of this kind",
+            Kind::Service(_) => "the key is of this kind",
         }
     }
 
     /// Takes no more calls; logs out of a token.
     pub(crate) async fn close(&self) -> Result<(), Fault> {
-        match self {
-            Self::Token(token) => token.close().await,
+        let closed = match &self.kind {
+            Kind::Token(token) => token.close().await,
             #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
-            Self::Service(service) => {
+            Kind::Service(service) => {
                 service.close();
                 Ok(())
             }
-        }
+        };
+        self.guarded.closed();
+        closed
     }
 }
 
@@ -105,14 +127,15 @@ pub(super) async fn open(
 ) -> Result<BTreeMap<CustodianId, Driver>> {
     let mut drivers = BTreeMap::new();
     for (id, configured) in &config.custodians {
-        let driver = match configured {
+        let kind = match configured {
             Configured::Pkcs11(token) => {
                 let pin = Pin::new(token.pin.read("custodians.*.pkcs11.pin")?);
                 let opened = Token::open(settings(id, token)?, pin, slab).await;
-                Driver::Token(opened.with_context(|| format!("custodian {id}"))?)
+                Kind::Token(opened.with_context(|| format!("custodian {id}"))?)
             }
             service => services::open(id, service, clock, slab).await.with_context(|| format!("custodian {id}"))?,
         };
+        let driver = Driver::new(kind, clock);
         let description = driver.custodian().describe();
         if config.mode == Mode::Production && description.is_simulator() {
             bail!("custodian {id}: a simulated token keeps nothing safe; production refuses it");
@@ -147,7 +170,7 @@ pub async fn look(config: &Config) -> Result<()> {
         println!("    wraps by {}: {}", is.mechanism.as_str(), driver.why());
         println!("    signs by {}", is.signer.unwrap_or("nothing"));
         println!("    {} at once", is.sessions);
-        if let Driver::Token(token) = &driver
+        if let Kind::Token(token) = &driver.kind
             && let Some(host) = token.host()
         {
             println!("    {}", host.walls);

@@ -33,30 +33,29 @@ async fn only_what_may_do_better_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_fails_for_long_is_asked_once_a_call() {
+    let line = line(Patience::default());
+    let mut asked = 0;
+    for _ in 0..100 {
+        asked += tries(&line, Cause::Transient).await.0;
+    }
+    assert_eq!(asked, 110, "a call is one try, and ten more were borne");
+    let serve = || line.ask(Operation::Wrap, || async { Ok(Answer { value: (), request: None }) });
+    for _ in 0..20 {
+        serve().await.expect("serves");
+    }
+    assert_eq!(tries(&line, Cause::Transient).await.0, 3, "after twenty calls two more are borne");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_try_and_all_tries_have_their_limits() {
     let patience = Patience { attempt: Duration::from_secs(2), total: Duration::from_secs(5), at_once: 1 };
     let line = line(patience);
     let begun = Instant::now();
-    let never = line.ask(Operation::Unwrap, || std::future::pending::<Result<Answer<()>, _>>());
+    let never = line.ask(Operation::Unwrap, std::future::pending::<Result<Answer<()>, _>>);
     assert_eq!(never.await.map(drop).expect_err("too long").cause, Cause::Timeout);
     // The paused clock moves by whole milliseconds.
     assert!(begun.elapsed() - patience.total < Duration::from_millis(5), "{:?}", begun.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_served_lately_is_asked_for_nothing_until_a_call_fails() {
-    let line = line(Patience::default());
-    let serve = || line.ask(Operation::Check, || async { Ok(Answer { value: (), request: None }) });
-    assert!(!line.served_lately());
-    serve().await.expect("serves");
-    assert!(line.served_lately());
-    tries(&line, Cause::Integrity).await;
-    assert!(line.served_lately(), "a row that does not open says nothing of the service");
-    tries(&line, Cause::KeyDisabled).await;
-    assert!(!line.served_lately());
-    serve().await.expect("serves");
-    tokio::time::advance(FRESH).await;
-    assert!(!line.served_lately());
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,23 +68,6 @@ async fn who_finds_no_place_in_time_is_told_so_and_nothing_is_asked_after_the_en
     line.close();
     let (tried, fault) = tries(&line, Cause::Denied).await;
     assert_eq!((tried, fault.cause), (0, Cause::Stopped));
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_does_not_serve_is_asked_only_so_often() {
-    let line = line(Patience::default());
-    line.begin_check().expect("never asked");
-    let waiting = line.begin_check().expect_err("asked a moment ago, and given up");
-    assert_eq!((waiting.operation, waiting.cause), (Operation::Check, Cause::Timeout));
-    let denied = line.fault(Operation::Check, Trouble::of(Cause::Denied));
-    line.end_check(&Err(denied.clone()));
-    assert_eq!(line.begin_check(), Err(denied.clone()));
-    tokio::time::advance(AGAIN).await;
-    line.begin_check().expect("long ago");
-    line.end_check(&Err(denied));
-    let serve = line.ask(Operation::Wrap, || async { Ok(Answer { value: (), request: None }) });
-    serve.await.expect("serves");
-    line.begin_check().expect("it served since");
 }
 
 #[tokio::test(start_paused = true)]
