@@ -16,6 +16,9 @@
 //! [quirks]
 //! max_sessions = 4             # C_OpenSession answers CKR_SESSION_COUNT beyond this
 //! open_failure = "CKR_GENERAL_ERROR"  # what a failed AEAD check answers; CKR_ENCRYPTED_DATA_INVALID by the standard
+//!
+//! [attempts]                   # at C_Initialize, try what a module has no business with, and note how it went
+//! file = "/some/where"         # a file that is none of the token's; see `attempts.log`
 //! ```
 //! `C_GetFunctionList` is beyond the plan (no folder is known yet), and `C_Initialize` takes latency and code only.
 //! Rules are tried in order and the first that applies wins; calls are counted per rule and per process from
@@ -76,6 +79,14 @@ struct Plan {
     rule: Vec<Rule>,
     #[serde(default)]
     quirks: Quirks,
+    attempts: Option<Attempts>,
+}
+
+/// What a module is to try that it has no business with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attempts {
+    file: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,6 +161,11 @@ impl Faults {
     /// The quirks in force; none while the plan cannot be read (calls then do not get this far).
     pub(crate) fn quirks(&self) -> Quirks {
         self.plan.as_ref().map(|plan| plan.quirks).unwrap_or_default()
+    }
+
+    /// The file that is none of the token's, where the plan has the module try its walls.
+    pub(crate) fn attempts(&self) -> Option<PathBuf> {
+        self.plan.as_ref().ok()?.attempts.as_ref().map(|attempts| attempts.file.clone())
     }
 
     /// Reads the text itself each time, not its time stamp: a clock tick is long enough for two writes.

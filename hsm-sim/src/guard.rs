@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use cryptoki_sys::*;
 
 use crate::DIR_ENV;
+use crate::attempts;
 use crate::faults::Verdict;
 use crate::rv::{self, Answer, Rv, fail};
 use crate::session::Kind;
@@ -78,6 +79,9 @@ pub(crate) fn guard_initialize(check: impl FnOnce() -> Answer) -> CK_RV {
     let verdict = sim.faults.next(NAME);
     if let Ok(verdict) = &verdict {
         std::thread::sleep(verdict.latency);
+    }
+    if let Some(foreign) = sim.faults.attempts() {
+        attempts::make(sim.folder.path(), &foreign);
     }
     let code = match verdict {
         Ok(Verdict { answer: Some(code), .. }) => code,

@@ -18,6 +18,7 @@
 //! `C_GetInfo` and `C_GetTokenInfo` both answer [`MANUFACTURER`]; the token model is [`MODEL`].
 
 mod abi;
+mod attempts;
 pub mod calls;
 mod crypto;
 pub mod faults;

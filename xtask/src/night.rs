@@ -12,6 +12,7 @@ const NIGHT: &str = "COFRE_NIGHT";
 const LONG: &[(&str, &[&str])] = &[
     ("properties of decisions", &["-p", "cofre-policy", "--test", "it", "properties"]),
     ("edits of every column", &["-p", "cofre-store", "--test", "it", "columns::"]),
+    ("causes of modules that fail", &["-p", "cofre-custody", "--test", "it", "modules::"]),
     ("random lists on both engines", &["-p", "cofre-store", "--test", "it", "lists::", "--", "--nocapture"]),
 ];
 

@@ -128,7 +128,7 @@ revocations = {revocations}
 [stores]
 {stores}
 [custodians.{CUSTODIAN}]
-pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", signer_label = "{SIGNER}", pin = {{ file = {pin} }}, sessions = 4, environment = ["{SIM_FOLDER}"] }}
+pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", signer_label = "{SIGNER}", pin = {{ file = {pin} }}, sessions = 4, environment = ["{SIM_FOLDER}"], sandbox = {{ writable = [{token}] }} }}
 "#,
         memory = wishes.memory,
         telemetry = telemetry,
@@ -141,6 +141,7 @@ pkcs11 = {{ module = {module}, token_label = "{LABEL}", key_label = "{ROOT}", si
         revocations = file("crl.pem"),
         module = quoted(&wishes.module),
         pin = quoted(&folder.join("pin")),
+        token = quoted(&folder.join("token")),
     );
     let path = folder.join("cofre.toml");
     std::fs::write(&path, text)?;

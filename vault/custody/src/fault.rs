@@ -113,8 +113,8 @@ causes! {
     PinLocked = "PIN_LOCKED", "the security officer of the token has to set a new user PIN; then restart";
     /// The PIN is expired, not set, or of a length the token does not take.
     PinUnusable = "PIN_UNUSABLE", "set a user PIN that the token accepts, correct the `pin` reference and restart";
-    /// The token failed while the PIN was tried for the first time, and did not say whether that counted.
-    PinInDoubt = "PIN_IN_DOUBT", "look how many tries the token has left, check the `pin` reference, then restart; the PIN is not tried again by itself";
+    /// The token failed while the PIN was tried and did not say whether that counted, or it has one try left.
+    PinInDoubt = "PIN_IN_DOUBT", "look how many tries the token has left, check the `pin` reference, log in once by hand with the vendor's tool, then restart; the PIN is not tried again by itself";
     /// There is no such key on the token or at the service, or another one than before.
     KeyMissing = "KEY_MISSING", "check `key_label` or `key`, and that this is the right token, account, project or mount; run `cofred init` only for a new deployment; nothing was deleted";
     /// Several keys, or several tokens, carry the label.

@@ -60,6 +60,10 @@ pub enum TokenName {
     Serial(String),
 }
 
+/// No mechanism makes more of a share: an RSA modulus of 16,384 bits. A longer row is not a token's work, and is not put
+/// before one.
+const LONGEST_WRAPPED: usize = 2048;
+
 /// Where the vendor's module runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -333,6 +337,10 @@ impl Custodian for Token {
                 return Err(trouble.into_fault(self.id.clone(), None));
             }
             let bytes = wrapped.wrapped.as_bytes().to_vec();
+            if bytes.len() > LONGEST_WRAPPED {
+                let trouble = Trouble::of(Operation::Unwrap, Cause::Integrity);
+                return Err(trouble.into_fault(self.id.clone(), None));
+            }
             let command = Command::Unwrap { mechanism: wrapped.mechanism, context, wrapped: bytes };
             match self.ask(Operation::Unwrap, command).await? {
                 (Reply::Share(share), request) => Ok(Unwrapped { share, request }),

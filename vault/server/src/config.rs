@@ -16,7 +16,7 @@ use cofre_custody::{CustodianId, CustodySet};
 use cofre_model::id::Slug;
 use cofre_model::time::Span;
 use cofre_store::AddressError;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 pub use custodians::{AwsKey, Configured, GcpKey, Hosted, Token, TransitKey};
 pub use stores::{StoreKey, StorePlace, StorePlaces};
@@ -92,12 +92,6 @@ impl SecretRef {
     /// # Errors
     /// [`ConfigError::Secret`] naming the reference, never what it holds.
     pub fn read(&self, key: &'static str) -> Result<SecretString, ConfigError> {
-        if *self == Self::Prompt {
-            return prompt::ask("PIN: ").map_err(|_| ConfigError::Secret {
-                key,
-                advice: "is to be typed, and no terminal is there; start the vault from one, or name a file",
-            });
-        }
         let path = self.path().ok_or(ConfigError::Secret {
             key,
             advice: "names a systemd credential, and CREDENTIALS_DIRECTORY is not set",
@@ -106,6 +100,25 @@ impl SecretRef {
             .map(zeroize::Zeroizing::new)
             .map_err(|_| ConfigError::Secret { key, advice: "cannot be read; check that it exists and may be read" })?;
         Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
+    /// Reads the PIN of a custodian; where a person is to type it, that custodian is named.
+    ///
+    /// # Errors
+    /// As [`SecretRef::read`]; also for an empty one, which a token may count as a try.
+    pub fn read_pin(&self, custodian: &CustodianId) -> Result<SecretString, ConfigError> {
+        let key = "custodians.*.pkcs11.pin";
+        let refused = |advice| ConfigError::Secret { key, advice };
+        let pin = match self {
+            Self::Prompt => prompt::ask(&format!("PIN of custodian {custodian}: ")).map_err(|_| {
+                refused("is to be typed to its end, and no terminal is there, or none any more; start the vault from one, or name a file")
+            })?,
+            Self::File(_) | Self::Credential(_) | Self::Descriptor(_) => self.read(key)?,
+        };
+        if pin.expose_secret().is_empty() {
+            return Err(refused("is empty; it is not tried"));
+        }
+        Ok(pin)
     }
 }
 

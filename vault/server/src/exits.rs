@@ -13,8 +13,9 @@ pub const FAILED: u8 = 1;
 /// The exit code for `error`.
 #[must_use]
 pub fn of(error: &anyhow::Error) -> u8 {
-    let about_the_pin =
-        |fault: &Fault| matches!(fault.cause, Cause::PinIncorrect | Cause::PinLocked | Cause::PinInDoubt);
+    let about_the_pin = |fault: &Fault| {
+        matches!(fault.cause, Cause::PinIncorrect | Cause::PinLocked | Cause::PinUnusable | Cause::PinInDoubt)
+    };
     if error.chain().filter_map(|cause| cause.downcast_ref::<Fault>()).any(about_the_pin) { PIN } else { FAILED }
 }
 
@@ -34,7 +35,8 @@ mod tests {
     #[test]
     fn a_refused_pin_has_a_code_of_its_own_and_nothing_else_has_it() {
         for cause in Cause::ALL {
-            let about_the_pin = [Cause::PinIncorrect, Cause::PinLocked, Cause::PinInDoubt].contains(cause);
+            let about_the_pin =
+                [Cause::PinIncorrect, Cause::PinLocked, Cause::PinUnusable, Cause::PinInDoubt].contains(cause);
             let expected = if about_the_pin { PIN } else { FAILED };
             assert_eq!(of(&failed(*cause)), expected, "{cause}");
         }

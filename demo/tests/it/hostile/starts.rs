@@ -118,6 +118,7 @@ async fn wrong_pin(folder: &Path, made: &Path, config: &str) {
     let text = |path: &Path| path.display().to_string();
     let config = config
         .replace(&text(&made.join("stores")), &text(&stores))
+        .replace(&text(&made.join("token")), &text(&token))
         .replace(&format!("\"{}\"", text(&made.join("pin"))), &format!("\"{}\"", text(&pin)));
     let file = other.join("cofre.toml");
     std::fs::write(&file, config).expect("written");
@@ -160,9 +161,8 @@ fn dev_in_production(folder: &Path, made: &Path, (config, module): (&str, &Path)
     let (simulated, real) = (module.display().to_string(), soft.module().display().to_string());
     assert!(production.contains(&simulated), "{simulated}");
     let (variable, tokens) = (soft.environment().0, soft.tokens().display().to_string());
-    let surroundings = format!("environment = [\"{variable}\"], sandbox = {{ writable = [\"{tokens}\"] }}");
-    let real =
-        production.replace(&simulated, &real).replace(&format!("environment = [\"{SIM_FOLDER}\"]"), &surroundings);
+    let simulator = made.join("token").display().to_string();
+    let real = production.replace(&simulated, &real).replace(SIM_FOLDER, variable).replace(&simulator, &tokens);
     std::fs::write(&file, real).expect("written");
     let refused = why(&cofred("run", &file, &[soft.environment()]), 1);
     says(&refused, &["stores", "made in mode dev", "production", "name another store or change `mode`"]);

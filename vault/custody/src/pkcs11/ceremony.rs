@@ -12,7 +12,8 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::Ulong;
 
-use super::login::Login;
+use super::login::{Login, Standing};
+use super::message::Note;
 use super::trouble::Trouble;
 use super::{Pin, Place, Settings, TokenName, host, keys, module};
 use crate::custodian::{CustodianId, Mechanism as How};
@@ -83,17 +84,17 @@ fn blank(module: &Pkcs11) -> Result<Slot, Trouble> {
 /// [`Fault`]; keys made before it stay, and a second call goes on from there.
 pub fn ensure_keys(settings: &Settings, pin: Pin, slab: &Slab) -> Result<Ensured, Fault> {
     let ensured = match &settings.place {
-        Place::Inside => ensure(settings, pin),
+        Place::Inside => ensure(settings, pin, &|note| note.log(settings.id.as_str())),
         Place::Child(hosting) => host::make_keys(settings, hosting, &pin, slab),
     };
     ensured.map_err(|trouble| trouble.into_fault(settings.id.clone(), None))
 }
 
-pub(super) fn ensure(settings: &Settings, pin: Pin) -> Result<Ensured, Trouble> {
+pub(super) fn ensure(settings: &Settings, pin: Pin, notes: &dyn Fn(Note)) -> Result<Ensured, Trouble> {
     let module = module::load(&settings.module, settings.module_sha256.as_ref())?;
-    let (slot, _) = module::find(&module, &settings.token)?;
+    let (slot, token) = module::find(&module, &settings.token)?;
     let session = module.open_rw_session(slot).map_err(|error| Trouble::answered(Operation::Connect, &error))?;
-    Login::new(pin, false).ensure(&session, &|_| {})?;
+    Login::new(pin, Standing::Untried).ensure(&session, &token, notes)?;
     let root = found_or_made(
         || keys::root(&session, &settings.key_label).map(drop),
         || make_root(&session, &settings.key_label, settings.mechanism.unwrap_or(How::AesGcm)),

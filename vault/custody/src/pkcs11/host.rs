@@ -15,6 +15,7 @@ mod area;
 mod child;
 mod keeping;
 mod line;
+mod making;
 mod walls;
 mod wire;
 
@@ -27,19 +28,18 @@ use cofre_envelope::Slab;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::ceremony::Ensured;
 use super::login::Standing;
 use super::message::{Answer, Command, Facts, Known};
-use super::trouble::{Session, Trouble};
+use super::trouble::Trouble;
 use super::{Pin, Settings};
 use crate::fault::{Cause, Operation};
 use line::{Line, Outcome};
-use wire::{Opening, Purpose, Word};
 
 pub use child::serve;
+pub(super) use making::make_keys;
 
 /// How a module's process is started, and what holds it in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Hosting {
     /// The program that serves on its standard input by [`serve`].
     pub program: PathBuf,
@@ -51,15 +51,23 @@ pub struct Hosting {
     pub sandbox: Sandbox,
 }
 
+impl std::fmt::Debug for Hosting {
+    /// Without the values of the environment: a vendor's may hold a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Hosting").field("program", &self.program).field("environment", &names).finish_non_exhaustive()
+    }
+}
+
 /// The walls around a module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sandbox {
     /// Which walls.
     pub profile: Profile,
-    /// Files and folders the module may read, besides what every library needs, its own folder, and files that its
-    /// environment names.
+    /// Files and folders the module may read, besides what every library needs, itself, and files that its environment
+    /// names.
     pub readable: Vec<PathBuf>,
-    /// Files and folders it may change, besides folders that its environment names.
+    /// Files and folders it may change.
     pub writable: Vec<PathBuf>,
 }
 
@@ -115,10 +123,30 @@ struct Watch {
 
 /// What outlives a host.
 struct Remembered {
+    /// What is known of the PIN, tries under way aside.
     standing: Standing,
+    /// Whether a host is trying it.
+    trying: bool,
     facts: Option<Facts>,
     known: Option<Known>,
     walls: String,
+}
+
+impl Remembered {
+    /// Hears about the PIN. A refusal stands, whatever another host says.
+    fn learn(&mut self, standing: Standing) {
+        self.trying = standing == Standing::Trying;
+        if !self.trying && !matches!(self.standing, Standing::Refused(_)) {
+            self.standing = standing;
+        }
+    }
+
+    /// The host is gone; a try that it did not tell the end of stays without one.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.trying) {
+            self.standing = self.standing.unresolved();
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -146,7 +174,8 @@ impl Host {
     ) -> Result<(Self, Facts, Known), Trouble> {
         let places = Arc::new(Semaphore::new(settings.sessions.max(1).saturating_add(settings.queue.max(1))));
         let (state, mut seen) = watch::channel(State::Starting);
-        let past = Remembered { standing: Standing::Untried, facts: None, known: None, walls: String::new() };
+        let past =
+            Remembered { standing: Standing::Untried, trying: false, facts: None, known: None, walls: String::new() };
         let watch = Arc::new(Watch {
             settings,
             hosting,
@@ -305,7 +334,13 @@ impl Watch {
             queued.store(false, Ordering::Relaxed);
             attempts += 1;
             match line.exchange(&command, self.settings.deadline, &self.slab).await {
-                Outcome::Answered(answer) => break answer,
+                Outcome::Answered(answer) => {
+                    // Only a new process can load the module anew.
+                    if matches!(&answer, Err(trouble) if trouble.cause == Cause::ModuleUnusable) {
+                        line.kill();
+                    }
+                    break answer;
+                }
                 Outcome::Lost if attempts < ATTEMPTS => ended = Some(line.clone()),
                 Outcome::Lost => break Err(Trouble::of(operation, Cause::Crashed)),
                 Outcome::Hung => {
@@ -339,36 +374,4 @@ impl Watch {
 
 fn detail(trouble: &Trouble) -> Option<String> {
     trouble.detail().map(str::to_owned)
-}
-
-/// Has a host of its own make the keys that are missing. Blocks.
-pub(super) fn make_keys(settings: &Settings, hosting: &Hosting, pin: &Pin, slab: &Slab) -> Result<Ensured, Trouble> {
-    let opening = |cells, pin_len| Opening {
-        purpose: Purpose::MakeKeys,
-        settings: settings.clone(),
-        sandbox: hosting.sandbox.clone(),
-        backing: slab.backing(),
-        cells,
-        pin_len,
-        accepted: false,
-        known: None,
-    };
-    let (line, mut incoming) = line::launch(hosting, pin, opening, (slab.backing(), 1))?;
-    let made = loop {
-        match wire::word(&mut incoming) {
-            Ok(Word::Made(made)) => break made,
-            Ok(Word::Walls(walls)) => tracing::info!(custodian = settings.id.as_str(), walls, "custody host walled in"),
-            Ok(Word::Noted(note)) => note.log(settings.id.as_str()),
-            Ok(Word::Attached(_) | Word::Answered { .. }) | Err(_) => {
-                break Err(Trouble::told(
-                    Operation::MakeKey,
-                    Cause::Crashed,
-                    Session::Sound,
-                    Some("what was made before stays; a second call goes on from there".to_owned()),
-                ));
-            }
-        }
-    };
-    line.end();
-    made
 }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::slot::TokenInfo;
 
 use super::Pin;
 use super::message::Note;
@@ -20,6 +21,8 @@ pub(super) enum Standing {
     Trying,
     /// The token took it.
     Accepted,
+    /// The token took it once, and how its last try ended is not known.
+    Doubted,
     /// It is not used any more.
     Refused(Cause),
 }
@@ -31,19 +34,27 @@ pub(super) struct Login {
 }
 
 impl Login {
-    /// A PIN of which nothing is known, or that the token took before.
-    pub(super) fn new(pin: Pin, accepted: bool) -> Self {
-        Self { pin, standing: Mutex::new(if accepted { Standing::Accepted } else { Standing::Untried }) }
+    /// A PIN, and what is known of it from before.
+    pub(super) fn new(pin: Pin, standing: Standing) -> Self {
+        Self { pin, standing: Mutex::new(standing) }
     }
 
     /// Logs the application in, unless it is. The lock is held during the call: two threads never spend two tries.
-    pub(super) fn ensure(&self, session: &Session, note: &dyn Fn(Note)) -> Result<(), Trouble> {
+    ///
+    /// `token` is what the token says of itself now: one that counts down to its lock is not helped by another try, which
+    /// other programs, replicas and restarts may have left it.
+    pub(super) fn ensure(&self, session: &Session, token: &TokenInfo, note: &dyn Fn(Note)) -> Result<(), Trouble> {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         let info = session.get_session_info().map_err(|e| Trouble::answered(Operation::LogIn, &e))?;
         if matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser) {
             return Ok(());
         }
         if let Standing::Refused(cause) = *standing {
+            return Err(Trouble::of(Operation::LogIn, cause));
+        }
+        if let Some(cause) = spent(token) {
+            *standing = Standing::Refused(cause);
+            note(Note::Pin(*standing));
             return Err(Trouble::of(Operation::LogIn, cause));
         }
         note(Note::Pin(Standing::Trying));
@@ -57,7 +68,7 @@ impl Login {
                 *standing = after(*standing, &trouble);
                 match *standing {
                     Standing::Refused(cause) => Err(trouble.but(cause, trouble::Session::Sound)),
-                    Standing::Untried | Standing::Trying | Standing::Accepted => Err(trouble),
+                    Standing::Untried | Standing::Trying | Standing::Accepted | Standing::Doubted => Err(trouble),
                 }
             }
         };
@@ -66,15 +77,52 @@ impl Login {
     }
 }
 
-/// A refusal that names the PIN ends its use. Any other failure may have cost a try: it is repeated only for a PIN
-/// that the token has accepted before, or when the token was not even there. Else a person has to look: a cause that
-/// asks for another try would be a lie.
+/// Whether the token has too few tries left to spend one.
+fn spent(token: &TokenInfo) -> Option<Cause> {
+    match (token.user_pin_locked(), token.user_pin_final_try()) {
+        (true, _) => Some(Cause::PinLocked),
+        (false, true) => Some(Cause::PinInDoubt),
+        (false, false) => None,
+    }
+}
+
+/// A refusal that names the PIN ends its use. Any other failure may have cost a try, unless the token was not even there.
 fn after(standing: Standing, trouble: &Trouble) -> Standing {
     let about_the_pin = matches!(trouble.cause, Cause::PinIncorrect | Cause::PinLocked | Cause::PinUnusable);
-    let harmless = standing == Standing::Accepted || trouble.session == trouble::Session::Dead;
-    match (about_the_pin, harmless) {
+    match (about_the_pin, trouble.session == trouble::Session::Dead) {
         (true, _) => Standing::Refused(trouble.cause),
-        (false, false) => Standing::Refused(Cause::PinInDoubt),
         (false, true) => standing,
+        (false, false) => standing.unresolved(),
+    }
+}
+
+impl Standing {
+    /// What is known after a try of which nobody knows how it ended. Once that is allowed to a PIN that the token took
+    /// before: it may have been changed meanwhile. Else a person has to look: a cause that asks for another try would be
+    /// a lie.
+    pub(super) const fn unresolved(self) -> Self {
+        match self {
+            Self::Accepted => Self::Doubted,
+            Self::Untried | Self::Trying | Self::Doubted => Self::Refused(Cause::PinInDoubt),
+            Self::Refused(cause) => Self::Refused(cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_has_one_try_of_unknown_end_between_two_that_were_accepted() {
+        assert_eq!(Standing::Untried.unresolved(), Standing::Refused(Cause::PinInDoubt));
+        assert_eq!(Standing::Accepted.unresolved(), Standing::Doubted);
+        assert_eq!(Standing::Doubted.unresolved(), Standing::Refused(Cause::PinInDoubt));
+        let refused = Standing::Refused(Cause::PinIncorrect);
+        assert_eq!(refused.unresolved(), refused);
+        let vague = Trouble::of(Operation::LogIn, Cause::Transient).but(Cause::Transient, trouble::Session::Replace);
+        assert_eq!(after(Standing::Accepted, &vague), Standing::Doubted);
+        let away = Trouble::of(Operation::LogIn, Cause::TokenAbsent).but(Cause::TokenAbsent, trouble::Session::Dead);
+        assert_eq!(after(Standing::Untried, &away), Standing::Untried, "nobody was there to count it");
     }
 }

@@ -70,6 +70,8 @@ pub(super) enum Note {
     SessionOpened(String),
     /// A session was given up: the cause, and what the library said.
     SessionGivenUp(Cause, String),
+    /// The token did not take a session back, and said this.
+    SessionKept(String),
     /// What is known about the PIN now. Said *before* a try as well, so that a process that dies in it leaves word.
     Pin(Standing),
 }
@@ -85,6 +87,7 @@ impl Note {
             Self::SessionGivenUp(cause, said) => {
                 tracing::warn!(custodian, cause = cause.as_str(), error = said, "session given up");
             }
+            Self::SessionKept(said) => tracing::warn!(custodian, error = said, "session not taken back"),
             Self::Pin(standing) => tracing::debug!(custodian, standing = ?standing, "PIN"),
         }
     }

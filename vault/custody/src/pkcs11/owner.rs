@@ -90,10 +90,11 @@ impl Owner {
             None => Open::connect(&self.plan)?,
         };
         let answer = open.serve(command, &self.plan);
-        // Only a session that is known to be sound goes back; dropping another closes it.
+        // Only a session that is known to be sound goes back.
         match &answer {
             Err(trouble) if trouble.session != trouble::Session::Sound => {
                 (self.plan.notes)(Note::SessionGivenUp(trouble.cause, trouble.to_string()));
+                open.close(&self.plan);
             }
             _ => self.open = Some(open),
         }
@@ -107,7 +108,7 @@ impl Open {
         let (slot, info) = module::find(&plan.module, &plan.settings.token)?;
         let session =
             plan.module.open_ro_session(slot).map_err(|error| Trouble::answered(Operation::Connect, &error))?;
-        plan.login.ensure(&session, &plan.notes)?;
+        plan.login.ensure(&session, &info, &plan.notes)?;
         let key = keys::root(&session, &plan.settings.key_label)?;
         let signer = plan.settings.signer_label.as_deref().map(|label| keys::signer(&session, label)).transpose()?;
         let facts = Facts {
@@ -131,6 +132,16 @@ impl Open {
         let open = Self { session, root, signer, facts };
         (plan.notes)(Note::SessionOpened(open.facts.serial.clone()));
         Ok(open)
+    }
+
+    /// Closes a session that is of no more use. One that the token keeps counts against its limit until the process
+    /// ends.
+    fn close(self, plan: &Plan) {
+        match self.session.close() {
+            Ok(()) => {}
+            Err(error) if trouble::is_over(&error) => {}
+            Err(error) => (plan.notes)(Note::SessionKept(Trouble::answered(Operation::Close, &error).to_string())),
+        }
     }
 
     fn serve(&self, command: &Command, plan: &Plan) -> Answer {

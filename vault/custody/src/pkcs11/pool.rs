@@ -9,7 +9,7 @@ use cofre_envelope::Slab;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::login::Login;
+use super::login::{Login, Standing};
 use super::message::{Answer, Command, Facts, Known, Notes, Reply};
 use super::owner::{Owner, Plan};
 use super::trouble::Trouble;
@@ -73,13 +73,13 @@ struct Staff {
 pub(super) struct Past {
     /// What the token was, where it was seen before.
     pub(super) known: Option<Known>,
-    /// Whether the token took this PIN before.
-    pub(super) accepted: bool,
+    /// What is known of the PIN.
+    pub(super) standing: Standing,
 }
 
 impl Past {
     /// There is none.
-    pub(super) const NONE: Self = Self { known: None, accepted: false };
+    pub(super) const NONE: Self = Self { known: None, standing: Standing::Untried };
 }
 
 impl Pool {
@@ -95,7 +95,7 @@ impl Pool {
         let (queue, jobs) = mpsc::channel(settings.queue.max(1));
         let (alive, gone) = mpsc::channel(1);
         let deadline = settings.deadline;
-        let login = Login::new(pin, past.accepted);
+        let login = Login::new(pin, past.standing);
         let pool = Self {
             plan: Arc::new(Plan::new(settings, module, login, slab, past.known, notes)),
             deadline,

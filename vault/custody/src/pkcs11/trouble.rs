@@ -158,6 +158,24 @@ fn judge(operation: Operation, rv: RvError) -> (Cause, Session) {
     }
 }
 
+/// Whether a session that could not be closed is gone all the same.
+pub(super) const fn is_over(error: &Error) -> bool {
+    use RvError as R;
+    matches!(
+        error,
+        Error::Pkcs11(
+            R::SessionHandleInvalid
+                | R::SessionClosed
+                | R::DeviceRemoved
+                | R::TokenNotPresent
+                | R::TokenNotRecognized
+                | R::SlotIdInvalid
+                | R::CryptokiNotInitialized,
+            _
+        )
+    )
+}
+
 /// Whether this is done for a caller, on a session that served before.
 const fn is_a_call(operation: Operation) -> bool {
     matches!(operation, Operation::Unwrap | Operation::Wrap | Operation::Sign | Operation::Check)

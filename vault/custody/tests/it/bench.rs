@@ -2,6 +2,7 @@
 //! a process of its own (a PKCS#11 module is initialised once per process).
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -162,6 +163,8 @@ pub(crate) struct Child {
     pub(crate) module: PathBuf,
     pub(crate) tokens: PathBuf,
     pub(crate) runs: Runs,
+    /// The value of the variable that the module reads.
+    configuration: OsString,
 }
 
 impl Child {
@@ -173,14 +176,20 @@ impl Child {
         }
     }
 
+    /// Without a case: this process itself opens the token of that folder.
+    pub(crate) fn on(kind: Module, folder: &TokenFolder, runs: Runs) -> Self {
+        let configuration = folder.environment().1.into_os_string();
+        let (module, tokens) = (folder.module().to_owned(), folder.tokens());
+        Self { case: String::new(), kind, module, tokens, runs, configuration }
+    }
+
     /// A host with the module's environment and nothing else.
     pub(crate) fn hosting(&self) -> Hosting {
-        let module = self.kind.variable();
-        let value = std::env::var_os(module).expect("the parent test names the module's configuration");
+        let variable = self.kind.variable();
         Hosting {
             program: env!("CARGO_BIN_EXE_cofre-custody-host").into(),
             arguments: vec!["hsm-1".into()],
-            environment: vec![(module.into(), value)],
+            environment: vec![(variable.into(), self.configuration.clone())],
             sandbox: Sandbox { writable: vec![self.tokens.clone()], ..Sandbox::default() },
         }
     }
@@ -194,7 +203,9 @@ pub(crate) fn child() -> Option<Child> {
     let (kind, case) = both.split_once(':').expect("kind:case");
     let kind = Module::ALL.into_iter().find(|known| format!("{known:?}") == kind).expect("a module we know");
     let runs = if var(PLACE) == "Hosted" { Runs::Hosted } else { Runs::Inside };
-    Some(Child { case: case.to_owned(), kind, module: var(MODULE).into(), tokens: var(TOKENS).into(), runs })
+    let configuration = std::env::var_os(kind.variable()).expect("the parent test names the module's configuration");
+    let (module, tokens) = (var(MODULE).into(), var(TOKENS).into());
+    Some(Child { case: case.to_owned(), kind, module, tokens, runs, configuration })
 }
 
 /// How often the simulated token finished each function, by its own log: (function, code) to count.

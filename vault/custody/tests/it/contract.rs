@@ -35,7 +35,7 @@ pub(crate) const USER_PIN: &str = "4711-user-pin";
 const SO_PIN: &str = "0815-officer-pin";
 
 /// What cases expect differently of different custodians.
-struct Abilities {
+pub(crate) struct Abilities {
     manufacturer: &'static str,
     simulator: bool,
     mechanism: &'static str,
@@ -45,11 +45,11 @@ struct Abilities {
     /// After this many wrong PINs the token locks.
     locks_after: Option<usize>,
     /// Whether the token says how many sessions are open.
-    counts_sessions: bool,
+    pub(crate) counts_sessions: bool,
 }
 
 /// As the table of capabilities has it; that it tells the truth is a test of its own.
-fn abilities(kind: Module) -> Abilities {
+pub(crate) fn abilities(kind: Module) -> Abilities {
     let manufacturer = match kind {
         Module::HsmSim => "Cofre hsm-sim",
         Module::SoftHsm => "SoftHSM project",
@@ -268,13 +268,18 @@ pub(crate) async fn unwrapped(custodian: &impl AsCustodian, bytes: Vec<u8>) -> R
 
 /// A session of this process, past the driver, logged in.
 pub(crate) fn by_hand(child: &Child) -> Session {
+    let session = without_login(child);
+    session.login(UserType::User, Some(&USER_PIN.to_owned().into())).expect("login");
+    session
+}
+
+/// A session of the test's own that nobody logged in.
+pub(crate) fn without_login(child: &Child) -> Session {
     let module = Pkcs11::new(&child.module).expect("loads");
     // Initialised already when the driver was open before.
     let _ = module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
     let slots = module.get_slots_with_initialized_token().expect("slots");
-    let session = module.open_rw_session(slots[0]).expect("session");
-    session.login(UserType::User, Some(&USER_PIN.to_owned().into())).expect("login");
-    session
+    module.open_rw_session(slots[0]).expect("session")
 }
 
 async fn prepare(child: &Child) {

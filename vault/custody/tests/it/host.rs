@@ -33,6 +33,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_token_away_at_a_restart_serves_when_it_is_back,
     nothing_of_the_vault_is_passed_on,
     the_walls_stand,
+    what_is_tried_from_inside_is_refused,
     every_profile_serves,
     keys_pass_through_secret_memory,
     what_does_not_start_is_said,
@@ -348,6 +349,72 @@ async fn the_walls_stand(child: &Child) {
         let open = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
         assert!(open.contains("512"), "{open}");
     }
+}
+
+/// What the simulated module tries at its start, and the error numbers that may come back: refused by the filter (EPERM),
+/// by Landlock (EACCES), not there (ENOSYS, EBADF).
+const ATTEMPTS: [&str; 18] = [
+    "read",
+    "append",
+    "make",
+    "chmod",
+    "chown",
+    "utimens",
+    "setxattr",
+    "truncate",
+    "left-open",
+    "program",
+    "signal",
+    "owner",
+    "limits",
+    "dumpable",
+    "unshare",
+    "listen",
+    "send",
+    "pair",
+];
+
+/// The same attempts without walls: they are worth something only if they succeed there.
+async fn what_is_tried_from_inside_is_refused(child: &Child) {
+    let foreign = tempfile::tempdir().expect("a folder");
+    let file = foreign.path().join("foreign");
+    let left_open = leave_open();
+    let plan = format!("[attempts]\nfile = {:?}\n", file.display().to_string());
+    let tried = async |profile| -> std::collections::BTreeMap<String, String> {
+        std::fs::write(&file, "untouched").expect("written");
+        let mut walled = settings(child);
+        let mut hosting = child.hosting();
+        hosting.sandbox.profile = profile;
+        walled.place = Place::Child(hosting);
+        faults(child, &plan);
+        open(walled).await.expect("opens").close().await.expect("closes");
+        let log = std::fs::read_to_string(child.tokens.join("attempts.log")).expect("noted");
+        log.lines().filter_map(|line| line.split_once(' ')).map(|(name, said)| (name.into(), said.into())).collect()
+    };
+    let files = tried(Profile::Files).await;
+    assert_eq!(files.len(), ATTEMPTS.len(), "{files:?}");
+    for name in ATTEMPTS {
+        assert!(matches!(files[name].as_str(), "1" | "13" | "38" | "9"), "{name}: {}", files[name]);
+    }
+    assert_eq!(std::fs::read_to_string(&file).expect("there"), "untouched");
+    assert!(!file.with_extension("made").exists());
+    let network = tried(Profile::Network).await;
+    let free: Vec<_> = network.iter().filter(|(_, said)| *said == "ok").map(|(name, _)| name.as_str()).collect();
+    // A socket that nobody may listen on, and a pair of them.
+    assert_eq!(free, ["pair", "send"]);
+    let off = tried(Profile::Off).await;
+    let held: Vec<_> = off.iter().filter(|(_, said)| *said != "ok").map(|(name, _)| name.as_str()).collect();
+    assert_eq!(held, ["left-open"], "inherited descriptors are closed whatever the profile: {off:?}");
+    drop(left_open);
+}
+
+/// A descriptor of this process that a program it starts would inherit.
+fn leave_open() -> std::os::fd::OwnedFd {
+    let file = std::fs::File::open("/dev/null").expect("there");
+    let left = rustix::io::fcntl_dupfd_cloexec(&file, 300).expect("a high number");
+    assert_eq!(std::os::fd::AsRawFd::as_raw_fd(&left), 300);
+    rustix::io::fcntl_setfd(&left, rustix::io::FdFlags::empty()).expect("inherited from now on");
+    left
 }
 
 async fn every_profile_serves(child: &Child) {

@@ -28,7 +28,11 @@ pub(super) fn ask(question: &str) -> io::Result<SecretString> {
 fn line_of(from: &mut impl Read, into: &mut [u8; MOST]) -> io::Result<usize> {
     for (len, place) in into.iter_mut().enumerate() {
         let got = from.read(std::slice::from_mut(place))?;
-        if got == 0 || *place == b'\n' {
+        if got == 0 {
+            // A terminal that went away in the middle leaves half a secret, and a token would count that as a try.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if *place == b'\n' {
             return Ok(len);
         }
     }
@@ -70,7 +74,7 @@ mod tests {
             line_of(&mut text, &mut line).map(|len| (line[..len].to_vec(), text.len())).map_err(|error| error.kind())
         };
         assert_eq!(read(b"4711\nrest"), Ok((b"4711".to_vec(), 4)));
-        assert_eq!(read(b"4711"), Ok((b"4711".to_vec(), 0)));
+        assert_eq!(read(b"4711"), Err(io::ErrorKind::UnexpectedEof));
         assert_eq!(read(b"\n"), Ok((Vec::new(), 0)));
         assert_eq!(read(&[b'7'; MOST + 1]), Err(io::ErrorKind::InvalidData));
     }

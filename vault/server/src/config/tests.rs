@@ -178,10 +178,11 @@ fn a_pin_comes_by_descriptor() {
     let text = format!("{{ descriptor = {number} }}");
     let config = Config::parse(&GOOD.replacen("{ credential = \"hsm-1-pin\" }", &text, 1)).expect("good");
     let reference = config.custodians.values().next().and_then(Configured::secret).expect("hsm-1 has a PIN");
-    let pin = reference.read("custodians.*.pkcs11.pin").expect("there");
+    let custodian = CustodianId::try_from("hsm-1").expect("a name");
+    let pin = reference.read_pin(&custodian).expect("there");
     assert_eq!(secrecy::ExposeSecret::expose_secret(&pin), "4711");
     drop(from);
-    let gone = reference.read("custodians.*.pkcs11.pin").map(drop).expect_err("closed").to_string();
+    let gone = reference.read_pin(&custodian).map(drop).expect_err("closed").to_string();
     assert!(gone.contains("custodians.*.pkcs11.pin"), "{gone}");
 }
 

@@ -129,7 +129,12 @@ pub(super) async fn open(
     for (id, configured) in &config.custodians {
         let kind = match configured {
             Configured::Pkcs11(token) => {
-                let pin = Pin::new(token.pin.read("custodians.*.pkcs11.pin")?);
+                if config.mode == Mode::Production && token.host.is_none() {
+                    bail!(
+                        "custodian {id}: `host = \"inside\"` puts the module beside opened logins; production refuses it"
+                    );
+                }
+                let pin = Pin::new(token.pin.read_pin(id)?);
                 let opened = Token::open(settings(id, token)?, pin, slab).await;
                 Kind::Token(opened.with_context(|| format!("custodian {id}"))?)
             }
@@ -192,7 +197,7 @@ pub fn init(config: &Config) -> Result<()> {
             println!("custodian {id}: nothing is made at a service; `cofred run` says whether its keys fit");
             continue;
         };
-        let pin = Pin::new(token.pin.read("custodians.*.pkcs11.pin")?);
+        let pin = Pin::new(token.pin.read_pin(id)?);
         let ensured =
             ceremony::ensure_keys(&settings(id, token)?, pin, &slab).with_context(|| format!("custodian {id}"))?;
         println!("custodian {id}: {ensured:?}");

@@ -113,6 +113,7 @@ impl Area {
     }
 
     /// Puts bytes into a cell; `false` where there is no such cell or they do not fit.
+    #[must_use]
     pub(super) fn put(&self, cell: Cell, bytes: &[u8]) -> bool {
         let Some(place) = self.cell(cell).and_then(|place| place.get(..bytes.len())) else { return false };
         place.iter().zip(bytes).for_each(|(to, from)| to.store(*from, Ordering::Relaxed));
@@ -120,6 +121,7 @@ impl Area {
     }
 
     /// Takes bytes out of a cell and wipes it; `false` where there is no such cell or not so many bytes.
+    #[must_use]
     pub(super) fn take(&self, cell: Cell, into: &mut [u8]) -> bool {
         let Some(place) = self.cell(cell) else { return false };
         let fits = into.len() <= place.len();

@@ -38,17 +38,14 @@ pub fn serve() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    walls::at_birth().map_err(io::Error::other)?;
+    let birth = walls::at_birth();
     let mut vault = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (order, shared) = first(&mut vault)?;
     let Order::Open(opening) = order else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the first order is not to open"));
     };
-    let area = Area::of(shared.as_fd(), opening.backing, opening.cells)?;
-    drop(shared);
-    let pin = pin(&area, opening.pin_len)?;
     let out = Out(Arc::new(Mutex::new(vault.try_clone()?)));
-    match walls::close(&opening.sandbox, &opening.settings.module) {
+    match birth.and_then(|()| walls::close(&opening.sandbox, &opening.settings.module)) {
         Ok(walls) => out.say(&Word::Walls(walls)),
         Err(fallen) => {
             let (cause, detail) = (Cause::Unprotected, Some(fallen.to_string()));
@@ -60,8 +57,15 @@ fn run() -> io::Result<()> {
             return Ok(());
         }
     }
+    // Only now: no key and no PIN comes to a process that is not walled in.
+    let area = Area::of(shared.as_fd(), opening.backing, opening.cells)?;
+    drop(shared);
+    let pin = pin(&area, opening.pin_len)?;
     match opening.purpose {
-        Purpose::MakeKeys => out.say(&Word::Made(ceremony::ensure(&opening.settings, pin))),
+        Purpose::MakeKeys => {
+            let notes = |note| out.say(&Word::Noted(note));
+            out.say(&Word::Made(ceremony::ensure(&opening.settings, pin, &notes)));
+        }
         Purpose::Serve => {
             let host = match Host::open(*opening, pin, area, out.clone()) {
                 Ok(host) => host,
@@ -135,7 +139,7 @@ impl Host {
         let memory = |_| Trouble::of(Operation::Load, Cause::LockedMemory);
         let slab = Slab::with_room(opening.backing, Room { small: 2 * u32::from(opening.cells), large: 0 });
         let slab = slab.map_err(memory)?;
-        let past = Past { known: opening.known, accepted: opening.accepted };
+        let past = Past { known: opening.known, standing: opening.standing };
         let notes = {
             let out = out.clone();
             Box::new(move |note: Note| out.say(&Word::Noted(note)))

@@ -13,9 +13,17 @@ use crate::fault::{Cause, Operation};
 use crate::pkcs11::login::Standing;
 use crate::pkcs11::message::Note;
 use crate::pkcs11::trouble::Trouble;
+use tokio::time::Instant;
 
 /// The longest wait before a host is started again.
 const SLOWEST: Duration = Duration::from_secs(2);
+
+/// A host that lived as long is no sign of a module that crashes again and again.
+const LIVED: Duration = Duration::from_secs(10);
+
+/// Words beside answers that a host may say, for each answer and at first. More than that is noise, and fills the log.
+const NOTES: u64 = 200;
+const NOTES_PER_ANSWER: u64 = 8;
 
 impl Watch {
     pub(super) fn over(&self) {
@@ -28,6 +36,7 @@ impl Watch {
                     served_once = true;
                     let line = Arc::new(line);
                     line.serve(usize::from(opened));
+                    let since = Instant::now();
                     self.state.send_replace(State::Up(line.clone()));
                     if self.is_closing() {
                         line.take_leave();
@@ -35,7 +44,7 @@ impl Watch {
                     self.listen(&line, incoming);
                     self.state.send_replace(State::Starting);
                     let how = line.end();
-                    failures = if line.served.load(Ordering::Relaxed) > 0 { 0 } else { failures + 1 };
+                    failures = if since.elapsed() >= LIVED { 0 } else { failures + 1 };
                     self.bury(&how);
                     None
                 }
@@ -77,7 +86,7 @@ impl Watch {
                 backing: self.slab.backing(),
                 cells,
                 pin_len,
-                accepted: past.standing == Standing::Accepted,
+                standing: past.standing,
                 known: past.known.clone(),
             }
         };
@@ -86,24 +95,27 @@ impl Watch {
         let opened = self.opened(&mut incoming);
         if opened.is_err() {
             let how = line.end();
+            self.rest(&mut incoming);
             self.bury(&how);
         }
         let opened = opened?;
         let mut past = locked(&self.past);
         let sessions = opened.sessions;
-        (past.facts, past.known) = (Some(opened.facts), Some(opened.known));
+        past.facts = Some(opened.facts);
+        // What the token was at first sight is not another host's to say.
+        past.known.get_or_insert(opened.known);
         drop(past);
         Ok((line, incoming, sessions))
     }
 
-    /// Waits for the token to be open; each word must come within the deadline.
+    /// Waits for the token to be open; each word must come within the deadline, and there are few before it.
     fn opened(&self, incoming: &mut UnixStream) -> Result<Box<Attached>, Trouble> {
         let broken = |error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Trouble::of(Operation::Connect, Cause::Timeout),
             _ => Trouble::of(Operation::Connect, Cause::Crashed),
         };
         incoming.set_read_timeout(Some(self.settings.deadline)).map_err(broken)?;
-        loop {
+        for _ in 0..NOTES {
             match wire::word(incoming).map_err(broken)? {
                 Word::Attached(opened) => {
                     incoming.set_read_timeout(None).map_err(broken)?;
@@ -112,16 +124,36 @@ impl Watch {
                 word => self.hear(word)?,
             }
         }
+        Err(Trouble::of(Operation::Connect, Cause::Crashed))
+    }
+
+    /// What a host that was ended had said before: above all what became of the PIN.
+    fn rest(&self, incoming: &mut UnixStream) {
+        // The line is cut: what is read was sent before.
+        let _ = incoming.set_read_timeout(Some(self.settings.deadline));
+        for _ in 0..NOTES {
+            match wire::word(incoming) {
+                Ok(word @ Word::Noted(_)) => drop(self.hear(word)),
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// Hands out answers until the host ends, or says what makes no sense.
     fn listen(&self, line: &Line, mut incoming: UnixStream) {
+        let mut notes = 0;
         while let Ok(word) = wire::word(&mut incoming) {
             match word {
                 Word::Answered { id, said } => line.answered(id, said),
                 word => {
-                    if self.hear(word).is_err() {
-                        return;
+                    notes += 1;
+                    // Only its end gives the session back. Calls under way are done once more on the next host.
+                    let kept = matches!(word, Word::Noted(Note::SessionKept(_)));
+                    let most = NOTES + NOTES_PER_ANSWER * line.served.load(Ordering::Relaxed);
+                    if self.hear(word).is_err() || kept || notes > most {
+                        line.kill();
+                        return self.rest(&mut incoming);
                     }
                 }
             }
@@ -139,11 +171,7 @@ impl Watch {
             Word::Noted(note) => {
                 note.log(custodian);
                 if let Note::Pin(standing) = note {
-                    let mut past = locked(&self.past);
-                    // A try with a PIN that the token took before cannot cost it dearly.
-                    if !(past.standing == Standing::Accepted && standing == Standing::Trying) {
-                        past.standing = standing;
-                    }
+                    locked(&self.past).learn(standing);
                 }
                 Ok(())
             }
@@ -159,17 +187,14 @@ impl Watch {
         if !self.is_closing() {
             tracing::warn!(custodian, outcome = how, "the custody host ended");
         }
-        let mut past = locked(&self.past);
-        if past.standing == Standing::Trying {
-            past.standing = Standing::Refused(Cause::PinInDoubt);
-        }
+        locked(&self.past).settle();
     }
 
     /// SECURITY: a PIN that was refused, or may have been, is handed to no further host: tokens lock.
     fn refused(&self) -> Option<Trouble> {
         match locked(&self.past).standing {
             Standing::Refused(cause) => Some(Trouble::of(Operation::LogIn, cause)),
-            Standing::Untried | Standing::Trying | Standing::Accepted => None,
+            Standing::Untried | Standing::Trying | Standing::Accepted | Standing::Doubted => None,
         }
     }
 
@@ -191,11 +216,9 @@ impl Watch {
         }
     }
 
-    /// Waits before the next start: not after a host that served, then 100 ms, doubling.
+    /// Waits before the next start: not the first time, then 100 ms, doubling.
     fn pause(&self, failures: u32) {
-        if failures == 0 {
-            return;
-        }
+        let Some(failures) = failures.checked_sub(1).filter(|failures| *failures > 0) else { return };
         let wait = Duration::from_millis(50).saturating_mul(1 << failures.min(10)).min(SLOWEST);
         let closing = locked(&self.closing.0);
         // A spurious wake-up starts the host a little early.

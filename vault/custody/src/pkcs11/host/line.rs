@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -48,6 +49,8 @@ pub(super) struct Line {
     child: Mutex<Child>,
     /// The way to the host. Whole frames.
     out: Mutex<UnixStream>,
+    /// The same socket, for cutting it without waiting for whoever writes.
+    cut: UnixStream,
     area: Area,
     /// One for each session of the host: a call beyond that would only wait in the host, where nobody could tell
     /// waiting from hanging.
@@ -85,18 +88,22 @@ pub(super) fn launch(
         Trouble::told(Operation::Load, Cause::LockedMemory, Session::Sound, Some(detail))
     };
     let (area, shared) = Area::new(backing, cells).map_err(memory)?;
-    area.put(area::PIN, pin);
+    if !area.put(area::PIN, pin) {
+        return Err(Trouble::of(Operation::LogIn, Cause::PinUnusable));
+    }
     let order = Order::Open(Box::new(opening(cells, len)));
     let start = || {
         let (ours, theirs) = UnixStream::pair()?;
+        let cut = ours.try_clone()?;
         let child = spawn(hosting, theirs)?;
-        Ok((child, ours))
+        Ok((child, ours, cut))
     };
-    let (child, ours) = start().map_err(|error| unstarted(&error))?;
+    let (child, ours, cut) = start().map_err(|error| unstarted(&error))?;
     let line = Line {
         pid: child.id(),
         child: Mutex::new(child),
         out: Mutex::new(ours),
+        cut,
         area,
         seats: Semaphore::new(0),
         cells: Mutex::new((1..cells).rev().collect()),
@@ -132,6 +139,8 @@ fn spawn(hosting: &Hosting, socket: UnixStream) -> io::Result<Child> {
         .process_group(0)
         .stdin(Stdio::from(OwnedFd::from(socket)))
         .stdout(Stdio::null())
+        // SECURITY: what a module prints may hold a PIN or a key, or be made to look like the vault's own log.
+        .stderr(Stdio::null())
         .spawn()
 }
 
@@ -178,9 +187,12 @@ impl Line {
         self.tell(&Order::Close);
     }
 
-    /// Ends the process now, and lets no more calls in. The reader of the line hears it.
+    /// Ends the process now, and lets no more calls in. The reader of the line hears what was said before, and then the
+    /// end: also where the process is stuck in a driver and the kernel does not let it go.
     pub(super) fn kill(&self) {
         self.seats.close();
+        // One that is cut already is as good.
+        let _ = self.cut.shutdown(Shutdown::Both);
         let mut child = locked(&self.child);
         // One that has ended already is as good.
         let _ = child.kill();
@@ -223,13 +235,14 @@ impl Line {
         let cell = locked(&self.cells).pop();
         // INVARIANT: there are as many cells as seats.
         let Some(cell) = cell else { return Outcome::Lost };
+        let Some(ask) = self.ask(cell, command) else { return Outcome::Lost };
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         match locked(&self.under_way).as_mut() {
             Some(calls) => calls.insert(id, reply),
             None => return Outcome::Lost,
         };
-        self.tell(&Order::Ask { id, cell, ask: self.ask(cell, command) });
+        self.tell(&Order::Ask { id, cell, ask });
         match timeout(within, answer).await {
             Ok(Ok(said)) => {
                 let answer = said.and_then(|said| self.reply(said, cell, slab));
@@ -242,19 +255,22 @@ impl Line {
         }
     }
 
-    fn ask(&self, cell: Cell, command: &Command) -> Ask {
-        match command {
+    /// None where a share has no place, which no cell that was given out is too small for.
+    fn ask(&self, cell: Cell, command: &Command) -> Option<Ask> {
+        Some(match command {
             Command::Check | Command::Facts => Ask::Check,
             Command::Census => Ask::Census,
             Command::Wrap { context, share } => {
-                share.with_bytes(|bytes| self.area.put(cell, bytes));
+                if !share.with_bytes(|bytes| self.area.put(cell, bytes)) {
+                    return None;
+                }
                 Ask::Wrap { context: context.clone() }
             }
             Command::Unwrap { mechanism, context, wrapped } => {
                 Ask::Unwrap { mechanism: *mechanism, context: context.clone(), wrapped: wrapped.clone() }
             }
             Command::Sign { message } => Ask::Sign { message: message.clone() },
-        }
+        })
     }
 
     fn reply(&self, said: Said, cell: Cell, slab: &Arc<Slab>) -> Answer {

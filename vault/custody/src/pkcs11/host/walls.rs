@@ -51,6 +51,8 @@ pub(super) enum Fallen {
 /// What every host gives up before it has read a byte: core dumps, tracing, privileges, and life after its vault.
 pub(super) fn at_birth() -> Result<(), Fallen> {
     close_inherited()?;
+    // Where memory runs out, the kernel is to end this process before the vault. Not everywhere to be had.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     hygiene::lock_process().all()?;
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| Fallen::Process("death signal", errno.into()))?;
@@ -77,13 +79,14 @@ fn close_inherited() -> Result<(), Fallen> {
 /// Bounds for a module that leaks or runs wild: far above what a token needs, far below what harms the vault.
 const LIMITS: &[(&str, Resource, u64)] = &[
     ("limit of open files", Resource::Nofile, 512),
-    ("limit of memory", Resource::Data, 1 << 30),
+    ("limit of private memory", Resource::Data, 1 << 30),
     ("limit of file size", Resource::Fsize, 1 << 28),
 ];
 
 /// Closes the walls around this process and says what is enforced.
 pub(super) fn close(sandbox: &Sandbox, module: &Path) -> Result<String, Fallen> {
-    let always = "no new privileges, not dumpable, no core, dies with its vault, limits on files, memory and file size";
+    let always =
+        "no new privileges, not dumpable, no core, dies with its vault, limits on files, private memory and file size";
     if sandbox.profile == Profile::Off {
         return Ok(format!("profile off: {always}"));
     }
@@ -145,8 +148,9 @@ const NAMES: &[&str] = &[
     "/run/systemd/resolve",
 ];
 
-/// Places to read and places to write: the system's, the module's own folder, what the configuration names, and what the
-/// environment names, which is what the configuration let through: a file to read, a folder to write.
+/// Places to read and places to write: the system's, the module itself, what the configuration names, and files that the
+/// environment names, which is what the configuration let through. Never a folder by its variable alone: `$HOME` or
+/// `$STATE_DIRECTORY` may hold anything.
 fn places(sandbox: &Sandbox, module: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Fallen> {
     for named in sandbox.readable.iter().chain(&sandbox.writable) {
         let missing = |why| Fallen::Place { place: named.clone(), why };
@@ -160,26 +164,11 @@ fn places(sandbox: &Sandbox, module: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf
     if sandbox.profile == Profile::Network {
         readable.extend(NAMES.iter().map(PathBuf::from));
     }
-    readable.push(around(module));
-    readable.extend(module.canonicalize().ok().map(|real| around(&real)));
+    readable.push(module.to_owned());
     readable.extend(sandbox.readable.iter().cloned());
-    let mut writable = sandbox.writable.clone();
-    for (_, value) in std::env::vars_os() {
-        let path = PathBuf::from(value);
-        if path.is_absolute() {
-            if path.is_dir() { writable.push(path) } else { readable.push(path) }
-        }
-    }
-    Ok((readable, writable))
-}
-
-/// The module's folder, where its other libraries lie; the module alone where that folder is one of the system's own and
-/// may hold anything.
-fn around(module: &Path) -> PathBuf {
-    match module.parent() {
-        Some(folder) if folder != Path::new("/") && !folder.starts_with("/etc") => folder.to_owned(),
-        _ => module.to_owned(),
-    }
+    let named = std::env::vars_os().map(|(_, value)| PathBuf::from(value));
+    readable.extend(named.filter(|path| path.is_absolute() && path.is_file()));
+    Ok((readable, sandbox.writable.clone()))
 }
 
 fn restrict(profile: Profile, readable: &[PathBuf], writable: &[PathBuf]) -> Result<&'static str, Fallen> {
@@ -217,7 +206,8 @@ fn allow(rules: RulesetCreated, path: &Path, access: landlock::BitFlags<AccessFs
     Ok(rules.add_rule(PathBeneath::new(PathFd::new(path)?, access))?)
 }
 
-/// Refused whatever the arguments: other programs and processes, mounts, namespaces, the kernel.
+/// Refused whatever the arguments: other programs and processes, mounts, namespaces, the kernel; and what changes a file
+/// by its name without opening it, which Landlock lets pass or did in its first versions.
 const REFUSED: &[libc::c_long] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -266,7 +256,24 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_listen,
     libc::SYS_accept,
     libc::SYS_accept4,
+    libc::SYS_truncate,
+    libc::SYS_fchmodat,
+    libc::SYS_fchmodat2,
+    libc::SYS_fchownat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_utimensat,
+    SETXATTRAT,
+    REMOVEXATTRAT,
+    FILE_SETATTR,
 ];
+
+/// Calls newer than the C library's list; the numbers are the same on every architecture.
+const SETXATTRAT: libc::c_long = 463;
+const REMOVEXATTRAT: libc::c_long = 466;
+const FILE_SETATTR: libc::c_long = 469;
 
 /// Older calls that only this architecture has.
 #[cfg(target_arch = "x86_64")]
@@ -277,6 +284,12 @@ const ARCH_REFUSED: &[libc::c_long] = &[
     libc::SYS_iopl,
     libc::SYS_modify_ldt,
     libc::SYS_kexec_file_load,
+    libc::SYS_chmod,
+    libc::SYS_chown,
+    libc::SYS_lchown,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+    libc::SYS_futimesat,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const ARCH_REFUSED: &[libc::c_long] = &[];
@@ -288,6 +301,13 @@ fn offline(profile: Profile) -> &'static [libc::c_long] {
         Profile::Network | Profile::Off => &[],
     }
 }
+
+/// Not in the C library's list for every architecture (linux/fcntl.h, asm-generic/sockios.h and ioctls.h).
+const F_SETSIG: libc::c_int = 10;
+const F_SETOWN_EX: libc::c_int = 15;
+const FIOSETOWN: libc::c_int = 0x8901;
+const SIOCSPGRP: libc::c_int = 0x8902;
+const TIOCSTI: libc::c_int = 0x5412;
 
 type Limited = BTreeMap<i64, Vec<SeccompRule>>;
 
@@ -303,18 +323,31 @@ fn limited(profile: Profile) -> Result<Limited, seccompiler::BackendError> {
     for call in [libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo] {
         limited.insert(call, vec![SeccompRule::new(vec![when(0, Op::Ne, this)?])?]);
     }
+    // A descriptor that is ready may signal whoever it is told to.
+    let owners = [libc::F_SETOWN, F_SETSIG, F_SETOWN_EX].map(|command| (1, command));
+    limited.insert(libc::SYS_fcntl, refused_where(&owners)?);
+    let ways = [FIOSETOWN, SIOCSPGRP, TIOCSTI].map(|request| (1, request));
+    limited.insert(libc::SYS_ioctl, refused_where(&ways)?);
     let another = SeccompRule::new(vec![when(0, Op::Ne, 0)?, when(0, Op::Ne, this)?])?;
     limited.insert(libc::SYS_prlimit64, vec![another]);
     // What was given up at birth stays so.
     let kept = [libc::PR_SET_DUMPABLE, libc::PR_SET_PDEATHSIG, libc::PR_SET_PTRACER];
-    let kept = kept.iter().map(|option| SeccompRule::new(vec![when(0, Op::Eq, number(*option))?]));
-    limited.insert(libc::SYS_prctl, kept.collect::<Result<_, _>>()?);
+    limited.insert(libc::SYS_prctl, refused_where(&kept.map(|option| (0, option)))?);
     if profile == Profile::Network {
         let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
         let others = families.iter().map(|family| when(0, Op::Ne, number(*family))).collect::<Result<_, _>>()?;
         limited.insert(libc::SYS_socket, vec![SeccompRule::new(others)?]);
     }
     Ok(limited)
+}
+
+/// Rules that refuse a call whose argument of that place has that value.
+fn refused_where(values: &[(u8, libc::c_int)]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let rule = |(place, value): &(u8, libc::c_int)| {
+        let condition = SeccompCondition::new(*place, Len::Dword, Op::Eq, u64::from(value.unsigned_abs()))?;
+        SeccompRule::new(vec![condition])
+    };
+    values.iter().map(rule).collect()
 }
 
 /// The filter: refused calls answer EPERM, so that a library that merely tries lives on.

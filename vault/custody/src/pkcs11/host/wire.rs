@@ -11,6 +11,7 @@ use super::area::Cell;
 use crate::custodian::Mechanism;
 use crate::pkcs11::Settings;
 use crate::pkcs11::ceremony::Ensured;
+use crate::pkcs11::login::Standing;
 use crate::pkcs11::message::{Facts, Known, Note};
 use crate::pkcs11::trouble::Trouble;
 
@@ -42,8 +43,8 @@ pub(super) struct Opening {
     pub(super) backing: Backing,
     pub(super) cells: Cell,
     pub(super) pin_len: u16,
-    /// Whether the token took this PIN before.
-    pub(super) accepted: bool,
+    /// What is known of the PIN.
+    pub(super) standing: Standing,
     pub(super) known: Option<Known>,
 }
 

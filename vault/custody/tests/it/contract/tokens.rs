@@ -4,16 +4,19 @@ use std::path::Path;
 
 use cofre_custody::pkcs11::{Token, TokenName, ceremony};
 use cofre_custody::{Cause, Custodian, Operation};
+use cryptoki::session::UserType;
 
 use super::{
-    Case, LABEL, SO_PIN, USER_PIN, abilities, cases, open, opened, pin, refusal, settings, unwrapped, wrapped,
+    Case, LABEL, SO_PIN, USER_PIN, abilities, by_hand, cases, open, opened, pin, refusal, settings, unwrapped,
+    without_login, wrapped,
 };
 use crate::bench::{Child, custodian, slab};
 
 pub(super) const CASES: &[Case] = cases![
     a_second_token_of_the_label_is_refused,
     a_wrong_pin_is_refused_once_and_the_right_one_works_after,
-    wrong_pins_lock_where_the_token_counts,
+    wrong_pins_never_lock_a_token_that_counts,
+    a_locked_token_is_told_from_a_wrong_pin,
     the_pin_shows_nowhere,
     an_unknown_token_is_absent,
     a_token_is_found_by_serial_number,
@@ -35,15 +38,31 @@ async fn a_wrong_pin_is_refused_once_and_the_right_one_works_after(child: &Child
     assert_eq!(unwrapped(&*opened(child).await, wrapped(&*opened(child).await).await).await.expect("opens"), 7);
 }
 
-async fn wrong_pins_lock_where_the_token_counts(child: &Child) {
-    let locks_after = abilities(child.kind).locks_after;
-    for tried in 0..locks_after.unwrap_or(5) {
+/// However often a vault with a wrong PIN is started: the last try that a token allows is left to a person.
+async fn wrong_pins_never_lock_a_token_that_counts(child: &Child) {
+    let tries = abilities(child.kind).locks_after;
+    let last = tries.map(|tries| tries - 1);
+    for tried in 0..tries.unwrap_or(5) + 3 {
         let wrong = Token::open(settings(child), pin("0000-wrong-pin"), &slab()).await;
         let cause = wrong.map(drop).expect_err("wrong").cause;
-        assert!(!cause.retryable(), "try {tried}: {cause}");
+        let spared = last.is_some_and(|last| tried >= last);
+        assert_eq!(cause, if spared { Cause::PinInDoubt } else { Cause::PinIncorrect }, "start {tried}");
     }
+    let right = async || open(settings(child)).await.map(drop).map_err(|fault| fault.cause);
+    assert_eq!(right().await, if last.is_some() { Err(Cause::PinInDoubt) } else { Ok(()) }, "also of a right one");
+    drop(by_hand(child));
+    assert_eq!(right().await, Ok(()), "a person logged in, which gives the token its tries back");
+}
+
+async fn a_locked_token_is_told_from_a_wrong_pin(child: &Child) {
+    let tries = abilities(child.kind).locks_after;
+    let session = without_login(child);
+    for _ in 0..tries.unwrap_or(5) {
+        session.login(UserType::User, Some(&"0000-wrong-pin".to_owned().into())).expect_err("wrong");
+    }
+    drop(session);
     let right = open(settings(child)).await.map(drop).map_err(|fault| fault.cause);
-    assert_eq!(right, if locks_after.is_some() { Err(Cause::PinLocked) } else { Ok(()) });
+    assert_eq!(right, if tries.is_some() { Err(Cause::PinLocked) } else { Ok(()) });
 }
 
 async fn the_pin_shows_nowhere(child: &Child) {

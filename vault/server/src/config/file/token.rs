@@ -134,14 +134,13 @@ struct FileSandbox {
     /// Example: `"network"`
     #[serde(default)]
     profile: FileProfile,
-    /// Files and folders the module may read, besides the system's libraries, its own folder, and files that its
-    /// environment names.
+    /// Files and folders the module may read, besides the system's libraries, itself, and files that its environment names.
     ///
     /// Default: `[]`
     /// Example: `["/opt/vendor/etc"]`
     #[serde(default)]
     readable: Vec<PathBuf>,
-    /// Files and folders the module may change, besides folders that its environment names.
+    /// Files and folders the module may change.
     ///
     /// Default: `[]`
     /// Example: `["/var/lib/softhsm/tokens"]`

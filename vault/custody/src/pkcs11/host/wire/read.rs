@@ -182,7 +182,7 @@ impl<'a> Bytes<'a> {
             backing: if self.yes()? { Backing::Mlock } else { Backing::MemfdSecret },
             cells: self.u16()?,
             pin_len: self.u16()?,
-            accepted: self.yes()?,
+            standing: self.standing()?,
             known: self.maybe(Self::known)?,
         })
     }
@@ -233,10 +233,19 @@ impl<'a> Bytes<'a> {
         Some(match self.u8()? {
             0 => Note::SessionOpened(self.said(NAME)?),
             1 => Note::SessionGivenUp(self.cause()?, self.said(WHY)?),
-            2 => Note::Pin(Standing::Untried),
-            3 => Note::Pin(Standing::Trying),
-            4 => Note::Pin(Standing::Accepted),
-            5 => Note::Pin(Standing::Refused(self.cause()?)),
+            2 => Note::Pin(self.standing()?),
+            3 => Note::SessionKept(self.said(WHY)?),
+            _ => return None,
+        })
+    }
+
+    fn standing(&mut self) -> Option<Standing> {
+        Some(match self.u8()? {
+            0 => Standing::Untried,
+            1 => Standing::Trying,
+            2 => Standing::Accepted,
+            3 => Standing::Doubted,
+            4 => Standing::Refused(self.cause()?),
             _ => return None,
         })
     }

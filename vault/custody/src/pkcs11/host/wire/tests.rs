@@ -35,7 +35,7 @@ fn orders() -> Vec<Order> {
         backing: Backing::Mlock,
         cells: 9,
         pin_len: 4,
-        accepted: true,
+        standing: Standing::Doubted,
         known: Some(known),
     };
     let bare = Opening {
@@ -44,7 +44,7 @@ fn orders() -> Vec<Order> {
         sandbox: Sandbox::default(),
         backing: Backing::MemfdSecret,
         known: None,
-        accepted: false,
+        standing: Standing::Untried,
         ..opening.clone()
     };
     let ask = |ask| Order::Ask { id: u64::MAX, cell: 7, ask };
@@ -85,9 +85,11 @@ fn words() -> Vec<Word> {
         answered(Err(trouble.clone())),
         Word::Noted(Note::SessionOpened("1".into())),
         Word::Noted(Note::SessionGivenUp(Cause::Transient, "why".into())),
+        Word::Noted(Note::SessionKept("close: TRANSIENT".into())),
         Word::Noted(Note::Pin(Standing::Untried)),
         Word::Noted(Note::Pin(Standing::Trying)),
         Word::Noted(Note::Pin(Standing::Accepted)),
+        Word::Noted(Note::Pin(Standing::Doubted)),
         Word::Noted(Note::Pin(Standing::Refused(Cause::PinIncorrect))),
         Word::Made(Ok(Ensured { root: Found::Made, signer: Some((Found::There, "ed25519")) })),
         Word::Made(Ok(Ensured { root: Found::There, signer: None })),

@@ -111,6 +111,16 @@ impl Body {
             .size(of.queue)
             .u64(u64::try_from(of.deadline.as_millis()).unwrap_or(u64::MAX))
     }
+
+    fn standing(self, of: Standing) -> Self {
+        match of {
+            Standing::Untried => self.u8(0),
+            Standing::Trying => self.u8(1),
+            Standing::Accepted => self.u8(2),
+            Standing::Doubted => self.u8(3),
+            Standing::Refused(cause) => self.u8(4).text(cause.as_str()),
+        }
+    }
 }
 
 impl Order {
@@ -132,7 +142,7 @@ impl Order {
                     .u8(backing)
                     .u16(of.cells)
                     .u16(of.pin_len)
-                    .u8(u8::from(of.accepted))
+                    .standing(of.standing)
                     .maybe(of.known.as_ref(), Body::known)
             }
             Self::Ask { id, cell, ask } => {
@@ -186,10 +196,8 @@ impl Word {
                 match note {
                     Note::SessionOpened(serial) => body.u8(0).text(serial),
                     Note::SessionGivenUp(cause, said) => body.u8(1).text(cause.as_str()).text(said),
-                    Note::Pin(Standing::Untried) => body.u8(2),
-                    Note::Pin(Standing::Trying) => body.u8(3),
-                    Note::Pin(Standing::Accepted) => body.u8(4),
-                    Note::Pin(Standing::Refused(cause)) => body.u8(5).text(cause.as_str()),
+                    Note::Pin(standing) => body.u8(2).standing(*standing),
+                    Note::SessionKept(said) => body.u8(3).text(said),
                 }
             }
             Self::Made(Ok(ensured)) => {
