@@ -189,7 +189,7 @@ impl Breaker {
         }
     }
 
-    /// Nothing told before counts any more: the custodian was closed.
+    /// Nothing told before counts any more.
     pub(crate) fn forget(&self) {
         let mut seen = self.seen();
         (seen.served, seen.checked) = (None, None);

@@ -28,7 +28,7 @@ impl fmt::Debug for Guarded {
 }
 
 impl Guarded {
-    /// Of a custodian that was just opened, and so was seen to serve.
+    /// Of a custodian that was just opened, and so was seen to serve; else say so by [`Guarded::doubt`].
     #[must_use]
     pub fn new(inner: Arc<dyn Custodian>, clock: Arc<dyn Clock>) -> Self {
         let breaker = Arc::new(Breaker::new(inner.id().clone(), clock));
@@ -41,8 +41,8 @@ impl Guarded {
         Arc::new(GuardedSigner { inner, breaker: self.breaker.clone() })
     }
 
-    /// To be called once the custodian was closed: what it served before tells nothing any more.
-    pub fn closed(&self) {
+    /// What it served before tells nothing: it was closed, or is not open yet.
+    pub fn doubt(&self) {
         self.breaker.forget();
     }
 }

@@ -82,6 +82,15 @@ impl CustodySet {
         &self.members
     }
 
+    /// Whether a key of this set can be opened by those of its members that are there.
+    #[must_use]
+    pub fn opens_with(&self, there: impl Fn(&CustodianId) -> bool) -> bool {
+        match self.rule {
+            Rule::Any => self.members.iter().any(there),
+            Rule::All => self.members.iter().all(there),
+        }
+    }
+
     /// SHA-256 over a label and the set's text, for the context of its shares.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
@@ -166,6 +175,15 @@ pub struct WrappedTenantKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_opens_with_one_and_all_with_every_one() {
+        let (any, all) = ["any_of(a,b)", "all_of(a,b)"].map(|text| text.parse::<CustodySet>().expect("valid")).into();
+        for (there, by_any, by_all) in [(&["a", "b"][..], true, true), (&["b"], true, false), (&["c"], false, false)] {
+            let known = |id: &CustodianId| there.contains(&id.as_str());
+            assert_eq!((any.opens_with(known), all.opens_with(known)), (by_any, by_all), "{there:?}");
+        }
+    }
 
     #[test]
     fn a_set_survives_its_text_and_rules_differ_in_digest() {

@@ -1,5 +1,6 @@
 //! A node's life: protect the process, open locked memory, custodians and stores, record the start, serve, stop in order.
 
+mod late;
 mod services;
 mod start;
 mod tokens;

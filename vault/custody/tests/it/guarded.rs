@@ -369,7 +369,7 @@ async fn who_is_used_is_not_probed_and_who_fails_is_asked_every_five_seconds() {
     assert_eq!(bench.ask().await, Ok(7));
     bench.guarded.check().await.expect("a call came through: ready at once");
     assert_eq!(bench.faulty.checks(), 20);
-    bench.guarded.closed();
+    bench.guarded.doubt();
     bench.guarded.check().await.expect("asked anew");
     assert_eq!(bench.faulty.checks(), 21);
 }

@@ -4,20 +4,18 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use cofre_custody::CustodianId;
 #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
-use cofre_custody::{Custodian, Fault, Signer, remote::Patience};
+use cofre_custody::remote::Patience;
+use cofre_custody::{Custodian, CustodianId, Fault, Signer};
 use cofre_envelope::Slab;
 use cofre_model::time::Clock;
 
-use super::tokens::Kind;
 use crate::config::Configured;
 
 #[cfg(all(test, feature = "transit"))]
 mod tests;
 
-/// A key of a service, open.
-#[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
+/// A key of a service, open. A build without any has no value of it.
 #[derive(Debug, Clone)]
 pub(crate) enum Service {
     #[cfg(feature = "aws")]
@@ -28,38 +26,37 @@ pub(crate) enum Service {
     Transit(Arc<cofre_custody::transit::TransitKey>),
 }
 
-#[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
 impl Service {
     pub(super) fn custodian(&self) -> Arc<dyn Custodian> {
-        match self {
+        match *self {
             #[cfg(feature = "aws")]
-            Self::Aws(key) => key.clone(),
+            Self::Aws(ref key) => key.clone(),
             #[cfg(feature = "gcp")]
-            Self::Gcp(key) => key.clone(),
+            Self::Gcp(ref key) => key.clone(),
             #[cfg(feature = "transit")]
-            Self::Transit(key) => key.clone(),
+            Self::Transit(ref key) => key.clone(),
         }
     }
 
     pub(super) fn signer(&self) -> Result<Arc<dyn Signer>, Fault> {
-        Ok(match self {
+        match *self {
             #[cfg(feature = "aws")]
-            Self::Aws(key) => key.signer()?,
+            Self::Aws(ref key) => Ok(key.signer()?),
             #[cfg(feature = "gcp")]
-            Self::Gcp(key) => key.signer()?,
+            Self::Gcp(ref key) => Ok(key.signer()?),
             #[cfg(feature = "transit")]
-            Self::Transit(key) => key.signer()?,
-        })
+            Self::Transit(ref key) => Ok(key.signer()?),
+        }
     }
 
     pub(super) fn close(&self) {
-        match self {
+        match *self {
             #[cfg(feature = "aws")]
-            Self::Aws(key) => key.close(),
+            Self::Aws(ref key) => key.close(),
             #[cfg(feature = "gcp")]
-            Self::Gcp(key) => key.close(),
+            Self::Gcp(ref key) => key.close(),
             #[cfg(feature = "transit")]
-            Self::Transit(key) => key.close(),
+            Self::Transit(ref key) => key.close(),
         }
     }
 }
@@ -74,7 +71,7 @@ pub(super) async fn open(
     configured: &Configured,
     clock: &Arc<dyn Clock>,
     slab: &Arc<Slab>,
-) -> Result<Kind> {
+) -> Result<Service> {
     match configured {
         #[cfg(feature = "aws")]
         Configured::AwsKms(key) => {
@@ -87,7 +84,7 @@ pub(super) async fn open(
                 signer_key: key.signer_key.clone(),
                 patience: Patience::default(),
             };
-            Ok(Kind::Service(Service::Aws(AwsKms::connect(settings, Credentials::Default, slab).await?)))
+            Ok(Service::Aws(AwsKms::connect(settings, Credentials::Default, slab).await?))
         }
         #[cfg(feature = "gcp")]
         Configured::GcpKms(key) => {
@@ -100,7 +97,7 @@ pub(super) async fn open(
                 patience: Patience::default(),
             };
             let opened = GcpKms::connect(settings, Credentials::Default, clock.clone(), slab).await?;
-            Ok(Kind::Service(Service::Gcp(opened)))
+            Ok(Service::Gcp(opened))
         }
         #[cfg(feature = "transit")]
         Configured::Transit(key) => {
@@ -119,7 +116,7 @@ pub(super) async fn open(
                 token,
                 patience: Patience::default(),
             };
-            Ok(Kind::Service(Service::Transit(TransitKey::connect(settings, slab).await?)))
+            Ok(Service::Transit(TransitKey::connect(settings, slab).await?))
         }
         Configured::Pkcs11(_) => bail!("a token is no service"),
         #[cfg(not(feature = "aws"))]

@@ -68,7 +68,7 @@ impl Node {
         let identity = Identity::read(&config.identity)?;
         let rules = Arc::new(wiring::rules(&config)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let tokens = tokens::open(&config, &clock, &slab).await?;
+        let tokens = tokens::open(&config, &clock, &slab, tokens::Away::Borne).await?;
         let signer = tokens.get(&config.signer).context("custody.signer")?.signer();
         let signer: Arc<dyn Signer> =
             signer.map_err(|fault| anyhow::anyhow!("custody.signer: {fault}; {}", fault.advice()))?;

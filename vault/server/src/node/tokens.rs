@@ -7,11 +7,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use cofre_custody::pkcs11::host::Hosting;
 use cofre_custody::pkcs11::{Pin, Place, Settings, Token, ceremony};
-use cofre_custody::{Custodian, CustodianId, Fault, Guarded, Signer};
+use cofre_custody::{Cause, Custodian, CustodianId, Fault, Guarded, Operation, Signer};
 use cofre_envelope::Slab;
 use cofre_model::time::Clock;
 
-use super::services;
+use super::late::{self, Late, Opening};
+use super::services::{self, Service};
 use crate::clock::SystemClock;
 use crate::config::{Config, Configured, Mode, Token as ConfiguredToken};
 
@@ -29,16 +30,17 @@ pub(super) enum Kind {
     /// A token.
     Token(Arc<Token>),
     /// A key of a service.
-    #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
-    Service(services::Service),
+    Service(Service),
+    /// One that was away when the node started.
+    Late(Arc<Late>),
 }
 
 impl Kind {
     fn custodian(&self) -> Arc<dyn Custodian> {
         match self {
             Self::Token(token) => token.clone(),
-            #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
             Self::Service(service) => service.custodian(),
+            Self::Late(late) => Arc::new(Opening(Arc::clone(late))),
         }
     }
 }
@@ -46,6 +48,9 @@ impl Kind {
 impl Driver {
     pub(super) fn new(kind: Kind, clock: &Arc<dyn Clock>) -> Self {
         let guarded = Guarded::new(kind.custodian(), Arc::clone(clock));
+        if let Kind::Late(_) = kind {
+            guarded.doubt();
+        }
         Self { kind, guarded }
     }
 
@@ -57,8 +62,8 @@ impl Driver {
     pub(crate) fn signer(&self) -> Result<Arc<dyn Signer>, Fault> {
         let signer: Arc<dyn Signer> = match &self.kind {
             Kind::Token(token) => token.signer()?,
-            #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
             Kind::Service(service) => service.signer()?,
+            Kind::Late(late) => return Err(late.fault(Operation::FindKey, Cause::Transient)),
         };
         Ok(self.guarded.signer(signer))
     }
@@ -67,8 +72,8 @@ impl Driver {
     fn why(&self) -> &str {
         match &self.kind {
             Kind::Token(token) => token.why(),
-            #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
             Kind::Service(_) => "the key is of this kind",
+            Kind::Late(_) => "it is away since the start",
         }
     }
 
@@ -76,13 +81,16 @@ impl Driver {
     pub(crate) async fn close(&self) -> Result<(), Fault> {
         let closed = match &self.kind {
             Kind::Token(token) => token.close().await,
-            #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
             Kind::Service(service) => {
                 service.close();
                 Ok(())
             }
+            Kind::Late(late) => {
+                late.close();
+                Ok(())
+            }
         };
-        self.guarded.closed();
+        self.guarded.doubt();
         closed
     }
 }
@@ -119,13 +127,23 @@ fn passed_on(name: &str) -> Result<(OsString, OsString)> {
     Ok((name.into(), value))
 }
 
+/// What becomes of a custodian that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Away {
+    /// It is opened when it is back, where tenant keys open without it and it does not sign.
+    Borne,
+    /// It is named, and nothing goes on.
+    Refused,
+}
+
 /// Opens every configured custodian. Production refuses a simulator.
 pub(super) async fn open(
     config: &Config,
     clock: &Arc<dyn Clock>,
     slab: &Arc<Slab>,
+    bearing: Away,
 ) -> Result<BTreeMap<CustodianId, Driver>> {
-    let mut drivers = BTreeMap::new();
+    let (mut drivers, mut away) = (BTreeMap::new(), BTreeMap::new());
     for (id, configured) in &config.custodians {
         let kind = match configured {
             Configured::Pkcs11(token) => {
@@ -138,12 +156,23 @@ pub(super) async fn open(
                 let opened = Token::open(settings(id, token)?, pin, slab).await;
                 Kind::Token(opened.with_context(|| format!("custodian {id}"))?)
             }
-            service => services::open(id, service, clock, slab).await.with_context(|| format!("custodian {id}"))?,
+            service => match services::open(id, service, clock, slab).await {
+                Ok(opened) => Kind::Service(opened),
+                Err(error) if bearing == Away::Borne && late::may_come_later(&error) => {
+                    away.insert(id.clone(), error);
+                    Kind::Late(Late::new(id.clone(), service.clone(), Arc::clone(clock), Arc::clone(slab)))
+                }
+                Err(error) => return Err(error).with_context(|| format!("custodian {id}")),
+            },
         };
         let driver = Driver::new(kind, clock);
         let description = driver.custodian().describe();
         if config.mode == Mode::Production && description.is_simulator() {
             bail!("custodian {id}: a simulated token keeps nothing safe; production refuses it");
+        }
+        if let Kind::Late(_) = driver.kind {
+            drivers.insert(id.clone(), driver);
+            continue;
         }
         tracing::info!(
             custodian = %id,
@@ -158,6 +187,13 @@ pub(super) async fn open(
         );
         drivers.insert(id.clone(), driver);
     }
+    let opens = config.custody.opens_with(|member| !away.contains_key(member));
+    for (id, error) in away {
+        if !opens || id == config.signer {
+            return Err(error).with_context(|| format!("custodian {id}"));
+        }
+        tracing::warn!(custodian = %id, error = %error, "a custodian is away; the node starts, and opens it when it is back");
+    }
     Ok(drivers)
 }
 
@@ -169,7 +205,7 @@ pub(super) async fn open(
 pub async fn look(config: &Config) -> Result<()> {
     let slab = super::start::locked_memory(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    for (id, driver) in open(config, &clock, &slab).await? {
+    for (id, driver) in open(config, &clock, &slab, Away::Refused).await? {
         let is = driver.custodian().describe();
         println!("custodian {id}: {} {}, {} ({})", is.manufacturer, is.model, is.token_label, is.serial);
         println!("    wraps by {}: {}", is.mechanism.as_str(), driver.why());

@@ -3,7 +3,7 @@
 use cofre_envelope::{Backing, Room};
 use cofre_testkit::kms::{CALLER, Kind, Kms, MOUNT};
 
-use super::super::tokens::Driver;
+use super::super::tokens::{self, Driver};
 use super::*;
 use crate::clock::SystemClock;
 use crate::config::{SecretRef, TransitKey};
@@ -22,7 +22,8 @@ async fn opened(kms: &Kms, key: &str) -> Result<Driver> {
     });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let slab = Slab::with_room(Backing::Mlock, Room { small: 16, large: 1 })?;
-    Ok(Driver::new(open(&CustodianId::try_from("bao-1")?, &configured, &clock, &slab).await?, &clock))
+    let opened = open(&CustodianId::try_from("bao-1")?, &configured, &clock, &slab).await?;
+    Ok(Driver::new(tokens::Kind::Service(opened), &clock))
 }
 
 #[tokio::test]
