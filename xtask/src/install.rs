@@ -17,6 +17,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("/usr/include/sqlite3.h", "libsqlite3-dev"),
     ("/var/lib/dpkg/info/libclang-dev.list", "libclang-dev"),
     ("/usr/bin/g++", "g++"),
+    // A stranger that tries hsm-sim.
+    ("/usr/bin/pkcs11-tool", "opensc"),
     ("/usr/bin/systemd-analyze", "systemd"),
 ];
 

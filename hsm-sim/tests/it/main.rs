@@ -13,4 +13,5 @@ mod keys;
 mod pins;
 mod raw;
 mod storage;
+mod stranger;
 mod threads;
