@@ -7,6 +7,8 @@ mod book;
 #[cfg(test)]
 mod crowd;
 #[cfg(test)]
+mod custody_calls;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod memory;

@@ -13,30 +13,30 @@
 //!
 //! Opening takes a permit, and takes it away:
 //! ```
-//! # use cofre_custody::{Error, ReleaseKeys, WrappedKeys};
+//! # use cofre_custody::{Error, ReleaseKeys, Warmed, WrappedKeys};
 //! # use cofre_envelope::Dek;
 //! # use cofre_model::permit::{Permit, Release};
 //! async fn once(keys: &ReleaseKeys, permit: Permit<Release>, rows: WrappedKeys) -> Result<Dek, Error> {
-//!     keys.open_keys(permit, rows).await
+//!     keys.open_keys(permit, rows, Warmed::default()).await
 //! }
 //! ```
 //! It cannot be used twice:
 //! ```compile_fail,E0382
-//! # use cofre_custody::{Error, ReleaseKeys, WrappedKeys};
+//! # use cofre_custody::{Error, ReleaseKeys, Warmed, WrappedKeys};
 //! # use cofre_envelope::Dek;
 //! # use cofre_model::permit::{Permit, Release};
 //! async fn twice(keys: &ReleaseKeys, permit: Permit<Release>, rows: WrappedKeys) -> Result<Dek, Error> {
-//!     keys.open_keys(permit, rows.clone()).await?;
-//!     keys.open_keys(permit, rows).await
+//!     keys.open_keys(permit, rows.clone(), Warmed::default()).await?;
+//!     keys.open_keys(permit, rows, Warmed::default()).await
 //! }
 //! ```
 //! A handle that wraps has no way to open:
 //! ```compile_fail,E0599
-//! # use cofre_custody::{Error, WrapKey, WrappedKeys};
+//! # use cofre_custody::{Error, Warmed, WrapKey, WrappedKeys};
 //! # use cofre_envelope::Dek;
 //! # use cofre_model::permit::{Permit, Release};
 //! async fn open(keys: &WrapKey, permit: Permit<Release>, rows: WrappedKeys) -> Result<Dek, Error> {
-//!     keys.open_keys(permit, rows).await
+//!     keys.open_keys(permit, rows, Warmed::default()).await
 //! }
 //! ```
 //! A PIN has no text form (`Settings` has one):
@@ -82,8 +82,8 @@ pub use fault::{Cause, Detail, Fault, Operation};
 pub use guarded::Guarded;
 pub use journal::{Call, Failed, Journal, JournalError, WarmOutcome};
 pub use open::{
-    DepositKeyRow, DepositKeys, DepositRows, NewTenantKey, OpenedDeposit, ReleaseKeys, RowKeys, SubjectKeyRow, WrapKey,
-    WrappedKeys,
+    DepositKeyRow, DepositKeys, DepositRows, NewTenantKey, OpenedDeposit, ReleaseKeys, RowKeys, SubjectKeyRow, Warmed,
+    WrapKey, WrappedKeys,
 };
 pub use set::{CustodySet, SetError, WrappedShare, WrappedTenantKey};
 pub use shares::{Custodians, Unwrapping, Wrapping};

@@ -9,7 +9,7 @@ use cofre_envelope::{DedupeKey, Dek, DepositKeyPair, PublicKey, RowMac, SubjectK
 use cofre_model::id::{DepositKeyId, SubjectId, TenantId};
 use cofre_model::permit::{Deposit, Permit, Release};
 use cofre_model::sealed::WrappedKey;
-use cofre_model::time::Timestamp;
+use cofre_model::time::{Span, Timestamp};
 
 use crate::error::{Broken, Error};
 use crate::set::{CustodySet, WrappedTenantKey};
@@ -134,27 +134,49 @@ pub struct NewTenantKey {
     pub integrity: Arc<RowMac>,
 }
 
+/// What asking for a tenant key before a commit gave. It opens nothing by itself.
+///
+/// Where a tenant's key may not stay warm at all, it is held here, for the one operation that asked: so the custodian is
+/// asked once and not a second time after the commit, when an answer has milliseconds left.
+#[derive(Default)]
+#[expect(missing_debug_implementations, reason = "holds a key")]
+pub struct Warmed(Option<([u8; 16], Arc<TenantKey>)>);
+
+impl Warmed {
+    fn of(&self, tenant: &TenantRef) -> Option<Arc<TenantKey>> {
+        self.0.as_ref().filter(|(id, _)| *id == tenant.key_id).map(|(_, key)| key.clone())
+    }
+}
+
 impl ReleaseKeys {
     /// Makes the tenant key warm, under its own Warm entry. For after a decision to permit and before its commit:
-    /// nobody unpermitted costs a custodian call.
+    /// nobody unpermitted costs a custodian call. `before` is what an earlier attempt of the same operation gave; a key
+    /// that it holds is not asked for again.
     ///
     /// # Errors
     /// [`Error`]; nothing is warm then.
-    pub async fn warm(&self, tenant: &TenantRef) -> Result<(), Error> {
-        self.0.key(tenant).await.map(drop)
+    pub async fn warm(&self, tenant: &TenantRef, before: Warmed) -> Result<Warmed, Error> {
+        if before.of(tenant).is_some() {
+            return Ok(before);
+        }
+        let key = self.0.key(tenant).await?;
+        Ok(Warmed((tenant.warm_for == Span::default()).then_some((tenant.key_id, key))))
     }
 
-    /// Opens the data key of the one login, version and class that the permit names. Eats the permit. A cold tenant
-    /// key is warmed first.
+    /// Opens the data key of the one login, version and class that the permit names. Eats the permit, and what warming
+    /// gave. A tenant key that became cold since is asked for again.
     ///
     /// # Errors
     /// [`Error::Foreign`] for rows of another tenant key than the permit's, [`Error::Integrity`] for rows that do not
     /// open, else what kept the tenant key from coming.
-    pub async fn open_keys(&self, permit: Permit<Release>, wrapped: WrappedKeys) -> Result<Dek, Error> {
+    pub async fn open_keys(&self, permit: Permit<Release>, wrapped: WrappedKeys, warmed: Warmed) -> Result<Dek, Error> {
         let warrant = &permit.entry().warrant;
         let tenant = &wrapped.tenant;
         belongs(tenant, warrant.tenant, &warrant.tenant_key_id)?;
-        let key = self.0.key(tenant).await?;
+        let key = match warmed.of(tenant) {
+            Some(key) => key,
+            None => self.0.key(tenant).await?,
+        };
         let above = subject_context(tenant, warrant.owner, wrapped.subject_key_version);
         let subject = key.unwrap_subject(&wrapped.subject, &above).map_err(Error::opening(Broken::SubjectKey))?;
         let context =

@@ -1,7 +1,7 @@
 //! Facts for a decision: rows from records in one snapshot, their MACs looked at, statements verified. Whatever is
 //! absent or does not verify is said so in the facts; only a store or a custodian that does not answer is an error.
 
-use cofre_custody::{TenantRef, WrappedKeys};
+use cofre_custody::{TenantRef, Warmed, WrappedKeys};
 use cofre_envelope::{PublicKey, RowMac, random, sha256};
 use cofre_ledger::signed::{verify_attendance, verify_job};
 use cofre_model::caller::Caller;
@@ -13,7 +13,7 @@ use cofre_model::job::{AttendanceStatement, Job, SigningKey};
 use cofre_model::permit::{Evidence as Committed, ReleaseWarrant};
 use cofre_model::request::ReleaseRequest;
 use cofre_model::sealed::SealedSecret;
-use cofre_model::time::{Span, Timestamp};
+use cofre_model::time::Timestamp;
 use cofre_policy::facts::{AttendanceFacts, Evidence, Facts, JobFault, RequestFacts};
 use cofre_store::{ReleaseQuery, ReleaseRows};
 
@@ -162,12 +162,10 @@ impl Releases {
         Ok(TenantRef { warm_for: facts.tenant_warm_for, ..TenantRef::of(tenant, facts.tenant_key_version) })
     }
 
-    /// Makes the tenant key warm before the commit, where the tenant lets it be warm at all. Where not, opening asks,
-    /// once.
+    /// Makes the tenant key warm before the commit, or has it for this release alone.
     #[tracing::instrument(skip_all)]
-    pub(crate) async fn warm(&self, facts: &Facts) -> Result<(), Error> {
-        let tenant = self.tenant_key(facts)?;
-        if tenant.warm_for == Span::default() { Ok(()) } else { Ok(self.keys.warm(&tenant).await?) }
+    pub(crate) async fn warm(&self, facts: &Facts, before: Warmed) -> Result<Warmed, Error> {
+        Ok(self.keys.warm(&self.tenant_key(facts)?, before).await?)
     }
 
     /// The sealed fields that the grant names.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cofre_custody::ReleaseKeys;
+use cofre_custody::{ReleaseKeys, Warmed};
 use cofre_envelope as envelope;
 use cofre_envelope::context::ReleaseContext;
 use cofre_model::caller::Caller;
@@ -102,6 +102,7 @@ impl Releases {
     /// [`Error`] where neither answer could be given; what happened after a grant has its OUTCOME entry by then.
     #[tracing::instrument(skip_all, fields(outcome, reason))]
     pub async fn release(&self, caller: &Caller, request: &ReleaseRequest) -> Result<Answer, Error> {
+        let mut warmed = Warmed::default();
         for _ in 0..ATTEMPTS {
             let facts = match self.facts(caller, request).await {
                 Ok(facts) => facts,
@@ -109,13 +110,16 @@ impl Releases {
             };
             let decision = info_span!("decide").in_scope(|| self.rules.decide(&facts));
             // Nobody unpermitted costs a custodian call; the warm-up has its own entry.
-            if let Decision::Permit(_) = &decision
-                && let Err(cause) = self.warm(&facts).await
-            {
-                return self.undecided(caller, request, cause).await;
+            if let Decision::Permit(_) = &decision {
+                warmed = match self.warm(&facts, warmed).await {
+                    Ok(warmed) => warmed,
+                    Err(cause) => return self.undecided(caller, request, cause).await,
+                };
             }
             match self.records.commit(decision).await? {
-                Committed::Granted { permit, promise } => return self.deliver(permit, promise, request).await,
+                Committed::Granted { permit, promise } => {
+                    return self.deliver((permit, warmed), promise, request).await;
+                }
                 Committed::Denied { at, reason, retry_at } => {
                     self.verdicts.denied(reason);
                     return Ok(Answer::Denied { at: Some(at), reason, retry_at });
@@ -130,14 +134,14 @@ impl Releases {
     /// entry that names it.
     async fn deliver(
         &self,
-        permit: Permit<Release>,
+        (permit, warmed): (Permit<Release>, Warmed),
         promise: Box<Promise>,
         request: &ReleaseRequest,
     ) -> Result<Answer, Error> {
         let entry = permit.entry().clone(); // evidence may be copied, authority may not
         let released: Result<Released, Error> = async {
             let (sealed, wrapped) = try_join!(self.ciphertexts_of(&entry), self.keyring_of(&entry))?;
-            let dek = self.keys.open_keys(permit, wrapped).instrument(info_span!("open_keys")).await?;
+            let dek = self.keys.open_keys(permit, wrapped, warmed).instrument(info_span!("open_keys")).await?;
             let _sealing = info_span!("open_and_seal").entered(); // nothing is awaited from here on
             let opened = envelope::open(dek, &sealed, &(&entry.warrant).into())?.narrow(&entry.warrant.fields)?;
             entry.send_by.check(self.clock.monotonic())?;

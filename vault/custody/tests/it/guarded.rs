@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use cofre_custody::{
     AGAIN, Cause, Custodian, CustodianId, CustodySet, Description, FRESH, Fault, Guarded, IN_A_ROW, LONGEST, Operation,
-    Pending, RequestId, Signer, Unwrapped, Wrapped, WrappedShare,
+    Pending, RequestId, Signer, Unwrapped, Warmed, Wrapped, WrappedShare,
 };
 use cofre_envelope::BoundShare;
 use cofre_model::permit::{Permit, Warm};
@@ -319,8 +319,8 @@ async fn a_set_goes_by_one_that_is_left_alone() {
     both[0].fail(Cause::Timeout);
     for _ in 0..20 {
         house.keys.wipe_all();
-        house.keys.for_release().warm(&any).await.expect("b serves");
-        house.keys.for_release().warm(&all).await.expect_err("a does not");
+        house.keys.for_release().warm(&any, Warmed::default()).await.map(drop).expect("b serves");
+        house.keys.for_release().warm(&all, Warmed::default()).await.map(drop).expect_err("a does not");
     }
     let reached = both[0].calls() - 2;
     assert_eq!(reached, u64::from(IN_A_ROW), "it was asked until it was left alone");

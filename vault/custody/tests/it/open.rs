@@ -1,7 +1,7 @@
 //! The dangerous calls: what a permit opens, and that nothing else opens with it.
 
 use cofre_custody::{
-    Broken, CustodySet, DepositKeyRow, DepositRows, Error, OpenedDeposit, SubjectKeyRow, TenantRef, WrappedKeys,
+    Broken, CustodySet, DepositKeyRow, DepositRows, Error, OpenedDeposit, SubjectKeyRow, TenantRef, Warmed, WrappedKeys,
 };
 use cofre_envelope::context::SecretContext;
 use cofre_envelope::{Plain, Suite};
@@ -107,8 +107,24 @@ impl Desk {
     }
 
     async fn open(&self, who: (u8, u8), wrapped: WrappedKeys) -> Result<cofre_envelope::Dek, Error> {
-        self.house.keys.for_release().open_keys(release_permit(&self.tenant, who), wrapped).await
+        self.house.keys.for_release().open_keys(release_permit(&self.tenant, who), wrapped, Warmed::default()).await
     }
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_stay_warm_is_asked_for_once_a_release() {
+    let mut desk = Desk::new().await;
+    let (_, mut wrapped, _) = desk.rest((1, 1)).await;
+    desk.tenant.warm_for = cofre_model::time::Span::default();
+    wrapped.tenant.warm_for = desk.tenant.warm_for;
+    desk.house.keys.wipe_all();
+    let (keys, before) = (desk.house.keys.for_release(), desk.house.custodians[0].unwraps());
+    for release in 1..=3 {
+        let warmed = keys.warm(&desk.tenant, Warmed::default()).await.expect("asks");
+        keys.open_keys(release_permit(&desk.tenant, (1, 1)), wrapped.clone(), warmed).await.map(drop).expect("opens");
+        assert_eq!(desk.house.custodians[0].unwraps(), before + release);
+    }
+    assert_eq!(desk.house.keys.counters().warm_now, 0);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Custody sets at work: who must agree, what the loss of one costs, and that shares cannot be moved or a set loosened.
 
-use cofre_custody::{Broken, Cause, CustodySet, Error, Failed};
+use cofre_custody::{Broken, Cause, CustodySet, Error, Failed, Warmed};
 
 use crate::bench::{custodian, tenant};
 use crate::warm::House;
@@ -14,12 +14,12 @@ async fn any_of_survives_the_loss_of_one_and_lists_both_calls() {
     let house = House::new(&["a", "b"]);
     let tenant = house.tenant(1, &CustodySet::any_of(names()).expect("a set")).await;
     house.custodians[0].take_away();
-    house.keys.for_release().warm(&tenant).await.expect("b serves");
+    house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop).expect("b serves");
     let results: Vec<_> = house.register.calls().into_iter().map(|call| (call.custodian, call.result)).collect();
     assert_eq!(results, [(custodian("a"), Err(Cause::TokenAbsent)), (custodian("b"), Ok(()))]);
     house.keys.wipe_all();
     house.custodians[1].take_away();
-    let error = house.keys.for_release().warm(&tenant).await.expect_err("both away");
+    let error = house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop).expect_err("both away");
     assert!(matches!(&error, Error::Custodian(fault) if fault.cause == Cause::TokenAbsent) && error.retryable());
 }
 
@@ -27,12 +27,12 @@ async fn any_of_survives_the_loss_of_one_and_lists_both_calls() {
 async fn all_of_needs_every_one() {
     let house = House::new(&["a", "b"]);
     let tenant = house.tenant(1, &CustodySet::all_of(names()).expect("a set")).await;
-    house.keys.for_release().warm(&tenant).await.expect("both serve");
+    house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop).expect("both serve");
     assert_eq!((house.custodians[0].unwraps(), house.custodians[1].unwraps()), (1, 1));
     for away in [0, 1] {
         house.keys.wipe_all();
         house.custodians[away].take_away();
-        house.keys.for_release().warm(&tenant).await.expect_err("one does not agree");
+        house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop).expect_err("one does not agree");
         house.custodians[away].bring_back();
     }
     let counters = house.keys.counters();
@@ -59,7 +59,7 @@ async fn shares_of_another_tenant_do_not_open() {
         let (one, two) = (house.tenant(1, &set).await, house.tenant(2, &set).await);
         let other = house.register.keys.lock().expect("whole")[&two.tenant].clone();
         house.register.keep(one.tenant, other);
-        let error = house.keys.for_release().warm(&one).await;
+        let error = house.keys.for_release().warm(&one, Warmed::default()).await.map(drop);
         assert_eq!(error, Err(Error::Integrity(Broken::Share)));
         let last = house.register.outcomes.lock().expect("whole").last().cloned().expect("recorded");
         assert_eq!(last.result, Err(Failed::Integrity));
@@ -72,11 +72,14 @@ async fn the_binding_holds_where_the_mechanism_has_none() {
     let set = CustodySet::any_of(vec![custodian("a")]).expect("a set");
     let (one, two) = (house.tenant(1, &set).await, house.tenant(2, &set).await);
     house.custodians[0].forget_contexts();
-    house.keys.for_release().warm(&one).await.expect("its own share opens");
+    house.keys.for_release().warm(&one, Warmed::default()).await.map(drop).expect("its own share opens");
     house.keys.wipe_all();
     let other = house.register.keys.lock().expect("whole")[&two.tenant].clone();
     house.register.keep(one.tenant, other);
-    assert_eq!(house.keys.for_release().warm(&one).await, Err(Error::Integrity(Broken::Share)));
+    assert_eq!(
+        house.keys.for_release().warm(&one, Warmed::default()).await.map(drop),
+        Err(Error::Integrity(Broken::Share))
+    );
 }
 
 #[tokio::test]
@@ -87,7 +90,10 @@ async fn a_loosened_set_does_not_open() {
     let mut rows = house.register.keys.lock().expect("whole")[&tenant.tenant].clone();
     rows.set = CustodySet::any_of(names()).expect("a set");
     house.register.keep(tenant.tenant, rows);
-    assert_eq!(house.keys.for_release().warm(&tenant).await, Err(Error::Integrity(Broken::Share)));
+    assert_eq!(
+        house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop),
+        Err(Error::Integrity(Broken::Share))
+    );
 }
 
 #[tokio::test]
@@ -98,13 +104,13 @@ async fn swapped_or_missing_shares_do_not_combine() {
     let mut lacking = rows.clone();
     lacking.shares.pop();
     house.register.keep(tenant.tenant, lacking);
-    assert_eq!(house.keys.for_release().warm(&tenant).await, Err(Error::Incomplete));
+    assert_eq!(house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop), Err(Error::Incomplete));
     let mut swapped = rows;
     for share in &mut swapped.shares {
         share.share = 1 - share.share;
     }
     house.register.keep(tenant.tenant, swapped);
-    assert_eq!(house.keys.for_release().warm(&tenant).await, Err(Error::Incomplete));
+    assert_eq!(house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop), Err(Error::Incomplete));
 }
 
 #[tokio::test]
@@ -114,5 +120,8 @@ async fn a_substituted_key_is_an_incident() {
     let old = house.tenant(1, &set).await;
     // The same tenant, version and set: only the id tells the two keys apart.
     let _newer = house.tenant(1, &set).await;
-    assert_eq!(house.keys.for_release().warm(&old).await, Err(Error::Integrity(Broken::TenantKey)));
+    assert_eq!(
+        house.keys.for_release().warm(&old, Warmed::default()).await.map(drop),
+        Err(Error::Integrity(Broken::TenantKey))
+    );
 }

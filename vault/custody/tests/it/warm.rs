@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cofre_custody::{
-    Custodian, Custodians, CustodySet, Error, IDLE, JournalError, TenantKeys, TenantRef, WARM_FOR, Wiring,
+    Custodian, Custodians, CustodySet, Error, IDLE, JournalError, TenantKeys, TenantRef, WARM_FOR, Warmed, Wiring,
 };
 use cofre_envelope::Slab;
 use cofre_model::reason::Reason;
@@ -65,7 +65,7 @@ async fn together(house: &House, tenant: &TenantRef, count: usize) -> Vec<Result
     let tasks: Vec<_> = (0..count)
         .map(|_| {
             let (keys, tenant) = (house.keys.for_release(), tenant.clone());
-            tokio::spawn(async move { keys.warm(&tenant).await })
+            tokio::spawn(async move { keys.warm(&tenant, Warmed::default()).await.map(drop) })
         })
         .collect();
     while memory.unwraps() == before {
@@ -90,7 +90,7 @@ async fn concurrent_misses_make_one_call_and_one_entry() {
     assert_eq!((house.custodians[0].unwraps(), house.register.entries()), (1, 1));
     let counters = house.keys.counters();
     assert_eq!((counters.custodian_calls, counters.warm_ups, counters.warm_now), (1, 1, 1));
-    house.keys.for_release().warm(&tenant).await.expect("warm");
+    house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop).expect("warm");
     assert_eq!(house.custodians[0].unwraps(), 1);
 }
 
@@ -101,7 +101,7 @@ async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
     assert!(together(&house, &tenant, 16).await.iter().all(Result::is_err));
     assert_eq!((house.custodians[0].unwraps(), house.register.entries()), (1, 1));
     house.custodians[0].bring_back();
-    house.keys.for_release().warm(&tenant).await.expect("back");
+    house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop).expect("back");
 }
 
 #[tokio::test]
@@ -109,8 +109,9 @@ async fn whoever_waits_takes_over_from_a_cancelled_asker() {
     let (house, tenant) = one().await;
     let memory = house.custodians[0].clone();
     let held = memory.places().acquire_many(Memory::PLACES).await.expect("open");
-    let start =
-        |keys: cofre_custody::ReleaseKeys, tenant: TenantRef| tokio::spawn(async move { keys.warm(&tenant).await });
+    let start = |keys: cofre_custody::ReleaseKeys, tenant: TenantRef| {
+        tokio::spawn(async move { keys.warm(&tenant, Warmed::default()).await.map(drop) })
+    };
     let first = start(house.keys.for_release(), tenant.clone());
     while memory.unwraps() == 0 {
         tokio::task::yield_now().await;
@@ -128,20 +129,20 @@ async fn whoever_waits_takes_over_from_a_cancelled_asker() {
 async fn a_warm_key_ends_with_its_time_and_with_idleness() {
     let (house, tenant) = one().await;
     let keys = house.keys.for_release();
-    keys.warm(&tenant).await.expect("asks");
+    keys.warm(&tenant, Warmed::default()).await.map(drop).expect("asks");
     let step = Span::secs(50);
     for _ in 0..5 {
         house.clock.forward(step);
         assert_eq!(house.keys.sweep(), 0);
-        keys.warm(&tenant).await.expect("warm");
+        keys.warm(&tenant, Warmed::default()).await.map(drop).expect("warm");
     }
     assert_eq!(house.custodians[0].unwraps(), 1, "used every 50 s it stays for 250 s");
     house.clock.forward(step);
     assert_eq!(house.keys.sweep(), 1, "after {WARM_FOR:?} it is wiped though it was in use");
-    keys.warm(&tenant).await.expect("asks");
+    keys.warm(&tenant, Warmed::default()).await.map(drop).expect("asks");
     assert_eq!(house.custodians[0].unwraps(), 2);
     house.clock.forward(IDLE);
-    keys.warm(&tenant).await.expect("asks, also where nobody swept");
+    keys.warm(&tenant, Warmed::default()).await.map(drop).expect("asks, also where nobody swept");
     assert_eq!(house.custodians[0].unwraps(), 3);
     assert_eq!(house.keys.counters().wiped, 2);
 }
@@ -151,20 +152,35 @@ async fn warm_for_zero_asks_every_time() {
     let (house, mut tenant) = one().await;
     tenant.warm_for = Span::default();
     for asked in 1..4 {
-        house.keys.for_release().warm(&tenant).await.expect("asks");
+        house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop).expect("asks");
         assert_eq!((house.custodians[0].unwraps(), house.keys.counters().warm_now), (asked, 0));
     }
+}
+
+/// Asked before the commit and not again after it, however often the commit has to be tried.
+#[tokio::test]
+async fn warm_for_zero_asks_once_for_one_operation() {
+    let (house, mut tenant) = one().await;
+    tenant.warm_for = Span::default();
+    let keys = house.keys.for_release();
+    let first = keys.warm(&tenant, Warmed::default()).await.expect("asks");
+    let again = keys.warm(&tenant, first).await.expect("has it");
+    assert_eq!(house.custodians[0].unwraps(), 1);
+    let mut newer = tenant.clone();
+    newer.key_id = [9; 16];
+    assert!(keys.warm(&newer, again).await.is_err(), "a key that is held serves under its own id only");
+    assert_eq!(house.custodians[0].unwraps(), 2);
 }
 
 #[tokio::test]
 async fn wiping_leaves_nothing_in_locked_memory() {
     let (house, tenant) = one().await;
     let before = house.slab.counters().in_use;
-    house.keys.for_release().warm(&tenant).await.expect("asks");
+    house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop).expect("asks");
     assert!(house.slab.counters().in_use > before || house.custodians[0].unwraps() == 1);
     assert!(house.keys.wipe(&tenant.tenant) && !house.keys.wipe(&tenant.tenant));
     assert_eq!(house.keys.counters().warm_now, 0);
-    house.keys.for_release().warm(&tenant).await.expect("asks");
+    house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop).expect("asks");
     assert_eq!(house.keys.wipe_all(), 1);
     house.keys.forget_all();
     let counters = house.slab.counters();
@@ -177,7 +193,7 @@ async fn a_key_under_way_when_all_are_wiped_is_not_kept() {
     let memory = house.custodians[0].clone();
     let held = memory.places().acquire_many(Memory::PLACES).await.expect("open");
     let (keys, asked) = (house.keys.for_release(), tenant.clone());
-    let task = tokio::spawn(async move { keys.warm(&asked).await });
+    let task = tokio::spawn(async move { keys.warm(&asked, Warmed::default()).await.map(drop) });
     while memory.unwraps() == 0 {
         tokio::task::yield_now().await;
     }
@@ -193,8 +209,9 @@ async fn whoever_asks_after_a_wipe_does_not_board_what_was_under_way() {
     let (house, tenant) = one().await;
     let memory = house.custodians[0].clone();
     let held = memory.places().acquire_many(Memory::PLACES).await.expect("open");
-    let start =
-        |keys: cofre_custody::ReleaseKeys, tenant: TenantRef| tokio::spawn(async move { keys.warm(&tenant).await });
+    let start = |keys: cofre_custody::ReleaseKeys, tenant: TenantRef| {
+        tokio::spawn(async move { keys.warm(&tenant, Warmed::default()).await.map(drop) })
+    };
     let before = start(house.keys.for_release(), tenant.clone());
     while memory.unwraps() == 0 {
         tokio::task::yield_now().await;
@@ -236,7 +253,7 @@ async fn without_an_entry_no_custodian_is_asked() {
     let (house, tenant) = one().await;
     house.register.refuses.store(true, Ordering::SeqCst);
     assert_eq!(
-        house.keys.for_release().warm(&tenant).await,
+        house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop),
         Err(Error::Journal(JournalError::Refused(Reason::Lockdown)))
     );
     assert_eq!(house.custodians[0].unwraps(), 0);
@@ -246,7 +263,10 @@ async fn without_an_entry_no_custodian_is_asked() {
 async fn a_call_that_is_not_on_record_serves_nobody() {
     let (house, tenant) = one().await;
     house.register.loses_outcomes.store(true, Ordering::SeqCst);
-    assert_eq!(house.keys.for_release().warm(&tenant).await, Err(Error::Journal(JournalError::Unavailable)));
+    assert_eq!(
+        house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop),
+        Err(Error::Journal(JournalError::Unavailable))
+    );
     assert_eq!(house.keys.counters().warm_now, 0);
 }
 
@@ -254,6 +274,6 @@ async fn a_call_that_is_not_on_record_serves_nobody() {
 async fn a_permit_for_another_tenant_opens_nothing() {
     let (house, asked) = one().await;
     *house.register.confuses.lock().expect("whole") = Some(tenant(9));
-    assert_eq!(house.keys.for_release().warm(&asked).await, Err(Error::Foreign));
+    assert_eq!(house.keys.for_release().warm(&asked, Warmed::default()).await.map(drop), Err(Error::Foreign));
     assert_eq!(house.custodians[0].unwraps(), 0);
 }

@@ -160,7 +160,8 @@ struct FileCustody {
     ///
     /// Example: `"hsm-1"`
     signer: String,
-    /// How long an unwrapped tenant key may stay in locked memory; at least one second.
+    /// How long an unwrapped tenant key may stay in locked memory: nothing, so that a custodian is asked for every use, or
+    /// at least one second. Holds for tenants registered from then on.
     ///
     /// Default: `"300s"`
     /// Example: `"60s"`
@@ -263,8 +264,8 @@ impl File {
         }
         // With no warm span the answer's way is one custodian call longer, and the second check of the epochs after
         // that call is not built yet.
-        if self.custody.warm_for < Duration::from_secs(1) {
-            return Err(value("custody.warm_for", "must be at least 1s"));
+        if !self.custody.warm_for.is_zero() && self.custody.warm_for < Duration::from_secs(1) {
+            return Err(value("custody.warm_for", "must be 0s or at least 1s"));
         }
         let custody = self.custody.default.check()?;
         let signer = custodian(&self.custody.signer)?;

@@ -110,7 +110,7 @@ fn each_mistake_is_refused_by_name() {
         ("any_of = [\"hsm-1\"]", "any_of = [\"hsm-2\"]", "custody.default"),
         ("any_of = [\"hsm-1\"]", "any_of = []", "custody.default"),
         ("signer_label = \"ledger-1\", ", "", "custody.signer"),
-        ("warm_for = \"300s\"", "warm_for = \"0s\"", "custody.warm_for"),
+        ("warm_for = \"300s\"", "warm_for = \"500ms\"", "custody.warm_for"),
         ("{ credential = \"hsm-1-pin\" }", "{ credential = \"a\", file = \"b\" }", "pin"),
         ("{ credential = \"hsm-1-pin\" }", "\"1234\"", "pin"),
         ("{ credential = \"hsm-1-pin\" }", "{ credential = \"../pin\" }", "pin"),

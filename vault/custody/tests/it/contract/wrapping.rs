@@ -1,6 +1,6 @@
 //! The contract, third part: what is wrapped opens under its key and context, and under no other.
 
-use cofre_custody::{Broken, Cause, CustodySet, Error, Operation};
+use cofre_custody::{Broken, Cause, CustodySet, Error, Operation, Warmed};
 
 use super::{Case, KEY, cases, opened, unwrapped, wrapped};
 use crate::bench::{Child, any_warm_permit, bytes_of, context, custodian, row_of, share, slab};
@@ -124,15 +124,18 @@ async fn a_tenant_key_is_made_and_comes_back(site: &Site) {
     let house = crate::warm::House::over(vec![site.opened().await.custodian()]);
     let set = CustodySet::any_of(vec![custodian("hsm-1")]).expect("a set");
     let (one, two) = (house.tenant(1, &set).await, house.tenant(2, &set).await);
-    house.keys.for_release().warm(&one).await.expect("comes back");
-    house.keys.for_release().warm(&two).await.expect("comes back");
+    house.keys.for_release().warm(&one, Warmed::default()).await.map(drop).expect("comes back");
+    house.keys.for_release().warm(&two, Warmed::default()).await.map(drop).expect("comes back");
     let calls = house.register.calls();
     assert_eq!(calls.len(), 2);
     assert!(calls.iter().all(|call| call.result.is_ok() && call.request.is_some()), "{calls:?}");
     let other = house.register.keys.lock().expect("whole")[&two.tenant].clone();
     house.register.keep(one.tenant, other);
     house.keys.wipe_all();
-    assert_eq!(house.keys.for_release().warm(&one).await, Err(Error::Integrity(Broken::Share)));
+    assert_eq!(
+        house.keys.for_release().warm(&one, Warmed::default()).await.map(drop),
+        Err(Error::Integrity(Broken::Share))
+    );
 }
 
 async fn first_process_wraps(child: &Child) {
