@@ -139,6 +139,12 @@ impl CustodySet {
         self.members.iter().flat_map(Member::custodians)
     }
 
+    /// Whether a key of this set can be opened by those of its members that are there.
+    #[must_use]
+    pub fn opens_with(&self, there: impl Fn(&CustodianId) -> bool) -> bool {
+        self.openings().iter().any(|opening| opening.iter().all(|custodian| there(custodian)))
+    }
+
     /// SHA-256 over a label and the set's text, for the context of its shares.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {

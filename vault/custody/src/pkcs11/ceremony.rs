@@ -153,6 +153,10 @@ fn make_root(session: &Session, label: &str, how: How) -> Result<(), Trouble> {
         How::AesGcm => [true, true, false, false],
         How::AesKwp => [false, false, true, true],
         How::RsaOaepSha256 => return make_pair(session, label),
+        // Keys of services are made with the services' own tools.
+        How::AwsKms | How::GcpKms | How::TransitAead | How::TransitDerived => {
+            return Err(Trouble::of(Operation::MakeKey, Cause::Unsupported));
+        }
     };
     let mut template = stays(usages);
     template.push(Attribute::ValueLen(Ulong::from(32)));

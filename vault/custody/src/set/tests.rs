@@ -103,3 +103,17 @@ fn what_is_no_set_is_refused() {
         assert!(matches!(twice.parse::<CustodySet>(), Err(SetError::Twice(_))), "{twice}");
     }
 }
+
+#[test]
+fn any_opens_with_one_and_all_with_every_one() {
+    let opens = |text: &str, there: &[&str]| {
+        let set: CustodySet = text.parse().expect("valid");
+        set.opens_with(|id| there.contains(&id.as_str()))
+    };
+    for (there, by_any, by_all) in [(&["a", "b"][..], true, true), (&["b"], true, false), (&["c"], false, false)] {
+        assert_eq!((opens("any_of(a,b)", there), opens("all_of(a,b)", there)), (by_any, by_all), "{there:?}");
+    }
+    for (there, opened) in [(&["a", "c"][..], true), (&["a"], false), (&["b", "c"], false)] {
+        assert_eq!(opens("all_of(a,any_of(b,c))", there), opened, "{there:?}");
+    }
+}
