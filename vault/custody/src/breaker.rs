@@ -62,6 +62,17 @@ impl Breaker {
         Self { custodian, clock, seen: Mutex::new(seen) }
     }
 
+    /// For other calls of the same custodian.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.custodian.clone(), self.clock.clone())
+    }
+
+    /// What is left to say where a check did not come to its end.
+    pub(crate) fn stopped(&self) -> Fault {
+        let (custodian, operation) = (self.custodian.clone(), Operation::Check);
+        Fault { custodian, operation, cause: Cause::Stopped, detail: None, request: None }
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // Every change is a single assignment: what a panic leaves is whole.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)

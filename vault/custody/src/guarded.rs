@@ -35,10 +35,11 @@ impl Guarded {
         Self { inner, breaker }
     }
 
-    /// The custodian's signer behind the same breaker: whoever does not answer to one does not answer to the other.
+    /// The custodian's signer behind a breaker of its own: services count signing apart, and checkpoints that are refused
+    /// must not hold up releases.
     #[must_use]
     pub fn signer(&self, inner: Arc<dyn Signer>) -> Arc<dyn Signer> {
-        Arc::new(GuardedSigner { inner, breaker: self.breaker.clone() })
+        Arc::new(GuardedSigner { inner, breaker: self.breaker.another() })
     }
 
     /// What it served before tells nothing: it was closed, or is not open yet.
@@ -62,9 +63,14 @@ impl Custodian for Guarded {
                 return Ok(());
             }
             self.breaker.begin_check()?;
-            let found = self.inner.check().await;
-            self.breaker.end_check(&found);
-            found
+            let (inner, breaker) = (self.inner.clone(), self.breaker.clone());
+            // In a task of its own: whoever waits a second only does not keep a slow answer from being heard.
+            let asked = tokio::spawn(async move {
+                let found = inner.check().await;
+                breaker.end_check(&found);
+                found
+            });
+            asked.await.unwrap_or_else(|_| Err(self.breaker.stopped()))
         })
     }
 
@@ -91,7 +97,7 @@ impl Custodian for Guarded {
 #[derive(Debug)]
 struct GuardedSigner {
     inner: Arc<dyn Signer>,
-    breaker: Arc<Breaker>,
+    breaker: Breaker,
 }
 
 impl Signer for GuardedSigner {

@@ -92,9 +92,10 @@ pub fn ensure_keys(settings: &Settings, pin: Pin, slab: &Slab) -> Result<Ensured
 
 pub(super) fn ensure(settings: &Settings, pin: Pin, notes: &dyn Fn(Note)) -> Result<Ensured, Trouble> {
     let module = module::load(&settings.module, settings.module_sha256.as_ref())?;
-    let (slot, token) = module::find(&module, &settings.token)?;
+    let (slot, _) = module::find(&module, &settings.token)?;
     let session = module.open_rw_session(slot).map_err(|error| Trouble::answered(Operation::Connect, &error))?;
-    Login::new(pin, Standing::Untried).ensure(&session, &token, notes)?;
+    let token = || module::find(&module, &settings.token).map(|(_, info)| info);
+    Login::new(pin, Standing::Untried).ensure(&session, token, notes)?;
     let root = found_or_made(
         || keys::root(&session, &settings.key_label).map(drop),
         || make_root(&session, &settings.key_label, settings.mechanism.unwrap_or(How::AesGcm)),

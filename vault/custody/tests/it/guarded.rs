@@ -290,20 +290,37 @@ async fn a_check_that_goes_well_lets_the_next_call_try() {
     assert_eq!(bench.ask().await, Ok(7));
 }
 
+/// A signer that is always too slow.
+#[derive(Debug)]
+struct SlowSigner(Arc<Signs>);
+
+impl Signer for SlowSigner {
+    fn public_key(&self) -> &cofre_custody::VerifyingKey {
+        self.0.public_key()
+    }
+
+    fn sign<'a>(&'a self, _message: &'a [u8]) -> Pending<'a, [u8; 64], Fault> {
+        let (custodian, operation) = (custodian("hsm-1"), Operation::Sign);
+        Box::pin(async move { Err(Fault { custodian, operation, cause: Cause::Timeout, detail: None, request: None }) })
+    }
+}
+
 #[tokio::test]
-async fn the_signer_stands_behind_the_same_breaker() {
+async fn the_signer_stands_behind_a_breaker_of_its_own() {
     let bench = Bench::new().await;
     let signs = Signs::new(custodian("hsm-1"), &[7; 32]);
-    let signer = bench.guarded.signer(signs.clone());
+    let (signer, slow) =
+        (bench.guarded.signer(signs.clone()), bench.guarded.signer(Arc::new(SlowSigner(signs.clone()))));
     assert_eq!(signer.public_key(), signs.public_key());
-    signer.sign(b"a message").await.expect("signs");
     bench.trouble(Cause::Timeout).await;
-    let fault = signer.sign(b"a message").await.expect_err("left alone");
-    assert_eq!((fault.operation, fault.cause), (Operation::Sign, Cause::Resting));
-    bench.clock.forward(LONGEST);
-    signer.sign(b"a message").await.expect("the trial");
+    signer.sign(b"a message").await.expect("unwrapping is in trouble, signing is not");
     bench.faulty.fail(None);
-    assert_eq!(bench.ask().await, Ok(7));
+    bench.clock.forward(LONGEST);
+    for _ in 0..IN_A_ROW {
+        assert_eq!(slow.sign(b"a message").await.expect_err("too slow").cause, Cause::Timeout);
+    }
+    assert_eq!(slow.sign(b"a message").await.expect_err("left alone").cause, Cause::Resting);
+    assert_eq!(bench.ask().await, Ok(7), "and releases go on");
 }
 
 /// `any_of` goes on without waiting for the one in trouble, and `all_of` opens nothing.

@@ -80,7 +80,8 @@ impl Late {
         if let Some((at, fault)) = &*failed
             && self.clock.monotonic() < at.plus(AGAIN)
         {
-            return Err(fault.clone());
+            // Nobody was asked: this is no call of the service's, and no news of it.
+            return Err(Fault { cause: Cause::Resting, request: None, ..fault.clone() });
         }
         match services::open(&self.id, &self.configured, &self.clock, &self.slab).await {
             Ok(service) => self.keep(service),

@@ -105,9 +105,10 @@ async fn a_custodian_that_was_away_at_the_start_serves_when_it_is_back() {
     here.custodian().check().await.expect("ready");
     assert_eq!(gone.custodian().describe().manufacturer, "away since the start");
     assert_eq!(gone.custodian().check().await.expect_err("named as not ready").cause, Cause::Transient);
-    assert_eq!(site.wrap(gone).await.map(drop).expect_err("away").cause, Cause::Transient);
+    assert_eq!(site.wrap(gone).await.map(drop).expect_err("away").cause, Cause::Resting);
     site.gone.come_back().await.expect("the port is free");
-    assert_eq!(site.wrap(gone).await.map(drop).expect_err("tried a moment ago").cause, Cause::Transient);
+    let fault = site.wrap(gone).await.map(drop).expect_err("tried a moment ago");
+    assert_eq!((fault.cause, fault.request), (Cause::Resting, None), "nobody was asked");
     site.clock.advance(AGAIN);
     site.wrap(gone).await.map(drop).expect("serves");
     gone.custodian().check().await.expect("ready");
