@@ -66,9 +66,19 @@ fn processes() -> Vec<Attempt> {
         ("limits", answer(unsafe { libc::prlimit(parent, libc::RLIMIT_CORE, nothing, nothing) }.into())),
         // SAFETY: changes this process's own mark only.
         ("dumpable", answer(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into())),
+        ("queue", queue()),
         // SAFETY: asks for nothing: no thread gets a new space by it.
         ("unshare", answer(unsafe { libc::unshare(0) }.into())),
     ]
+}
+
+/// A message queue that other processes could read.
+fn queue() -> io::Result<()> {
+    // SAFETY: makes a queue of its own, or answers an error.
+    let queue = unsafe { libc::msgget(libc::IPC_PRIVATE, 0o600) };
+    answer(queue.into())?;
+    // SAFETY: removes the queue just made; no buffer is given.
+    answer(unsafe { libc::msgctl(queue, libc::IPC_RMID, std::ptr::null_mut()) }.into())
 }
 
 fn network() -> Vec<Attempt> {

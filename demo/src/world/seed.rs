@@ -211,6 +211,8 @@ async fn put_tenant(operator: &Operator, clock: &dyn Clock, slug: &'static str) 
                 (StatementKind::Attendance, public(&attendance), until),
             ],
             recipients: vec!["Asesor Ejemplo EAF".to_owned()],
+            custody_set: None,
+            warm_for: None,
         })
         .await?;
     let id_of = |kind: StatementKind| {

@@ -85,6 +85,8 @@ impl Known {
             home_region: slug("eu-nl"),
             signing_keys,
             recipients: vec!["Acme Informes".to_owned()],
+            custody_set: None,
+            warm_for: None,
         };
         let tenant = uses.admin.put_tenant(operator, acme).await.expect("a tenant");
         uses.admin.put_institution(operator, bank()).await.expect("a bank");

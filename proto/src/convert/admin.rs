@@ -6,6 +6,7 @@ use cofre_model::id::{CredentialId, TenantId};
 use cofre_model::job::StatementKind;
 use cofre_model::registry::{Institution, InstitutionState, LockdownScope, Template, TemplateField};
 use cofre_model::request::{Lockdown, PutTenant, PutWorker};
+use cofre_model::time::Span;
 use cofre_model::wording::Form;
 
 use super::Malformed;
@@ -35,7 +36,16 @@ pub fn put_tenant(wire: v1::PutTenantRequest) -> Result<PutTenant, Malformed> {
         .enumerate()
         .map(|(place, name)| text(&format!("recipients[{place}]"), name, 120))
         .collect::<Result<_, _>>()?;
+    // Eight custodians and their rules take no more.
+    if wire.custody_set.len() > 640 {
+        return Err(Malformed::new("custody_set", "must be any_of(…) or all_of(…) over at most eight custodians"));
+    }
+    if wire.warm_for_s.is_some_and(|seconds| seconds > 86_400) {
+        return Err(Malformed::new("warm_for_s", "must be at most 86400"));
+    }
     Ok(PutTenant {
+        custody_set: Some(wire.custody_set).filter(|set| !set.is_empty()),
+        warm_for: wire.warm_for_s.map(Span::secs),
         slug: id("slug", &wire.slug)?,
         legal_name: text("legal_name", wire.legal_name, 120)?,
         home_region: id("home_region", &wire.home_region)?,

@@ -69,10 +69,7 @@ pub struct RewrapOrder {
 impl TryFrom<RewrapKeys> for RewrapOrder {
     type Error = Error;
     fn try_from(request: RewrapKeys) -> Result<Self, Error> {
-        let target = request.custody_set.parse().map_err(|_| {
-            let advice = "must read any_of(<custodian>,…) or all_of(<custodian>,…), at most eight and none twice";
-            Error::field(Reason::BadRequest, "custody_set", advice)
-        })?;
+        let target = set_from(&request.custody_set)?;
         Ok(Self { target, from_key: request.from_key.map(|key| key.as_str().to_owned()), rate: request.rate })
     }
 }
@@ -133,11 +130,21 @@ impl KeyJobs {
     }
 
     fn configured(&self, set: &CustodySet) -> Result<(), Error> {
-        self.rewrapping.knows(set).map_err(|_| {
-            let advice = "names a custodian that is not configured; add it under [custodians] on every node";
-            Error::field(Reason::BadRequest, "custody_set", advice)
-        })
+        self.rewrapping.knows(set).map_err(|_| not_configured())
     }
+}
+
+/// A custody set from what a caller wrote.
+pub(crate) fn set_from(text: &str) -> Result<CustodySet, Error> {
+    text.parse().map_err(|_| {
+        let advice = "must read any_of(<custodian>,…) or all_of(<custodian>,…), each member a custodian or, once, a set of the other rule; at most eight and none twice";
+        Error::field(Reason::BadRequest, "custody_set", advice)
+    })
+}
+
+pub(crate) fn not_configured() -> Error {
+    let advice = "names a custodian that is not configured; add it under [custodians] on every node";
+    Error::field(Reason::BadRequest, "custody_set", advice)
 }
 
 fn entry(kind: EntryKind, caller: Option<&Caller>, method: &'static str) -> Result<Entry, Error> {

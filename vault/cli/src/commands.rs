@@ -32,7 +32,9 @@ pub(crate) enum Command {
     /// Operator: register or change a tenant.
     ///
     /// The file holds slug, legal_name, home_region, recipients (a list of names), and [[signing_keys]] with kind ("job"
-    /// or "attendance"), public_key (Ed25519, 64 hex characters) and not_after (RFC 3339). Every key is needed.
+    /// or "attendance"), public_key (Ed25519, 64 hex characters) and not_after (RFC 3339). Every key is needed but
+    /// custody_set (who is to hold a new tenant's key, such as any_of(hsm-1)) and warm_for_seconds (how long it may stay
+    /// warm), for which the node has its own.
     Tenant(operate::Tenant),
     /// Operator: register or change an institution.
     ///

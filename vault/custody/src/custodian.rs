@@ -56,11 +56,27 @@ pub enum Mechanism {
     /// RSA-OAEP with SHA-256 and MGF1 with SHA-256, without a label (RFC 8017). No associated data either. Bytes: as
     /// long as the modulus.
     RsaOaepSha256,
+    /// Encrypt of AWS KMS under a symmetric key, the context as encryption context. Bytes: the service's own.
+    AwsKms,
+    /// Encrypt of Google Cloud KMS, the context as additional authenticated data. Bytes: the service's own.
+    GcpKms,
+    /// Encrypt of a transit engine, the context as associated data. Bytes: the engine's text, `vault:v<version>:…`.
+    TransitAead,
+    /// As [`Mechanism::TransitAead`], under a key that the engine derives from the context besides.
+    TransitDerived,
 }
 
 impl Mechanism {
     /// Every mechanism.
-    pub const ALL: [Self; 3] = [Self::AesGcm, Self::AesKwp, Self::RsaOaepSha256];
+    pub const ALL: [Self; 7] = [
+        Self::AesGcm,
+        Self::AesKwp,
+        Self::RsaOaepSha256,
+        Self::AwsKms,
+        Self::GcpKms,
+        Self::TransitAead,
+        Self::TransitDerived,
+    ];
 
     /// The text in keyring rows and configuration.
     #[must_use]
@@ -69,6 +85,10 @@ impl Mechanism {
             Self::AesGcm => "aes-gcm",
             Self::AesKwp => "aes-kwp",
             Self::RsaOaepSha256 => "rsa-oaep-sha256",
+            Self::AwsKms => "aws-kms",
+            Self::GcpKms => "gcp-kms",
+            Self::TransitAead => "transit-aead",
+            Self::TransitDerived => "transit-derived",
         }
     }
 
@@ -80,27 +100,49 @@ impl Mechanism {
 }
 
 /// The id under which one call of a custodian can be found again. A cloud service gives its own; a token gives none,
-/// so its driver makes one: custodian, process run, running number.
+/// so its driver makes one: custodian, process run, running number. A call that was tried again has one for each try: the
+/// custodian may have served every one of them, and its own log shows them all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RequestId(String);
+pub struct RequestId {
+    text: String,
+    tries: u32,
+}
 
 impl RequestId {
     /// Takes the id a custodian answered with, or one a driver made.
     #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
+    pub const fn new(text: String) -> Self {
+        Self { text, tries: 1 }
     }
 
-    /// The text for ledger entries.
+    /// This call, of which `earlier` tries were lost or failed.
+    #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
+    pub(crate) fn after(self, earlier: Option<Self>) -> Self {
+        match earlier {
+            Some(earlier) => Self {
+                text: format!("{},{}", earlier.text, self.text),
+                tries: earlier.tries.saturating_add(self.tries),
+            },
+            None => self,
+        }
+    }
+
+    /// The text for ledger entries: the ids of all tries, a comma between.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// How often the custodian was asked; one unless a try was lost or failed.
+    #[must_use]
+    pub const fn tries(&self) -> u32 {
+        self.tries
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -131,19 +173,19 @@ pub struct Unwrapped {
 pub struct Description {
     /// Its configured name.
     pub custodian: CustodianId,
-    /// Who made the library, as it says itself.
+    /// Who made the library, as it says itself; of a service, its name.
     pub manufacturer: String,
-    /// Model of the token.
+    /// Model of the token; of a service, what kind of key wraps.
     pub model: String,
-    /// Serial number of the token.
+    /// Serial number of the token; of a service, the account, project or mount.
     pub serial: String,
-    /// Label of the token.
+    /// Label of the token; of a service, the address it is reached at.
     pub token_label: String,
-    /// Label of the wrapping key.
+    /// Label of the wrapping key; of a service, the key's full name.
     pub key_label: String,
     /// The mechanism that was found to work.
     pub mechanism: Mechanism,
-    /// Parallel sessions in use.
+    /// Parallel sessions in use; of a service, calls that may be under way at once.
     pub sessions: usize,
     /// Algorithm of the signing key, where one is configured.
     pub signer: Option<&'static str>,
@@ -168,7 +210,8 @@ pub trait Custodian: Send + Sync + fmt::Debug {
     /// What it is. Known since it was opened; costs no call.
     fn describe(&self) -> Description;
 
-    /// Whether it would serve now. Costs a call to the hardware, but no use of a key.
+    /// Whether it would serve now. Costs a call to the hardware, and no use of a key. How seldom it is asked is for
+    /// [`crate::Guarded`] to say.
     ///
     /// # Errors
     /// The [`Fault`] that a wrap or unwrap would meet.

@@ -115,18 +115,32 @@ causes! {
     PinUnusable = "PIN_UNUSABLE", "set a user PIN that the token accepts, correct the `pin` reference and restart";
     /// The token failed while the PIN was tried and did not say whether that counted, or it has one try left.
     PinInDoubt = "PIN_IN_DOUBT", "look how many tries the token has left, check the `pin` reference, log in once by hand with the vendor's tool, then restart; the PIN is not tried again by itself";
-    /// There is no such key on the token, or another one than before.
-    KeyMissing = "KEY_MISSING", "check `key_label` and that this is the right token; run `cofred init` only for a new deployment; nothing was deleted";
+    /// There is no such key on the token or at the service, or another one than before.
+    KeyMissing = "KEY_MISSING", "check `key_label` or `key`, and that this is the right token, account, project or mount; run `cofred init` only for a new deployment; nothing was deleted";
     /// Several keys, or several tokens, carry the label.
     KeyAmbiguous = "KEY_AMBIGUOUS", "give each token, and each key on it, a label of its own; none is chosen by chance";
-    /// The token does not permit this use of the key.
-    KeyDisabled = "KEY_DISABLED", "enable the key, or its use for encryption, decryption or signing, on the token";
+    /// The custodian does not permit this use of the key.
+    KeyDisabled = "KEY_DISABLED", "enable the key, its version, or its use for encryption, decryption or signing; service resumes by itself";
+    /// The key, or its version, is scheduled for destruction.
+    KeyPendingDeletion = "KEY_PENDING_DELETION", "cancel the deletion now, while the waiting period lasts, and enable the key: what is wrapped under it is lost with it";
+    /// The key, or the version that wrapped, is destroyed.
+    KeyDestroyed = "KEY_DESTROYED", "nothing brings the key back: use the other custodians of the set, or a backup of the key where its service allows one";
+    /// The service allows so many calls in a time and no more.
+    Throttled = "THROTTLED", "try again later; if it stays, ask the provider for a higher quota, or raise `warm_for`";
+    /// The service knows the caller and refuses, or does not accept who the caller says it is.
+    Denied = "DENIED", "check the node's credentials, and that they are allowed to describe, encrypt, decrypt and sign with this key; service resumes by itself";
+    /// Something answers at the address that is not the service.
+    EndpointWrong = "ENDPOINT_WRONG", "check `endpoint` or `address`, `region` and `mount`, the name service, and any proxy between: what answers there is not this service";
+    /// The service finds the node's clock too far from its own.
+    ClockSkew = "CLOCK_SKEW", "set this machine's clock, and see that its time service runs; service resumes by itself";
+    /// A checksum of the request or of the answer did not match.
+    BadChecksum = "BAD_CHECKSUM", "try again; if it stays, something on the way changes requests or answers: look for a proxy that rewrites them, and at the memory of this machine";
     /// The key may leave the token, or may do more than its purpose.
-    KeyUnsafe = "KEY_UNSAFE", "use a key that is sensitive, not extractable and allowed nothing but its purpose";
+    KeyUnsafe = "KEY_UNSAFE", "use a key that is sensitive, not extractable or exportable, and allowed nothing but its purpose";
     /// Wrapped bytes do not open under this key and context.
     Integrity = "INTEGRITY_FAILURE", "treat it as an incident: a keyring row was changed or moved, or the key is another one";
-    /// The token cannot do what is needed.
-    Unsupported = "UNSUPPORTED", "the key must go with AES-GCM, AES-KWP or RSA-OAEP with SHA-256, and with `mechanism` where that is set; signing takes Ed25519 or ECDSA P-256";
+    /// The token, or the key, cannot do what is needed.
+    Unsupported = "UNSUPPORTED", "a token's key must go with AES-GCM, AES-KWP or RSA-OAEP with SHA-256, and with `mechanism` where that is set; a service's key must encrypt with associated data; signing takes Ed25519 or ECDSA P-256";
     /// The module cannot be loaded, or is not the pinned one.
     ModuleUnusable = "MODULE_UNUSABLE", "check `module`: the path, its permissions, and its SHA-256 if one is configured";
     /// The process that holds the module could not be started, or not be walled in.
@@ -135,6 +149,8 @@ causes! {
     TokenExists = "TOKEN_EXISTS", "choose another label; an existing token is never initialised anew";
     /// There was no room in locked memory.
     LockedMemory = "LOCKED_MEMORY", "try again; if it stays, raise the limit of locked memory";
+    /// Several calls in a row found the custodian in trouble: for seconds it is not asked.
+    Resting = "RESTING", "look at the faults before this one, which say what is wrong; the custodian is left alone for four seconds at most, and service resumes by itself";
     /// The driver was closed.
     Stopped = "STOPPED", "the process is shutting down";
 }
@@ -145,9 +161,28 @@ impl Cause {
     pub const fn retryable(self) -> bool {
         matches!(
             self,
-            Self::Transient | Self::Busy | Self::Timeout | Self::TokenAbsent | Self::Crashed | Self::LockedMemory
+            Self::Transient
+                | Self::Busy
+                | Self::Timeout
+                | Self::TokenAbsent
+                | Self::Crashed
+                | Self::LockedMemory
+                | Self::Throttled
+                | Self::BadChecksum
+                | Self::Resting
         )
     }
+}
+
+/// What a fault says of its custodian as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// It is away, too slow, or asks to be spared: others who ask now will wait in vain.
+    Trouble,
+    /// It answers, though it refuses this.
+    Answers,
+    /// Nothing: the call was kept from it.
+    Nothing,
 }
 
 impl fmt::Display for Cause {
@@ -186,6 +221,17 @@ impl Fault {
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         self.cause.advice()
+    }
+
+    /// What it says of the custodian as a whole.
+    pub(crate) const fn says(&self) -> Says {
+        match self.cause {
+            Cause::Transient | Cause::Timeout | Cause::Crashed | Cause::Throttled => Says::Trouble,
+            Cause::Busy | Cause::LockedMemory | Cause::Resting | Cause::Stopped => Says::Nothing,
+            // A driver refuses a row that it can tell is not its own without asking anybody.
+            Cause::KeyMissing | Cause::Integrity if self.request.is_none() => Says::Nothing,
+            _ => Says::Answers,
+        }
     }
 }
 

@@ -1,11 +1,12 @@
-//! Keys held by an HSM: wrap, unwrap and sign through PKCS#11, custody sets and warm tenant keys.
+//! Keys held by an HSM or a key management service: wrap, unwrap and sign, custody sets and warm tenant keys.
 //!
 //! ```text
 //! use case ── ReleaseKeys │ DepositKeys │ WrapKey │ RowKeys     narrow handles; the dangerous calls eat a permit
 //!                 └───────────── TenantKeys ─────────────┘      warm cache, single flight, one Warm entry per ask
 //!                          Wrapping │ Unwrapping                custody sets: any_of, all_of
 //!                              Custodian                        the seam: one trait, a driver per kind of hardware
-//!                               pkcs11                          owner threads, messages, one login per token
+//!                               Guarded                         each behind a breaker: left alone while in trouble
+//!                pkcs11 │ aws │ gcp │ transit                  a token, or a service; the last three by cargo feature
 //! ```
 //! This room opens no key without a committed entry, keeps no key longer than its tenant allows, never deletes key
 //! material, never tries a refused PIN again, and hands nothing out in the clear because a custodian failed.
@@ -52,28 +53,40 @@
 //! }
 //! ```
 
+#[cfg(feature = "aws")]
+pub mod aws;
+mod breaker;
 mod custodian;
 mod error;
 mod fault;
+#[cfg(feature = "gcp")]
+pub mod gcp;
+mod guarded;
 mod journal;
 mod open;
 pub mod pkcs11;
+#[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
+pub mod remote;
 mod rewrap;
 mod set;
 mod shares;
+#[cfg(feature = "transit")]
+pub mod transit;
 mod warm;
 
+pub use breaker::{AGAIN, FRESH, IN_A_ROW, LONGEST};
 pub use custodian::{
     Custodian, CustodianId, Description, Mechanism, Pending, RequestId, Signer, Unwrapped, VerifyingKey, Wrapped,
 };
 pub use error::{Broken, Error};
 pub use fault::{Cause, Detail, Fault, Operation};
+pub use guarded::Guarded;
 pub use journal::{Call, Failed, Journal, JournalError, WarmOutcome};
 pub use open::{
     DepositKeyRow, DepositKeys, DepositRows, NewTenantKey, OpenedDeposit, ReleaseKeys, RowKeys, SubjectKeyRow, Warmed,
     WrapKey, WrappedKeys,
 };
 pub use rewrap::{RewrapKeys, Rewrapped};
-pub use set::{CustodySet, SetError, WrappedShare, WrappedTenantKey};
+pub use set::{CustodySet, Member, Rule, SetError, WrappedShare, WrappedTenantKey};
 pub use shares::{Custodians, Unwrapping, Wrapping};
 pub use warm::{Counters, IDLE, TenantKeys, TenantRef, WARM_FOR, Wiring};

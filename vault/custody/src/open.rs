@@ -187,6 +187,16 @@ impl ReleaseKeys {
     }
 }
 
+impl WrapKey {
+    /// Whether every custodian of a set is configured here.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCustodian`] names the first that is not.
+    pub fn knows(&self, set: &CustodySet) -> Result<(), Error> {
+        self.0.wiring.wrapping.knows(set)
+    }
+}
+
 impl DepositKeys {
     /// The key of this tenant's duplicate tags. Opens nothing and stays, as the row MACs' key does.
     ///

@@ -15,7 +15,7 @@ use crate::caller::SpiffeId;
 use crate::id::{ChallengeId, ConsentId, CredentialId, InstitutionId, JobId, RecipientId, Slug, SubjectId, TenantId};
 use crate::job::StatementKind;
 use crate::registry::LockdownScope;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::wording::{Locale, Outcome, Purpose, ScaKind, ScopeSet};
 
 /// A short opaque text chosen by a caller: `[A-Za-z0-9][A-Za-z0-9._:-]{0,63}`. Never a name, never secret.
@@ -162,6 +162,11 @@ pub struct PutTenant {
     pub signing_keys: Vec<(StatementKind, [u8; 32], Timestamp)>,
     /// Names of recipients.
     pub recipients: Vec<String>,
+    /// Who is to hold the tenant's key, such as `any_of(hsm-1)`; none for what the node is configured with. Never changed
+    /// by registering again.
+    pub custody_set: Option<String>,
+    /// How long its key may stay warm; none for what it has, or the node is configured with.
+    pub warm_for: Option<Span>,
 }
 
 /// Register or change a worker.

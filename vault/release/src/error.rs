@@ -87,7 +87,9 @@ fn key_reason(error: &cofre_custody::Error) -> Reason {
     use cofre_custody::{Cause, Error as Keys, JournalError};
     match error {
         Keys::Custodian(fault) => match fault.cause {
-            Cause::KeyDisabled | Cause::KeyMissing => Reason::KeyDisabled,
+            Cause::KeyDisabled | Cause::KeyMissing | Cause::KeyPendingDeletion | Cause::KeyDestroyed => {
+                Reason::KeyDisabled
+            }
             Cause::Integrity => Reason::IntegrityFailure,
             _ => Reason::KeyServiceUnavailable,
         },

@@ -1,6 +1,7 @@
 //! Configuration: one TOML file, unknown keys refused, secrets by reference only. What is read is checked into
 //! [`Config`] before anything starts.
 
+mod custodians;
 mod file;
 mod prompt;
 mod stores;
@@ -11,14 +12,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cofre_custody::pkcs11::TokenName;
-use cofre_custody::pkcs11::host::Sandbox;
-use cofre_custody::{CustodianId, CustodySet, Mechanism};
+use cofre_custody::{CustodianId, CustodySet};
 use cofre_model::id::Slug;
 use cofre_model::time::Span;
 use cofre_store::AddressError;
 use secrecy::{ExposeSecret as _, SecretString};
 
+pub use custodians::{AwsKey, Configured, GcpKey, Hosted, Token, TransitKey};
 pub use stores::{StoreKey, StorePlace, StorePlaces};
 pub use unread::Unread;
 
@@ -216,42 +216,6 @@ pub struct Identity {
     pub revocations: PathBuf,
 }
 
-/// A PKCS#11 token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    /// The module's file.
-    pub module: PathBuf,
-    /// The SHA-256 that file must have.
-    pub module_sha256: Option<[u8; 32]>,
-    /// The token; a slot number names nothing.
-    pub token: TokenName,
-    /// The label of the key that wraps.
-    pub key_label: String,
-    /// The label of the key that signs, where this token signs.
-    pub signer_label: Option<String>,
-    /// The mechanism that the wrapping key is held to.
-    pub mechanism: Option<Mechanism>,
-    /// Its user PIN.
-    pub pin: SecretRef,
-    /// Sessions to hold.
-    pub sessions: usize,
-    /// Sessions of the token's limit that are left to others.
-    pub reserve: usize,
-    /// How long a call may take.
-    pub deadline: Duration,
-    /// The process that holds the module; none where this one does.
-    pub host: Option<Hosted>,
-}
-
-/// A module's process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hosted {
-    /// Environment variables it gets, by name.
-    pub environment: Vec<String>,
-    /// What it may reach.
-    pub sandbox: Sandbox,
-}
-
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -269,7 +233,7 @@ pub struct Config {
     pub identity: Identity,
     /// The custodians that wrap a new tenant's key.
     pub custody: CustodySet,
-    /// The custodian whose token signs checkpoints, receipts and deposit keys.
+    /// The custodian that signs checkpoints, receipts and deposit keys.
     pub signer: CustodianId,
     /// How long a tenant key may stay warm.
     pub warm_for: Span,
@@ -277,8 +241,8 @@ pub struct Config {
     pub policies: PathBuf,
     /// The stores.
     pub stores: StorePlaces,
-    /// The tokens by name.
-    pub custodians: BTreeMap<CustodianId, Token>,
+    /// The custodians by name.
+    pub custodians: BTreeMap<CustodianId, Configured>,
     /// How secrets are locked into memory.
     pub memory: Memory,
     /// What to log, as a filter of `tracing`.

@@ -1,6 +1,6 @@
 //! The register as custody sees it, over the stores: a Warm entry before a custodian is asked, its outcome after.
 
-use cofre_custody::{Journal, JournalError, Pending, TenantRef, WarmOutcome, WrappedTenantKey};
+use cofre_custody::{Journal, JournalError, Pending, RequestId, TenantRef, WarmOutcome, WrappedTenantKey};
 use cofre_envelope::random;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::permit::{Evidence, Permit, Warm, WarmWarrant};
@@ -42,11 +42,12 @@ impl StoreJournal {
         entry.tenant = Some(warm.warrant.tenant);
         entry.tenant_key = Some((warm.warrant.tenant_key_id, warm.warrant.tenant_key_version));
         entry.follows = Some(warm.at.index);
-        let requests: Vec<String> =
-            outcome.calls.iter().filter_map(|call| call.request.as_ref()).map(ToString::to_string).collect();
+        let asked = || outcome.calls.iter().filter_map(|call| call.request.as_ref());
+        let requests: Vec<&str> = asked().map(RequestId::as_str).collect();
         entry.custodian_request = (!requests.is_empty()).then(|| requests.join(","));
         entry.custodian_us = Some(outcome.calls.iter().map(|call| call.took_us).sum());
-        entry.count = u64::try_from(requests.len()).ok();
+        // Each try: the custodian's own log shows those too whose answers were lost.
+        entry.count = Some(asked().map(|request| u64::from(request.tries())).sum());
         if let Err(failed) = outcome.result {
             entry.reason = Some(match failed {
                 cofre_custody::Failed::Integrity => Reason::IntegrityFailure,

@@ -43,10 +43,10 @@ enum Command {
 struct Check {
     #[command(flatten)]
     configured: Configured,
-    /// Open each token as well, with one login, and print what it is, which mechanism its key goes with and why, and
-    /// what holds its module in.
+    /// Open each custodian as well, tokens with one login, and print what it is, which mechanism its key goes with and
+    /// why, and what holds a module in.
     #[arg(long)]
-    tokens: bool,
+    custodians: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Check(check) => {
             println!("{config:#?}");
-            if check.tokens { look(&config) } else { Ok(()) }
+            if check.custodians { look(&config) } else { Ok(()) }
         }
         Command::Init(_) => node::protect(&config).and_then(|_| node::init(&config)),
         Command::Migrate(what) => node::protect(&config).and_then(|_| migrate::migrate(&config, &what.owners)),

@@ -1,5 +1,7 @@
-//! A node's life: protect the process, open locked memory, tokens and stores, record the start, serve, stop in order.
+//! A node's life: protect the process, open locked memory, custodians and stores, record the start, serve, stop in order.
 
+mod late;
+mod services;
 mod start;
 mod tokens;
 
@@ -9,7 +11,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use cofre_audit::Recorder;
 use cofre_custody::TenantKeys;
-use cofre_custody::pkcs11::Token;
 use cofre_envelope::random;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_store::{Operation, Stores};
@@ -38,7 +39,7 @@ pub struct Node {
     tasks: TaskTracker,
     stores: Stores,
     keys: TenantKeys,
-    tokens: Vec<Arc<Token>>,
+    tokens: Vec<tokens::Driver>,
     recorders: Vec<Arc<Recorder>>,
 }
 
@@ -68,7 +69,7 @@ pub async fn run(config: Config, telemetry: Arc<Telemetry>) -> Result<()> {
 }
 
 impl Node {
-    /// Stops: no new calls, drain, counted refusals, last entry, wipe, log out of the tokens.
+    /// Stops: no new calls, drain, counted refusals, last entry, wipe, close the custodians.
     ///
     /// # Errors
     /// Names the step that did not end in order; the others were taken all the same.
@@ -91,7 +92,7 @@ impl Node {
         let mut logged_out = Ok(());
         for token in &self.tokens {
             if let Err(fault) = token.close().await {
-                logged_out = Err(fault).context("stop: log out of a token");
+                logged_out = Err(fault).context("stop: close a custodian");
             }
         }
         self.stores.close().await;

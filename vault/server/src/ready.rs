@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofre_custody::Custodian;
-use cofre_custody::pkcs11::Token;
 use cofre_edge::services::Readiness;
 use cofre_model::id::CredentialId;
 use cofre_model::time::{Clock, Span, Timestamp};
@@ -63,7 +62,7 @@ pub(crate) struct Ready {
     pub(crate) records: Records,
     pub(crate) ciphertexts: Ciphertexts,
     pub(crate) keyring: Keyring,
-    pub(crate) tokens: Vec<Arc<Token>>,
+    pub(crate) custodians: Vec<Arc<dyn Custodian>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -78,7 +77,7 @@ async fn answers(name: &str, part: impl Future<Output = bool>) -> bool {
 impl Readiness for Ready {
     fn ready(&self) -> BoxFuture<'static, bool> {
         let (store, sealed, keys) = (self.records.clone(), self.ciphertexts.clone(), self.keyring.clone());
-        let (tokens, clock) = (self.tokens.clone(), Arc::clone(&self.clock));
+        let (asked, clock) = (self.custodians.clone(), Arc::clone(&self.clock));
         Box::pin(async move {
             let records = answers("records", async {
                 match store.head().await {
@@ -93,8 +92,8 @@ impl Readiness for Ready {
             let policy = answers("policy", async { matches!(store.policy().await, Ok(Some(_))) });
             let (records, ciphertexts, keyring, policy) = tokio::join!(records, ciphertexts, keyring, policy);
             let mut custodians = true;
-            for token in &tokens {
-                custodians &= answers(token.id().as_str(), async { token.check().await.is_ok() }).await;
+            for custodian in &asked {
+                custodians &= answers(custodian.id().as_str(), async { custodian.check().await.is_ok() }).await;
             }
             records && ciphertexts && keyring && policy && custodians
         })

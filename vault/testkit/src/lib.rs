@@ -1,5 +1,6 @@
 //! For tests only: a clock that moves by hand, a certificate authority, fixture institutions, throw-away tokens and a
-//! throw-away PostgreSQL, custodians in memory, stores filled in bulk. Never shipped.
+//! throw-away PostgreSQL, custodians in memory, a key management service on loopback, stores filled in bulk. Never
+//! shipped.
 
 pub mod administrator;
 pub mod ca;
@@ -8,6 +9,7 @@ pub mod custody;
 pub mod disks;
 pub mod hsm;
 pub mod institutions;
+pub mod kms;
 pub mod logins;
 pub mod postgres;
 pub mod seed;

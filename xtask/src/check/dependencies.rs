@@ -59,9 +59,14 @@ const HELD: &[(&[&str], &[&str], &str)] = &[
         &["envelope", "ledger", "testkit", "demo"],
         "signatures: made in envelope, verified in ledger",
     ),
-    (&["aws-lc-rs"], &["hsm-sim", "client", "edge", "demo"], "the second make of cryptography"),
+    (&["aws-lc-rs"], &["hsm-sim", "client", "edge", "demo", "testkit"], "the second make of cryptography"),
     (&["cryptoki"], &["custody"], "tokens are reached through custody"),
     (&["cryptoki-sys"], &["custody", "hsm-sim"], "tokens are reached through custody"),
+    (
+        &["aws-config", "aws-sdk-kms", "google-cloud-auth", "google-cloud-gax", "google-cloud-kms-v1"],
+        &["custody"],
+        "services that hold keys are reached through custody",
+    ),
     (&["sqlx"], &["store", "testkit"], "tables are reached through store"),
     (
         &["tonic", "tonic-prost", "tonic-health", "tonic-types"],
@@ -69,10 +74,12 @@ const HELD: &[(&[&str], &[&str], &str)] = &[
         "use cases know no network",
     ),
     (
-        &["rustls", "tokio-rustls", "rustls-webpki", "x509-parser"],
-        &["edge", "client", "server", "demo", "testkit"],
+        &["rustls", "tokio-rustls"],
+        // Custody speaks it to a transit engine.
+        &["edge", "client", "server", "demo", "testkit", "custody"],
         "TLS ends at the counter",
     ),
+    (&["rustls-webpki", "x509-parser"], &["edge", "client", "server", "demo", "testkit"], "TLS ends at the counter"),
     (
         &[
             "opentelemetry",

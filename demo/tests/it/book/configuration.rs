@@ -27,8 +27,13 @@ fn parse(whole: &Table) -> Result<Config, ConfigError> {
     Config::parse(&toml::to_string(whole).expect("tables of strings"))
 }
 
-fn steps(path: &str) -> Vec<String> {
-    path.replace("<name>", "hsm-1").split('.').map(str::to_owned).collect()
+/// The place of a key in a whole file; `<name>` is the custodian there that is of the key's kind, or the first.
+fn steps(whole: &Table, path: &str) -> Vec<String> {
+    let custodians = whole.get("custodians").and_then(Value::as_table).expect("a file has custodians");
+    let kind = path.split('.').nth(2).unwrap_or_default();
+    let of_kind = custodians.iter().find(|(_, table)| table.get(kind).is_some());
+    let (name, _) = of_kind.or_else(|| custodians.iter().next()).expect("a file has a custodian");
+    path.replace("<name>", name).split('.').map(str::to_owned).collect()
 }
 
 /// The table a key stands in.
@@ -44,13 +49,13 @@ fn value(toml: &str) -> Value {
 }
 
 fn with(mut whole: Table, key: &Key, toml: &str) -> Table {
-    let steps = steps(&key.path);
+    let steps = steps(&whole, &key.path);
     holder(&mut whole, &steps).insert(steps.last().expect("a key").clone(), value(toml));
     whole
 }
 
 fn without(mut whole: Table, path: &str) -> Table {
-    let steps = steps(path);
+    let steps = steps(&whole, path);
     holder(&mut whole, &steps).remove(steps.last().expect("a key"));
     whole
 }
@@ -64,12 +69,11 @@ fn beside<'a>(all: &'a [Key], key: &Key) -> Vec<&'a Key> {
 fn keys_that_have_to_be_there_are_missed_by_name() {
     let all = keys(&root()).expect("keys");
     for key in all.iter().filter(|key| !key.optional) {
-        let steps = steps(&key.path);
-        let whole = wholes().into_iter().find(|whole| stands(whole, &steps));
+        let whole = wholes().into_iter().find(|whole| stands(whole, &steps(whole, &key.path)));
         let whole = whole.unwrap_or_else(|| panic!("{}: no docs/reference/cofred*.toml has it", key.path));
         let error = parse(&without(whole, &key.path)).expect_err(&key.path).to_string();
         // A name of one's own is missed by whoever refers to it.
-        let last = if key.path.ends_with("<name>") { "custod" } else { steps.last().expect("a key") };
+        let last = if key.path.ends_with("<name>") { "custod" } else { key.path.rsplit('.').next().expect("a key") };
         assert!(error.contains(last), "{}: {error}", key.path);
     }
     assert!(all.iter().filter(|key| !key.optional).count() >= 20);
@@ -82,8 +86,11 @@ fn defaults_are_what_holds_without_the_key() {
     for key in &all {
         let Some(default) = &key.default else { continue };
         assert!(key.optional, "{}: has a default and has to be there", key.path);
-        let steps = steps(&key.path);
-        let whole = wholes().into_iter().find(|whole| stands(whole, &steps[..steps.len() - 1]));
+        let holds = |whole: &Table| {
+            let steps = steps(whole, &key.path);
+            stands(whole, &steps[..steps.len() - 1])
+        };
+        let whole = wholes().into_iter().find(holds);
         let whole = whole.unwrap_or_else(|| panic!("{}: no docs/reference/cofred*.toml has its table", key.path));
         let left_out =
             parse(&without(whole.clone(), &key.path)).unwrap_or_else(|error| panic!("{}: {error}", key.path));

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use cofre_custody::{Call, CustodySet, Rewrapped, TenantRef, WrappedTenantKey};
+use cofre_custody::{CustodySet, RequestId, Rewrapped, TenantRef, WrappedTenantKey};
 use cofre_envelope::random;
 use cofre_ledger::entry::Leaf;
 use cofre_model::entry::{Entry, EntryKind};
@@ -249,11 +249,12 @@ fn outcome(done: &Rewrapped) -> Result<Entry, Error> {
     entry.tenant = Some(warrant.tenant);
     entry.tenant_key = Some((warrant.tenant_key_id, warrant.tenant_key_version));
     entry.follows = Some(done.entry.at.index);
-    let asked = |call: &Call| call.request.as_ref().map(ToString::to_string);
-    let requests: Vec<String> = done.calls.iter().filter_map(asked).collect();
+    let asked = || done.calls.iter().filter_map(|call| call.request.as_ref());
+    let requests: Vec<&str> = asked().map(RequestId::as_str).collect();
     entry.custodian_request = (!requests.is_empty()).then(|| requests.join(","));
     entry.custodian_us = Some(done.calls.iter().map(|call| call.took_us).sum());
-    entry.count = u64::try_from(requests.len()).ok();
+    // Each try: the custodian's own log shows those too whose answers were lost.
+    entry.count = Some(asked().map(|request| u64::from(request.tries())).sum());
     if let Some(failed) = done.failed() {
         entry.reason = Some(match failed {
             cofre_custody::Failed::Integrity => Reason::IntegrityFailure,

@@ -51,6 +51,8 @@ pub(crate) fn put(name: &str, legal_name: &str, region: &str) -> PutTenant {
         home_region: slug(region),
         signing_keys: Vec::new(),
         recipients: Vec::new(),
+        custody_set: None,
+        warm_for: None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use cofre_admin::Error;
 use cofre_model::reason::Reason;
+use cofre_model::request::PutTenant;
+use cofre_model::time::Span;
 
 use crate::bench::{Bench, operator, put};
 
@@ -19,6 +21,27 @@ async fn a_tenant_of_another_region_is_not_registered_here() {
     assert_eq!(told(refused), Some((Reason::WrongRegion, Some("home_region".to_owned()))));
     assert!(bench.admin.records.tenants().await.expect("read").is_empty());
     assert_eq!(bench.wraps(), 0, "no key was made for it");
+}
+
+#[tokio::test]
+async fn a_tenant_has_its_own_custodians_and_time() {
+    let bench = Bench::new().await;
+    let with = |set: &str| PutTenant { custody_set: Some(set.to_owned()), ..put("acme", "Acme", "eu-nl") };
+    for wrong in ["hsm-1", "any_of(nobody)", "all_of(hsm-1,hsm-1)"] {
+        let refused = bench.admin.put_tenant(&operator(), with(wrong)).await;
+        assert_eq!(told(refused), Some((Reason::BadRequest, Some("custody_set".to_owned()))), "{wrong}");
+    }
+    assert_eq!(bench.wraps(), 0);
+    let known = PutTenant { warm_for: Some(Span::secs(7)), ..with("all_of(hsm-1)") };
+    let known = bench.admin.put_tenant(&operator(), known).await.expect("registered");
+    let refused = bench.admin.put_tenant(&operator(), with("any_of(hsm-1)")).await;
+    assert_eq!(told(refused), Some((Reason::WrongState, Some("custody_set".to_owned()))));
+    bench.admin.put_tenant(&operator(), with("all_of(hsm-1)")).await.expect("what it has");
+    let row = bench.admin.records.tenant(&known.id).await.expect("read").expect("there");
+    assert_eq!(row.warm_for, Span::secs(7), "what is not said stays");
+    let rows = bench.admin.keyring.tenant_key(&known.id, row.key_version).await.expect("read");
+    assert_eq!(cofre_admin::wrapped(rows).expect("whole").set.to_string(), "all_of(hsm-1)");
+    assert_eq!(bench.wraps(), 1);
 }
 
 #[tokio::test]

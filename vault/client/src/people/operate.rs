@@ -80,6 +80,8 @@ impl Operator {
             home_region: tenant.home_region.to_string(),
             signing_keys: keys.collect(),
             recipients: tenant.recipients.clone(),
+            custody_set: tenant.custody_set.clone().unwrap_or_default(),
+            warm_for_s: tenant.warm_for.map(|span| span.as_micros() / 1_000_000),
         };
         let wire = self.admin().put_tenant(call(request)).await?.into_inner();
         let keys = wire.signing_keys.iter().map(registered_key);

@@ -92,9 +92,10 @@ pub fn ensure_keys(settings: &Settings, pin: Pin, slab: &Slab) -> Result<Ensured
 
 pub(super) fn ensure(settings: &Settings, pin: Pin, notes: &dyn Fn(Note)) -> Result<Ensured, Trouble> {
     let module = module::load(&settings.module, settings.module_sha256.as_ref())?;
-    let (slot, token) = module::find(&module, &settings.token)?;
+    let (slot, _) = module::find(&module, &settings.token)?;
     let session = module.open_rw_session(slot).map_err(|error| Trouble::answered(Operation::Connect, &error))?;
-    Login::new(pin, Standing::Untried).ensure(&session, &token, notes)?;
+    let token = || module::find(&module, &settings.token).map(|(_, info)| info);
+    Login::new(pin, Standing::Untried).ensure(&session, token, notes)?;
     let root = found_or_made(
         || keys::root(&session, &settings.key_label).map(drop),
         || make_root(&session, &settings.key_label, settings.mechanism.unwrap_or(How::AesGcm)),
@@ -153,6 +154,10 @@ fn make_root(session: &Session, label: &str, how: How) -> Result<(), Trouble> {
         How::AesGcm => [true, true, false, false],
         How::AesKwp => [false, false, true, true],
         How::RsaOaepSha256 => return make_pair(session, label),
+        // Keys of services are made with the services' own tools.
+        How::AwsKms | How::GcpKms | How::TransitAead | How::TransitDerived => {
+            return Err(Trouble::of(Operation::MakeKey, Cause::Unsupported));
+        }
     };
     let mut template = stays(usages);
     template.push(Attribute::ValueLen(Ulong::from(32)));

@@ -313,9 +313,10 @@ impl Watch {
         let answer = loop {
             queued.store(matches!(*self.state.borrow(), State::Up(_)), Ordering::Relaxed);
             let line = tokio::select! {
-                line = self.line(ended.as_ref()) => line,
+                biased;
                 // Nobody waits any more: do not touch a key for nobody.
                 () = reply.closed() => return,
+                line = self.line(ended.as_ref()) => line,
             };
             let line = match line {
                 Ok(line) => line,
@@ -323,8 +324,9 @@ impl Watch {
             };
             queued.store(true, Ordering::Relaxed);
             let seat = tokio::select! {
-                seat = line.seats.acquire() => seat,
+                biased;
                 () = reply.closed() => return,
+                seat = line.seats.acquire() => seat,
             };
             // The line ended while this waited; the next one is as good.
             let Ok(_seat) = seat else {

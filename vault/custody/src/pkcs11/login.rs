@@ -2,10 +2,13 @@
 //! be used again when the token was away, because the token has forgotten the login and not the PIN.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::TokenInfo;
+
+use tokio::time::Instant;
 
 use super::Pin;
 use super::message::Note;
@@ -30,21 +33,37 @@ pub(super) enum Standing {
 /// Guards the PIN of one token.
 pub(super) struct Login {
     pin: Pin,
-    standing: Mutex<Standing>,
+    held: Mutex<Held>,
 }
+
+struct Held {
+    standing: Standing,
+    /// When a try ended without an answer, here.
+    doubted: Option<Instant>,
+}
+
+/// How long after a try of unknown end the PIN rests. A device that comes up again answers vaguely for a moment, and the
+/// sessions that all have to log in then are not to spend a try each.
+pub(super) const REST: Duration = Duration::from_secs(5);
 
 impl Login {
     /// A PIN, and what is known of it from before.
     pub(super) fn new(pin: Pin, standing: Standing) -> Self {
-        Self { pin, standing: Mutex::new(standing) }
+        Self { pin, held: Mutex::new(Held { standing, doubted: None }) }
     }
 
     /// Logs the application in, unless it is. The lock is held during the call: two threads never spend two tries.
     ///
-    /// `token` is what the token says of itself now: one that counts down to its lock is not helped by another try, which
+    /// `token` asks the token what it says of itself: one that counts down to its lock is not helped by another try, which
     /// other programs, replicas and restarts may have left it.
-    pub(super) fn ensure(&self, session: &Session, token: &TokenInfo, note: &dyn Fn(Note)) -> Result<(), Trouble> {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn ensure(
+        &self,
+        session: &Session,
+        token: impl FnOnce() -> Result<TokenInfo, Trouble>,
+        note: &dyn Fn(Note),
+    ) -> Result<(), Trouble> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Held { standing, doubted } = &mut *held;
         let info = session.get_session_info().map_err(|e| Trouble::answered(Operation::LogIn, &e))?;
         if matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser) {
             return Ok(());
@@ -52,7 +71,10 @@ impl Login {
         if let Standing::Refused(cause) = *standing {
             return Err(Trouble::of(Operation::LogIn, cause));
         }
-        if let Some(cause) = spent(token) {
+        if doubted.is_some_and(|at| at.elapsed() < REST) {
+            return Err(Trouble::of(Operation::LogIn, Cause::Transient));
+        }
+        if let Some(cause) = spent(&token()?) {
             *standing = Standing::Refused(cause);
             note(Note::Pin(*standing));
             return Err(Trouble::of(Operation::LogIn, cause));
@@ -60,12 +82,13 @@ impl Login {
         note(Note::Pin(Standing::Trying));
         let answer = match session.login(UserType::User, Some(&self.pin.0)) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
-                *standing = Standing::Accepted;
+                (*standing, *doubted) = (Standing::Accepted, None);
                 Ok(())
             }
             Err(error) => {
                 let trouble = Trouble::answered(Operation::LogIn, &error);
                 *standing = after(*standing, &trouble);
+                *doubted = (*standing == Standing::Doubted).then(Instant::now);
                 match *standing {
                     Standing::Refused(cause) => Err(trouble.but(cause, trouble::Session::Sound)),
                     Standing::Untried | Standing::Trying | Standing::Accepted | Standing::Doubted => Err(trouble),

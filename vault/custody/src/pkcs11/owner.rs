@@ -56,6 +56,8 @@ impl Plan {
 pub(super) struct Owner {
     plan: Arc<Plan>,
     open: Option<Open>,
+    /// What the token said when it did not take a session back.
+    kept: Option<String>,
 }
 
 struct Open {
@@ -67,7 +69,7 @@ struct Open {
 
 impl Owner {
     pub(super) fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, open: None }
+        Self { plan, open: None, kept: None }
     }
 
     /// Serves one command. A session found dead is replaced and the command done once more, which is safe: every
@@ -76,6 +78,14 @@ impl Owner {
         match self.attempt(command) {
             Err(trouble) if trouble.session == trouble::Session::Dead => self.attempt(command),
             answer => answer,
+        }
+    }
+
+    /// To be called when the answer was handed on: whoever hears that a session stayed behind ends this process, and the
+    /// answer is not to be lost with it.
+    pub(super) fn answered(&mut self) {
+        if let Some(said) = self.kept.take() {
+            (self.plan.notes)(Note::SessionKept(said));
         }
     }
 
@@ -94,7 +104,7 @@ impl Owner {
         match &answer {
             Err(trouble) if trouble.session != trouble::Session::Sound => {
                 (self.plan.notes)(Note::SessionGivenUp(trouble.cause, trouble.to_string()));
-                open.close(&self.plan);
+                self.kept = open.close().or(self.kept.take());
             }
             _ => self.open = Some(open),
         }
@@ -108,7 +118,11 @@ impl Open {
         let (slot, info) = module::find(&plan.module, &plan.settings.token)?;
         let session =
             plan.module.open_ro_session(slot).map_err(|error| Trouble::answered(Operation::Connect, &error))?;
-        plan.login.ensure(&session, &info, &plan.notes)?;
+        plan.login.ensure(
+            &session,
+            || module::find(&plan.module, &plan.settings.token).map(|(_, info)| info),
+            &plan.notes,
+        )?;
         let key = keys::root(&session, &plan.settings.key_label)?;
         let signer = plan.settings.signer_label.as_deref().map(|label| keys::signer(&session, label)).transpose()?;
         let facts = Facts {
@@ -135,12 +149,12 @@ impl Open {
     }
 
     /// Closes a session that is of no more use. One that the token keeps counts against its limit until the process
-    /// ends.
-    fn close(self, plan: &Plan) {
+    /// ends: then this is what the token said.
+    fn close(self) -> Option<String> {
         match self.session.close() {
-            Ok(()) => {}
-            Err(error) if trouble::is_over(&error) => {}
-            Err(error) => (plan.notes)(Note::SessionKept(Trouble::answered(Operation::Close, &error).to_string())),
+            Ok(()) => None,
+            Err(error) if trouble::is_over(&error) => None,
+            Err(error) => Some(Trouble::answered(Operation::Close, &error).to_string()),
         }
     }
 

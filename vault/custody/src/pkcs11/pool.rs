@@ -237,6 +237,7 @@ fn work(mut owner: Owner, jobs: &Jobs, queue: Option<&mpsc::WeakSender<Job>>, ho
         } else {
             waiting.tell(answer);
         }
+        owner.answered();
     }
     if counted {
         holding.fetch_sub(1, Ordering::Relaxed);

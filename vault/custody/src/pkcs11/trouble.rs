@@ -153,7 +153,13 @@ fn judge(operation: Operation, rv: RvError) -> (Cause, Session) {
         R::LibraryLoadFailed | R::CryptokiNotInitialized | R::FipsSelfTestFailed | R::CantLock => {
             (Cause::ModuleUnusable, Session::Replace)
         }
-        // Memory, device, cancelled and unknown codes: the call failed and the session is not trusted any more.
+        // About the device and not about what it was given.
+        R::HostMemory | R::DeviceMemory | R::FunctionCanceled => (Cause::Transient, Session::Replace),
+        // Codes of vendors and of later standards may be about the bytes: whoever changed them must not pass for a glitch.
+        R::VendorDefined(_) | R::UnknownErrorCode(_) if operation == Operation::Unwrap => {
+            (Cause::Transient, Session::Unclear)
+        }
+        // The call failed and the session is not trusted any more.
         _ => (Cause::Transient, Session::Replace),
     }
 }
@@ -206,7 +212,8 @@ mod tests {
     #[test]
     fn an_unknown_code_counts_against_the_session() {
         assert_eq!(read(Operation::Sign, RvError::VendorDefined(0x8000_0001)), (Cause::Transient, Session::Replace));
-        assert_eq!(read(Operation::Unwrap, RvError::UnknownErrorCode(0x999)), (Cause::Transient, Session::Replace));
+        assert_eq!(read(Operation::Unwrap, RvError::UnknownErrorCode(0x42)), (Cause::Transient, Session::Unclear));
+        assert_eq!(read(Operation::Unwrap, RvError::DeviceMemory), (Cause::Transient, Session::Replace));
     }
 
     #[test]

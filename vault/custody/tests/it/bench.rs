@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cofre_custody::pkcs11::Place;
 use cofre_custody::pkcs11::host::{Hosting, Sandbox};
-use cofre_custody::{CustodianId, Mechanism, TenantRef, WARM_FOR, WrappedShare};
+use cofre_custody::{Custodian, CustodianId, Mechanism, TenantRef, WARM_FOR, WrappedShare};
 use cofre_envelope::context::WrapTenant;
 use cofre_envelope::{Backing, BoundShare, Room, Share, Slab};
 use cofre_model::id::TenantId;
@@ -104,6 +104,12 @@ pub(crate) fn row(custodian: &CustodianId, key: &str, bytes: Vec<u8>) -> Wrapped
         mechanism: Mechanism::AesGcm,
         custodian_key: key.to_owned(),
     }
+}
+
+/// A row as this custodian makes them, with these bytes.
+pub(crate) fn row_of(custodian: &dyn Custodian, bytes: Vec<u8>) -> WrappedShare {
+    let is = custodian.describe();
+    WrappedShare { mechanism: is.mechanism, ..row(&is.custodian, &is.key_label, bytes) }
 }
 
 pub(crate) const CASE: &str = "CUSTODY_CASE";

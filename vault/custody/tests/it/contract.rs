@@ -1,20 +1,23 @@
-//! The contract: one set of cases that every PKCS#11 module passes, each case in a process and with a token of its own.
-//! What modules legitimately differ in is asserted in [`capability`], not skipped.
+//! The contract: one set of cases that every driver passes. PKCS#11 modules pass it case by case in a process and with a
+//! token of their own, services each case with keys of its own. What they legitimately differ in is asserted, of modules
+//! in [`capability`] and of services in [`crate::services`], not skipped.
 
 use std::future::Future;
 use std::pin::Pin as Pinned;
 use std::time::Duration;
 
 use cofre_custody::pkcs11::{Pin, Settings, Token, TokenName, ceremony};
-use cofre_custody::{Cause, Custodian, Fault};
+use cofre_custody::{Cause, Fault};
 use cofre_testkit::hsm::{Module, TokenFolder};
+use cofre_testkit::kms::Kind;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::session::{Session, UserType};
 
 use crate::bench::{
-    Child, Runs, any_warm_permit, child as this_child, context, custodian, row, run_alone, share, slab,
+    Child, Runs, any_warm_permit, child as this_child, context, custodian, row_of, run_alone, share, slab,
 };
 use crate::capability;
+use crate::site::{AsCustodian, Form, Served, Site};
 
 mod keys;
 mod mechanisms;
@@ -31,11 +34,14 @@ pub(crate) const SIGNER: &str = "ledger-1";
 pub(crate) const USER_PIN: &str = "4711-user-pin";
 const SO_PIN: &str = "0815-officer-pin";
 
-/// What cases expect differently of different modules.
+/// What cases expect differently of different custodians.
 pub(crate) struct Abilities {
     manufacturer: &'static str,
     simulator: bool,
+    mechanism: &'static str,
     signer: &'static str,
+    /// The length of the shortest message it signs.
+    signs_from: usize,
     /// After this many wrong PINs the token locks.
     locks_after: Option<usize>,
     /// Whether the token says how many sessions are open.
@@ -58,22 +64,60 @@ pub(crate) fn abilities(kind: Module) -> Abilities {
         after => Some(after.trim_start_matches("after ").parse().expect("a number of tries")),
     };
     let counts_sessions = capability::says(capability::COUNTS, kind) == "yes";
-    Abilities { manufacturer, simulator: kind == Module::HsmSim, signer, locks_after, counts_sessions }
+    Abilities {
+        manufacturer,
+        simulator: kind == Module::HsmSim,
+        mechanism: "aes-gcm",
+        signer,
+        signs_from: 0,
+        locks_after,
+        counts_sessions,
+    }
 }
 
-pub(crate) type Case = (&'static str, for<'a> fn(&'a Child) -> Pinned<Box<dyn Future<Output = ()> + 'a>>);
+fn abilities_of(site: &Site) -> Abilities {
+    let served = match site {
+        Site::Token(child) => return abilities(child.kind),
+        Site::Service(served) => served,
+    };
+    let (manufacturer, mechanism) = match served.form {
+        Form::Aws => ("AWS KMS", "aws-kms"),
+        Form::Gcp => ("Google Cloud KMS", "gcp-kms"),
+        Form::Transit => ("transit", "transit-aead"),
+        Form::Derived => ("transit", "transit-derived"),
+    };
+    let edwards = served.signer == Kind::Ed25519;
+    Abilities {
+        manufacturer,
+        simulator: false,
+        mechanism,
+        signer: if edwards { "ed25519" } else { "ecdsa-p256-sha256" },
+        signs_from: usize::from(edwards && served.form == Form::Aws),
+        locks_after: None,
+        counts_sessions: false,
+    }
+}
+
+pub(crate) type Case<T = Child> = (&'static str, for<'a> fn(&'a T) -> Pinned<Box<dyn Future<Output = ()> + 'a>>);
 
 macro_rules! cases {
     ($($name:ident),* $(,)?) => { &[$((stringify!($name), |child| Box::pin($name(child)))),*] };
 }
 pub(crate) use cases;
 
-/// Every case, in its family.
-const FAMILIES: [&[Case]; 6] =
-    [tokens::CASES, keys::CASES, wrapping::CASES, mechanisms::CASES, signing::CASES, serving::CASES];
+/// What only a token can be put to, in families.
+const OF_TOKENS: [&[Case]; 4] = [tokens::CASES, keys::CASES, mechanisms::CASES, serving::OF_TOKENS];
+/// What every custodian can be put to, in families.
+const OF_ALL: [&[Case<Site>]; 3] = [wrapping::CASES, signing::CASES, serving::CASES];
 
 /// What only the driver inside this process is asked: another library of it does something behind the driver's back.
 const INSIDE: &[Case] = cases![a_login_lost_behind_its_back_is_made_good];
+
+/// The names of what every token is put to.
+fn of_a_token() -> Vec<&'static str> {
+    let own = OF_TOKENS.iter().copied().flatten().map(|(name, _)| *name);
+    own.chain(OF_ALL.iter().copied().flatten().map(|(name, _)| *name)).collect()
+}
 
 #[test]
 fn hsm_sim_keeps_the_contract() {
@@ -95,18 +139,18 @@ fn kryoptic_keeps_the_contract() {
 /// The driver without a host, as development may choose it; what modules differ in, they differ in either way.
 #[test]
 fn hsm_sim_keeps_the_contract_inside() {
-    on(&prepared(Module::HsmSim), Module::HsmSim, &FAMILIES.concat(), Runs::Inside);
+    on(&prepared(Module::HsmSim), Module::HsmSim, &of_a_token(), Runs::Inside);
 }
 
 fn keep(kind: Module) {
     let ready = prepared(kind);
-    on(&ready, kind, &FAMILIES.concat(), Runs::Hosted);
-    on(&ready, kind, INSIDE, Runs::Inside);
+    on(&ready, kind, &of_a_token(), Runs::Hosted);
+    on(&ready, kind, &INSIDE.iter().map(|(name, _)| *name).collect::<Vec<_>>(), Runs::Inside);
 }
 
-fn on(ready: &TokenFolder, kind: Module, cases: &[Case], runs: Runs) {
+fn on(ready: &TokenFolder, kind: Module, cases: &[&str], runs: Runs) {
     let mut failed = Vec::new();
-    for (name, _) in cases {
+    for name in cases {
         let folder = ready.copy().expect("a copy of the token");
         failed.extend(run_alone("contract::child", name, kind, &folder, runs).err());
     }
@@ -115,6 +159,46 @@ fn on(ready: &TokenFolder, kind: Module, cases: &[Case], runs: Runs) {
         failed.extend(run_alone("contract::child", half, kind, &folder, runs).err());
     }
     assert!(failed.is_empty(), "{} of {} cases failed\n{}", failed.len(), cases.len() + 2, failed.join("\n"));
+}
+
+#[test]
+fn aws_kms_keeps_the_contract() {
+    keep_at(Form::Aws);
+}
+
+#[test]
+fn google_cloud_kms_keeps_the_contract() {
+    keep_at(Form::Gcp);
+}
+
+#[test]
+fn transit_keeps_the_contract() {
+    keep_at(Form::Transit);
+}
+
+#[test]
+fn transit_with_a_derived_key_keeps_the_contract() {
+    keep_at(Form::Derived);
+}
+
+/// Every case with each kind of signing key, each on a service of its own.
+fn keep_at(form: Form) {
+    let mut failed = Vec::new();
+    for signer in [Kind::Ed25519, Kind::P256] {
+        for (name, case) in OF_ALL.iter().copied().flatten() {
+            let run = std::panic::AssertUnwindSafe(|| {
+                runtime().block_on(async { case(&Site::Service(Served::start(form, signer).await)).await });
+            });
+            if std::panic::catch_unwind(run).is_err() {
+                failed.push(format!("{name} with {signer:?}"));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "failed at {form:?}, see above: {failed:?}");
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
 /// A folder with an initialised token and both keys.
@@ -130,15 +214,17 @@ fn child() {
     let Some(child) = this_child() else { return };
     let extra: &[Case] = cases![prepare];
     let all = [
-        &FAMILIES[..],
+        &OF_TOKENS[..],
         &[extra, INSIDE, wrapping::HALVES, crate::faults::CASES, crate::faults::INSIDE, capability::CASES],
     ]
     .concat()
     .concat();
-    let found = all.iter().find(|(name, _)| *name == child.case);
+    if let Some((_, case)) = all.iter().find(|(name, _)| *name == child.case) {
+        return runtime().block_on(case(&child));
+    }
+    let found = OF_ALL.iter().copied().flatten().find(|(name, _)| *name == child.case);
     let (_, case) = found.unwrap_or_else(|| panic!("no case {}", child.case));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(case(&child));
+    runtime().block_on(case(&Site::Token(child)));
 }
 
 pub(crate) fn settings(child: &Child) -> Settings {
@@ -166,17 +252,17 @@ async fn refusal(settings: Settings) -> Cause {
 }
 
 /// Wraps a share of sevens and answers the bytes.
-pub(crate) async fn wrapped(token: &Token) -> Vec<u8> {
+pub(crate) async fn wrapped(custodian: &impl AsCustodian) -> Vec<u8> {
     let context = context("hsm-1");
     let bound = share(&slab(), 7).bind(&context).expect("bound");
-    token.wrap(context.encode(), bound).await.unwrap_or_else(|fault| panic!("{fault}")).bytes.as_bytes().to_vec()
+    let made = custodian.as_custodian().wrap(context.encode(), bound).await;
+    made.unwrap_or_else(|fault| panic!("{fault}")).bytes.as_bytes().to_vec()
 }
 
 /// Unwraps and answers the first byte of the share.
-pub(crate) async fn unwrapped(token: &Token, bytes: Vec<u8>) -> Result<u8, Fault> {
-    let context = context("hsm-1");
-    let row = row(token.id(), KEY, bytes);
-    let answer = token.unwrap(&any_warm_permit(), context.encode(), &row).await?;
+pub(crate) async fn unwrapped(custodian: &impl AsCustodian, bytes: Vec<u8>) -> Result<u8, Fault> {
+    let (context, custodian) = (context("hsm-1"), custodian.as_custodian());
+    let answer = custodian.unwrap(&any_warm_permit(), context.encode(), &row_of(custodian, bytes)).await?;
     Ok(answer.share.unbind(&context).expect("bound to this context").with_bytes(|share| share[0]))
 }
 

@@ -353,7 +353,7 @@ async fn the_walls_stand(child: &Child) {
 
 /// What the simulated module tries at its start, and the error numbers that may come back: refused by the filter (EPERM),
 /// by Landlock (EACCES), not there (ENOSYS, EBADF).
-const ATTEMPTS: [&str; 18] = [
+const ATTEMPTS: [&str; 19] = [
     "read",
     "append",
     "make",
@@ -369,6 +369,7 @@ const ATTEMPTS: [&str; 18] = [
     "limits",
     "dumpable",
     "unshare",
+    "queue",
     "listen",
     "send",
     "pair",
@@ -401,7 +402,7 @@ async fn what_is_tried_from_inside_is_refused(child: &Child) {
     let network = tried(Profile::Network).await;
     let free: Vec<_> = network.iter().filter(|(_, said)| *said == "ok").map(|(name, _)| name.as_str()).collect();
     // A socket that nobody may listen on, and a pair of them.
-    assert_eq!(free, ["pair", "send"]);
+    assert_eq!(free, ["pair", "queue", "send"]);
     let off = tried(Profile::Off).await;
     let held: Vec<_> = off.iter().filter(|(_, said)| *said != "ok").map(|(name, _)| name.as_str()).collect();
     assert_eq!(held, ["left-open"], "inherited descriptors are closed whatever the profile: {off:?}");

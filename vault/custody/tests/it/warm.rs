@@ -157,6 +157,17 @@ async fn warm_for_zero_asks_every_time() {
     }
 }
 
+#[tokio::test]
+async fn warm_for_zero_asks_for_each_of_those_who_come_at_once() {
+    let (house, mut tenant) = one().await;
+    tenant.warm_for = Span::default();
+    let keys = house.keys.for_release();
+    let ask = || keys.warm(&tenant, Warmed::default());
+    let (one, two, three) = tokio::join!(ask(), ask(), ask());
+    assert!(one.is_ok() && two.is_ok() && three.is_ok());
+    assert_eq!((house.custodians[0].unwraps(), house.keys.counters().warm_ups), (3, 3));
+}
+
 /// Asked before the commit and not again after it, however often the commit has to be tried.
 #[tokio::test]
 async fn warm_for_zero_asks_once_for_one_operation() {

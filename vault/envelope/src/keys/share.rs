@@ -51,6 +51,12 @@ impl Share {
         combine(shares).map(Self)
     }
 
+    /// Whether two shares are one and the same, in constant time.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.expose().ct_eq(other.0.expose()).into()
+    }
+
     /// Puts the digest of the context beside the share, for the custodian.
     ///
     /// # Errors

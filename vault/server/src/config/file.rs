@@ -9,16 +9,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cofre_custody::{CustodianId, CustodySet};
+use cofre_custody::{CustodianId, CustodySet, Member, Rule};
 use cofre_model::id::Slug;
 use cofre_model::time::Span;
 use serde::Deserialize;
 
 use super::stores::FileStores;
-use super::{Config, ConfigError, Identity, Listen, Memory, Mode, SecretRef};
+use super::{Config, ConfigError, Configured, Identity, Listen, Memory, Mode, SecretRef};
 
+mod services;
 mod telemetry;
 mod token;
+use services::{FileAws, FileGcp, FileTransit};
 use telemetry::FileTelemetry;
 use token::FileToken;
 
@@ -52,7 +54,8 @@ pub(super) struct File {
     policies: FilePolicies,
     /// The three stores.
     stores: FileStores,
-    /// The PKCS#11 tokens, each under a name of its own, `[a-z0-9][a-z0-9-]{0,62}`.
+    /// Who holds keys, each under a name of its own, `[a-z0-9][a-z0-9-]{0,62}`: a token, or a key of a service. Exactly
+    /// one of `pkcs11`, `aws_kms`, `gcp_kms` and `transit` each.
     custodians: BTreeMap<String, FileCustodian>,
     /// How pages that hold secrets are locked.
     ///
@@ -152,7 +155,8 @@ pub(super) struct FileSecret {
 struct FileCustody {
     /// The custody set of a new tenant's key.
     default: FileSet,
-    /// The custodian that signs checkpoints, receipts, certificates and deposit keys; it needs a `signer_label`.
+    /// The custodian that signs checkpoints, receipts, certificates and deposit keys; it needs a `signer_label` or a
+    /// `signer_key`.
     ///
     /// Example: `"hsm-1"`
     signer: String,
@@ -172,14 +176,26 @@ fn default_warm() -> Duration {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileSet {
-    /// Each of these custodians wraps the whole key: one is enough to unwrap it. Exactly one of this and `all_of`.
+    /// Each of these wraps the whole key: one is enough to unwrap it. Exactly one of this and `all_of`. A member is a
+    /// custodian, or `{ all_of = ["…"] }` over custodians.
     ///
     /// Example: `["hsm-1"]`
-    any_of: Option<Vec<String>>,
-    /// Each of these custodians wraps a share: all are needed to unwrap the key. Exactly one of this and `any_of`.
+    any_of: Option<Vec<FileMember>>,
+    /// Each of these wraps a share: all are needed to unwrap the key. Exactly one of this and `any_of`. A member is a
+    /// custodian, or `{ any_of = ["…"] }` over custodians.
     ///
     /// Example: `["hsm-1"]`
-    all_of: Option<Vec<String>>,
+    all_of: Option<Vec<FileMember>>,
+}
+
+/// Member.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum FileMember {
+    /// A custodian.
+    One(String),
+    /// A set of the other rule.
+    Inner(BTreeMap<String, Vec<String>>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -195,7 +211,13 @@ struct FilePolicies {
 #[serde(deny_unknown_fields)]
 struct FileCustodian {
     /// The token behind a PKCS#11 module.
-    pkcs11: FileToken,
+    pkcs11: Option<FileToken>,
+    /// A key of AWS KMS. Credentials are found by the SDK's default chain.
+    aws_kms: Option<FileAws>,
+    /// A key of Google Cloud KMS. Credentials are found by the SDK's default chain.
+    gcp_kms: Option<FileGcp>,
+    /// A key of the transit engine of Vault or OpenBao.
+    transit: Option<FileTransit>,
 }
 
 const fn value(key: &'static str, advice: &'static str) -> ConfigError {
@@ -214,18 +236,43 @@ impl FileSecret {
 
 impl FileSet {
     fn check(self) -> Result<CustodySet, ConfigError> {
+        let refused = || {
+            value(
+                "custody.default",
+                "must be { any_of = [\"…\"] } or { all_of = [\"…\"] } over different custodians, or over them and sets of the other rule",
+            )
+        };
+        let (rule, other, members) = match (self.any_of, self.all_of) {
+            (Some(members), None) => (Rule::Any, "all_of", members),
+            (None, Some(members)) => (Rule::All, "any_of", members),
+            _ => return Err(refused()),
+        };
         let ids = |names: Vec<String>| names.iter().map(|name| custodian(name)).collect::<Result<Vec<_>, _>>();
-        let advice = "must be { any_of = [\"…\"] } or { all_of = [\"…\"] } over different custodians";
-        match (self.any_of, self.all_of) {
-            (Some(names), None) => CustodySet::any_of(ids(names)?).map_err(|_| value("custody.default", advice)),
-            (None, Some(names)) => CustodySet::all_of(ids(names)?).map_err(|_| value("custody.default", advice)),
-            _ => Err(value("custody.default", advice)),
-        }
+        let members = members.into_iter().map(|member| match member {
+            FileMember::One(name) => Ok(Member::One(custodian(&name)?)),
+            FileMember::Inner(mut set) => match (set.remove(other), set.is_empty()) {
+                (Some(names), true) => Ok(Member::Inner(ids(names)?)),
+                _ => Err(refused()),
+            },
+        });
+        CustodySet::of(rule, members.collect::<Result<_, _>>()?).map_err(|_| refused())
     }
 }
 
 fn custodian(name: &str) -> Result<CustodianId, ConfigError> {
     CustodianId::try_from(name).map_err(|_| value("custodians", "must be named by [a-z0-9][a-z0-9-]{0,62}"))
+}
+
+impl FileCustodian {
+    fn check(self) -> Result<Configured, ConfigError> {
+        match (self.pkcs11, self.aws_kms, self.gcp_kms, self.transit) {
+            (Some(token), None, None, None) => token.check().map(Configured::Pkcs11),
+            (None, Some(key), None, None) => key.check().map(Configured::AwsKms),
+            (None, None, Some(key), None) => key.check().map(Configured::GcpKms),
+            (None, None, None, Some(key)) => key.check().map(Configured::Transit),
+            _ => Err(value("custodians.*", "must have exactly one of pkcs11, aws_kms, gcp_kms and transit")),
+        }
+    }
 }
 
 impl File {
@@ -238,7 +285,7 @@ impl File {
         }
         let mut custodians = BTreeMap::new();
         for (name, entry) in self.custodians {
-            custodians.insert(custodian(&name)?, entry.pkcs11.check()?);
+            custodians.insert(custodian(&name)?, entry.check()?);
         }
         // With no warm span the answer's way is one custodian call longer, and the second check of the epochs after
         // that call is not built yet.
@@ -247,11 +294,11 @@ impl File {
         }
         let custody = self.custody.default.check()?;
         let signer = custodian(&self.custody.signer)?;
-        if custody.members().iter().any(|member| !custodians.contains_key(member)) {
+        if custody.custodians().any(|named| !custodians.contains_key(named)) {
             return Err(value("custody.default", "must name custodians that stand under [custodians]"));
         }
-        if custodians.get(&signer).is_none_or(|token| token.signer_label.is_none()) {
-            return Err(value("custody.signer", "must name a custodian with a signer_label"));
+        if !custodians.get(&signer).is_some_and(Configured::signs) {
+            return Err(value("custody.signer", "must name a custodian with a signer_label or a signer_key"));
         }
         Ok(Config {
             mode: match self.mode {

@@ -1,6 +1,7 @@
 //! What a configuration may say, and how it is refused.
 
-use cofre_custody::pkcs11::host::Profile;
+use cofre_custody::pkcs11::TokenName;
+use cofre_custody::pkcs11::host::{Profile, Sandbox};
 
 use super::*;
 
@@ -108,6 +109,10 @@ fn each_mistake_is_refused_by_name() {
         ("\"aes-gcm\"", "\"aes-ecb\"", "mechanism"),
         ("any_of = [\"hsm-1\"]", "any_of = [\"hsm-2\"]", "custody.default"),
         ("any_of = [\"hsm-1\"]", "any_of = []", "custody.default"),
+        ("any_of = [\"hsm-1\"]", "any_of = [\"hsm-1\", { any_of = [\"hsm-1\"] }]", "custody.default"),
+        ("any_of = [\"hsm-1\"]", "any_of = [\"hsm-1\", { all_of = [\"hsm-1\"] }]", "custody.default"),
+        ("any_of = [\"hsm-1\"]", "any_of = [{ all_of = [\"hsm-1\"], any_of = [\"a\"] }]", "custody.default"),
+        ("any_of = [\"hsm-1\"]", "any_of = [{ all_of = [\"hsm-9\"] }]", "custody.default"),
         ("signer_label = \"ledger-1\", ", "", "custody.signer"),
         ("warm_for = \"300s\"", "warm_for = \"500ms\"", "custody.warm_for"),
         ("{ credential = \"hsm-1-pin\" }", "{ credential = \"a\", file = \"b\" }", "pin"),
@@ -149,7 +154,10 @@ fn each_mistake_is_refused_by_name() {
 #[test]
 fn a_module_runs_walled_in_unless_told_otherwise() {
     let id = CustodianId::try_from("hsm-1").expect("a name");
-    let token = |text: &str| Config::parse(text).expect("good").custodians.remove(&id).expect("hsm-1");
+    let token = |text: &str| match Config::parse(text).expect("good").custodians.remove(&id) {
+        Some(Configured::Pkcs11(token)) => token,
+        other => panic!("not the token: {other:?}"),
+    };
     let plain = token(GOOD);
     assert_eq!(plain.host, Some(Hosted { environment: vec![], sandbox: Sandbox::default() }));
     assert_eq!(plain.host.map(|host| host.sandbox.profile), Some(Profile::Files));
@@ -173,12 +181,12 @@ fn a_pin_comes_by_descriptor() {
     let number = u32::try_from(from.as_raw_fd()).expect("a descriptor");
     let text = format!("{{ descriptor = {number} }}");
     let config = Config::parse(&GOOD.replacen("{ credential = \"hsm-1-pin\" }", &text, 1)).expect("good");
-    let token = config.custodians.values().next().expect("hsm-1");
+    let reference = config.custodians.values().next().and_then(Configured::secret).expect("hsm-1 has a PIN");
     let custodian = CustodianId::try_from("hsm-1").expect("a name");
-    let pin = token.pin.read_pin(&custodian).expect("there");
+    let pin = reference.read_pin(&custodian).expect("there");
     assert_eq!(secrecy::ExposeSecret::expose_secret(&pin), "4711");
     drop(from);
-    let gone = token.pin.read_pin(&custodian).map(drop).expect_err("closed").to_string();
+    let gone = reference.read_pin(&custodian).map(drop).expect_err("closed").to_string();
     assert!(gone.contains("custodians.*.pkcs11.pin"), "{gone}");
 }
 
@@ -212,4 +220,80 @@ fn no_error_quotes_a_value_of_the_file() {
     }
     let named = Config::parse(&GOOD.replacen("eu-nl\"", "eu-nl\"\nmode = \"hunter2\"", 1)).expect_err("twice");
     assert!(!named.to_string().contains("hunter2"), "{named}");
+}
+
+#[test]
+fn a_set_may_stand_in_a_set() {
+    let nested = GOOD.replacen("any_of = [\"hsm-1\"]", "any_of = [{ all_of = [\"hsm-1\"] }]", 1);
+    assert_eq!(Config::parse(&nested).expect("good").custody.to_string(), "any_of(all_of(hsm-1))");
+}
+
+const SERVICES: &str = r#"
+[custodians.aws-1]
+aws_kms = { key = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd", region = "eu-west-1", signer_key = "arn:aws:kms:eu-west-1:111122223333:key/0987dcba" }
+[custodians.gcp-1]
+gcp_kms = { key = "projects/cofre/locations/europe-west4/keyRings/vault/cryptoKeys/root-1", signer_key = "projects/cofre/locations/europe-west4/keyRings/vault/cryptoKeys/ledger-1/cryptoKeyVersions/1" }
+[custodians.bao-1]
+transit = { address = "https://bao.example:8200", ca = "/etc/cofre/bao-ca.pem", key = "root-1", signer_key = "ledger-1:v2", token = { credential = "bao-token" } }
+"#;
+
+fn with_services() -> String {
+    GOOD.replacen("any_of = [\"hsm-1\"]", "all_of = [\"hsm-1\", \"aws-1\", \"gcp-1\", \"bao-1\"]", 1) + SERVICES
+}
+
+#[test]
+fn keys_of_services_are_taken_with_their_addresses_settled() {
+    let config = Config::parse(&with_services()).expect("good");
+    let of = |name: &str| config.custodians[&CustodianId::try_from(name).expect("a name")].clone();
+    let (Configured::AwsKms(aws), Configured::GcpKms(gcp), Configured::Transit(bao)) =
+        (of("aws-1"), of("gcp-1"), of("bao-1"))
+    else {
+        panic!("one of each")
+    };
+    assert_eq!(aws.endpoint, "https://kms.eu-west-1.amazonaws.com");
+    assert_eq!(gcp.endpoint, "https://cloudkms.googleapis.com");
+    assert_eq!((bao.mount.as_str(), bao.signer_key), ("transit", Some(("ledger-1".to_owned(), 2))));
+    assert_eq!(of("bao-1").secret(), Some(&SecretRef::Credential("bao-token".into())));
+    for signer in ["aws-1", "gcp-1", "bao-1"] {
+        let text = with_services().replacen("signer = \"hsm-1\"", &format!("signer = \"{signer}\""), 1);
+        Config::parse(&text).unwrap_or_else(|error| panic!("{signer}: {error}"));
+    }
+}
+
+#[test]
+fn each_mistake_about_a_service_is_refused_by_its_key() {
+    for (from, to, named) in [
+        (":key/1234abcd", ":alias/root", "aws_kms.key"),
+        ("kms:eu-west-1:111122223333:key/1234abcd", "kms:eu-west-2:111122223333:key/1234abcd", "aws_kms.key"),
+        (":111122223333:key/1234abcd", ":1111:key/1234abcd", "aws_kms.key"),
+        (":key/1234abcd", ":key/../1234abcd", "aws_kms.key"),
+        (":key/0987dcba", ":alias/ledger", "aws_kms.signer_key"),
+        ("key = \"arn:aws:", "key = \"arn:aws-iso:", "aws_kms.endpoint"),
+        ("region = \"eu-west-1\"", "region = \"eu-west-1\", endpoint = \"http://kms.example:80\"", "aws_kms.endpoint"),
+        ("region = \"eu-west-1\"", "region = \"eu-west-1\", endpoint = \"https://a@b\"", "aws_kms.endpoint"),
+        ("region = \"eu-west-1\"", "region = \"eu-west-1\", endpoint = \"https://kms.example/x\"", "aws_kms.endpoint"),
+        ("region = \"eu-west-1\"", "region = \"eu-west-1\", secret = \"x\"", "secret"),
+        ("cryptoKeys/root-1\"", "cryptoKeys/root-1/cryptoKeyVersions/1\"", "gcp_kms.key"),
+        ("projects/cofre/locations/europe-west4/keyRings/vault/cryptoKeys/root-1", "root-1", "gcp_kms.key"),
+        ("cryptoKeys/ledger-1/cryptoKeyVersions/1", "cryptoKeys/ledger-1", "gcp_kms.signer_key"),
+        ("https://bao.example:8200", "http://bao.example:8200", "transit.address"),
+        ("https://bao.example:8200", "http://127.0.0.1:8200", "transit.ca"),
+        (", ca = \"/etc/cofre/bao-ca.pem\"", "", "transit.ca"),
+        ("key = \"root-1\", signer", "key = \"../root-1\", signer", "transit.key"),
+        ("ledger-1:v2", "ledger-1", "transit.signer_key"),
+        ("ledger-1:v2", "ledger-1:v0", "transit.signer_key"),
+        ("key = \"root-1\", signer", "mount = \"/transit\", key = \"root-1\", signer", "transit.mount"),
+        ("{ credential = \"bao-token\" }", "\"hunter2\"", "token"),
+        ("[custodians.bao-1]\n", "[custodians.bao-1]\ngcp_kms = { key = \"x\" }\n", "exactly one"),
+        ("[custodians.bao-1]\n", "[custodians.none]\n[custodians.bao-1]\n", "exactly one"),
+    ] {
+        let good = with_services();
+        assert!(good.contains(from), "{from}");
+        let error = Config::parse(&good.replacen(from, to, 1)).expect_err(to).to_string();
+        assert!(error.contains(named) && !error.contains("hunter2"), "{to}: {error}");
+    }
+    let unsigned = with_services().replacen(", signer_key = \"ledger-1:v2\"", "", 1);
+    let error =
+        Config::parse(&unsigned.replacen("signer = \"hsm-1\"", "signer = \"bao-1\"", 1)).expect_err("signs not");
+    assert!(error.to_string().contains("custody.signer"), "{error}");
 }

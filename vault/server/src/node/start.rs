@@ -22,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::tokens::Driver;
 use super::{Node, tokens};
 use crate::clock::SystemClock;
 use crate::config::{Config, Memory, Mode, StoreKey};
@@ -67,7 +68,7 @@ impl Node {
         let identity = Identity::read(&config.identity)?;
         let rules = Arc::new(wiring::rules(&config)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let tokens = tokens::open(&config, &slab).await?;
+        let tokens = tokens::open(&config, &clock, &slab, tokens::Away::Borne).await?;
         let signer = tokens.get(&config.signer).context("custody.signer")?.signer();
         let signer: Arc<dyn Signer> =
             signer.map_err(|fault| anyhow::anyhow!("custody.signer: {fault}; {}", fault.advice()))?;
@@ -101,8 +102,7 @@ impl Node {
         let proof = record_start(&stores, &*signer, &*node_key, &identity, origin, incarnation, &*clock).await?;
         activate(&stores, &rules).await?;
 
-        let drivers = tokens.values().map(|token| Arc::clone(token) as Arc<dyn Custodian>);
-        let (wrapping, unwrapping) = Custodians::new(drivers)?.split();
+        let (wrapping, unwrapping) = Custodians::new(tokens.values().map(Driver::custodian))?.split();
         let keys = TenantKeys::new(cofre_custody::Wiring {
             wrapping,
             unwrapping,
@@ -176,18 +176,19 @@ async fn serve(
     parts: Parts,
     cases: UseCases,
     proof: NodeProof,
-    tokens: Vec<Arc<cofre_custody::pkcs11::Token>>,
+    tokens: Vec<Driver>,
     telemetry: Arc<Telemetry>,
 ) -> Result<Node> {
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let standing = Standing::new(&identity.material(), &config.identity.trust_domain, Arc::clone(&parts.clock))?;
     let rates = Arc::new(Rates::standard(Arc::clone(&parts.clock)));
+    let custodians: Vec<Arc<dyn Custodian>> = tokens.iter().map(Driver::custodian).collect();
     let readiness = Arc::new(Shared::new(
         Ready {
             records: parts.stores.records.clone(),
             ciphertexts: parts.stores.ciphertexts.clone(),
             keyring: parts.stores.keyring.clone(),
-            tokens: tokens.clone(),
+            custodians: custodians.clone(),
             clock: Arc::clone(&parts.clock),
         },
         Arc::clone(&parts.clock),
@@ -245,7 +246,7 @@ async fn serve(
         keyring: parts.stores.keyring.clone(),
         keys: parts.keys.clone(),
         slab: Arc::clone(&parts.slab),
-        tokens: tokens.clone(),
+        custodians,
         standing: Arc::clone(&standing),
         releases: Arc::clone(&cases.releases),
         clock: Arc::clone(&parts.clock),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use cofre_custody::pkcs11::Token;
 use cofre_custody::{Custodian, TenantKeys};
 use cofre_edge::revocation::Standing;
 use cofre_envelope::Slab;
@@ -29,7 +28,7 @@ pub(crate) struct Watched {
     pub(crate) keyring: Keyring,
     pub(crate) keys: TenantKeys,
     pub(crate) slab: Arc<Slab>,
-    pub(crate) tokens: Vec<Arc<Token>>,
+    pub(crate) custodians: Vec<Arc<dyn Custodian>>,
     pub(crate) standing: Arc<Standing>,
     pub(crate) releases: Arc<Releases>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -141,12 +140,12 @@ impl Meters {
         gauge("cofre.custody.keys.warm", "tenant keys that are warm now")
             .with_callback(move |to| to.observe(keys.counters().warm_now, &[]))
             .build();
-        let tokens = watched.tokens.clone();
+        let custodians = watched.custodians.clone();
         gauge("cofre.custody.sessions", "sessions held on a custodian")
             .with_callback(move |to| {
-                for token in &tokens {
-                    let label = KeyValue::new("custodian", token.id().as_str().to_owned());
-                    to.observe(wide(token.describe().sessions), &[label]);
+                for custodian in &custodians {
+                    let label = KeyValue::new("custodian", custodian.id().as_str().to_owned());
+                    to.observe(wide(custodian.describe().sessions), &[label]);
                 }
             })
             .build();

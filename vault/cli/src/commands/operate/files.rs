@@ -9,7 +9,7 @@ use cofre_model::id::{InstitutionId, Slug, TenantId};
 use cofre_model::job::StatementKind;
 use cofre_model::registry::{self, InstitutionState, TemplateField};
 use cofre_model::request::{PutTenant, PutWorker};
-use cofre_model::time::Timestamp;
+use cofre_model::time::{Span, Timestamp};
 use cofre_model::wording::Form;
 use serde::Deserialize;
 
@@ -25,6 +25,8 @@ pub(super) struct Tenant {
     home_region: String,
     signing_keys: Vec<SigningKey>,
     recipients: Vec<String>,
+    custody_set: Option<String>,
+    warm_for_seconds: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,6 +100,8 @@ impl Tenant {
             signing_keys: keys.collect::<Result<_, _>>()?,
             legal_name: self.legal_name,
             recipients: self.recipients,
+            custody_set: self.custody_set,
+            warm_for: self.warm_for_seconds.map(Span::secs),
         })
     }
 }

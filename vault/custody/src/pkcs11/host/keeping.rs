@@ -10,7 +10,7 @@ use super::line::{self, Line};
 use super::wire::{self, Attached, Opening, Purpose, Word};
 use super::{State, Watch, locked};
 use crate::fault::{Cause, Operation};
-use crate::pkcs11::login::Standing;
+use crate::pkcs11::login::{REST, Standing};
 use crate::pkcs11::message::Note;
 use crate::pkcs11::trouble::Trouble;
 use tokio::time::Instant;
@@ -21,6 +21,9 @@ const SLOWEST: Duration = Duration::from_secs(2);
 /// A host that lived as long is no sign of a module that crashes again and again.
 const LIVED: Duration = Duration::from_secs(10);
 
+/// Hosts that the kernel does not let end, at most, before no other is started.
+const UNBURIED: usize = 3;
+
 /// Words beside answers that a host may say, for each answer and at first. More than that is noise, and fills the log.
 const NOTES: u64 = 200;
 const NOTES_PER_ANSWER: u64 = 8;
@@ -30,7 +33,15 @@ impl Watch {
         let mut failures = 0;
         // The first start is the caller's to judge; once a host served, there is always another.
         let mut served_once = false;
+        let mut unburied: Vec<Arc<Line>> = Vec::new();
         while !self.is_closing() {
+            unburied.retain(|line| !line.is_buried());
+            if unburied.len() >= UNBURIED {
+                // Stuck in a driver, each with its threads: another one would end the same way.
+                self.state.send_replace(State::Down(Trouble::of(Operation::Connect, Cause::Timeout)));
+                self.pause(failures.max(6));
+                continue;
+            }
             let trouble = match self.start() {
                 Ok((line, incoming, opened)) => {
                     served_once = true;
@@ -44,6 +55,7 @@ impl Watch {
                     self.listen(&line, incoming);
                     self.state.send_replace(State::Starting);
                     let how = line.end();
+                    unburied.push(line);
                     failures = if since.elapsed() >= LIVED { 0 } else { failures + 1 };
                     self.bury(&how);
                     None
@@ -95,7 +107,7 @@ impl Watch {
         let opened = self.opened(&mut incoming);
         if opened.is_err() {
             let how = line.end();
-            self.rest(&mut incoming);
+            self.rest(None, &mut incoming);
             self.bury(&how);
         }
         let opened = opened?;
@@ -127,13 +139,18 @@ impl Watch {
         Err(Trouble::of(Operation::Connect, Cause::Crashed))
     }
 
-    /// What a host that was ended had said before: above all what became of the PIN.
-    fn rest(&self, incoming: &mut UnixStream) {
+    /// What a host that was ended had said before: above all what became of the PIN, and answers it gave.
+    fn rest(&self, line: Option<&Line>, incoming: &mut UnixStream) {
         // The line is cut: what is read was sent before.
         let _ = incoming.set_read_timeout(Some(self.settings.deadline));
         for _ in 0..NOTES {
             match wire::word(incoming) {
                 Ok(word @ Word::Noted(_)) => drop(self.hear(word)),
+                Ok(Word::Answered { id, said }) => {
+                    if let Some(line) = line {
+                        line.answered(id, said);
+                    }
+                }
                 Ok(_) => {}
                 Err(_) => return,
             }
@@ -153,7 +170,7 @@ impl Watch {
                     let most = NOTES + NOTES_PER_ANSWER * line.served.load(Ordering::Relaxed);
                     if self.hear(word).is_err() || kept || notes > most {
                         line.kill();
-                        return self.rest(&mut incoming);
+                        return self.rest(Some(line), &mut incoming);
                     }
                 }
             }
@@ -216,10 +233,13 @@ impl Watch {
         }
     }
 
-    /// Waits before the next start: not the first time, then 100 ms, doubling.
+    /// Waits before the next start: not the first time, then 100 ms, doubling; and where the PIN has to rest, so long.
     fn pause(&self, failures: u32) {
-        let Some(failures) = failures.checked_sub(1).filter(|failures| *failures > 0) else { return };
-        let wait = Duration::from_millis(50).saturating_mul(1 << failures.min(10)).min(SLOWEST);
+        let wait = match failures.saturating_sub(1) {
+            _ if locked(&self.past).standing == Standing::Doubted => REST,
+            0 => return,
+            failures => Duration::from_millis(50).saturating_mul(1 << failures.min(10)).min(SLOWEST),
+        };
         let closing = locked(&self.closing.0);
         // A spurious wake-up starts the host a little early.
         drop(self.closing.1.wait_timeout_while(closing, wait, |closing| !*closing));

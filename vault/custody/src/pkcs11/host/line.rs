@@ -219,6 +219,11 @@ impl Line {
         "killed, and the kernel does not let go of it".to_owned()
     }
 
+    /// Whether the process has ended and was taken note of.
+    pub(super) fn is_buried(&self) -> bool {
+        !matches!(locked(&self.child).try_wait(), Ok(None))
+    }
+
     /// Hands an answer to whoever waits for it.
     pub(super) fn answered(&self, id: u64, said: Result<Said, Trouble>) {
         let mut under_way = locked(&self.under_way);

@@ -297,7 +297,20 @@ const ARCH_REFUSED: &[libc::c_long] = &[];
 /// Refused besides where no network is wanted: every socket but the one the host was born with.
 fn offline(profile: Profile) -> &'static [libc::c_long] {
     match profile {
-        Profile::Files => &[libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect, libc::SYS_bind],
+        Profile::Files => &[
+            libc::SYS_socket,
+            libc::SYS_socketpair,
+            libc::SYS_connect,
+            libc::SYS_bind,
+            // Memory and queues that another process of this user could open.
+            libc::SYS_shmget,
+            libc::SYS_shmat,
+            libc::SYS_msgget,
+            libc::SYS_msgsnd,
+            libc::SYS_msgrcv,
+            libc::SYS_semget,
+            libc::SYS_mq_open,
+        ],
         Profile::Network | Profile::Off => &[],
     }
 }

@@ -1,24 +1,29 @@
 //! The contract, fourth part: signatures, verified by another make of cryptography.
 
-use cofre_custody::{Cause, Signer, VerifyingKey};
+use cofre_custody::{Cause, VerifyingKey};
 use p256::ecdsa::signature::Verifier;
 
-use super::{Case, SIGNER, abilities, cases, open, opened, refusal, settings};
-use crate::bench::Child;
+use super::{Case, SIGNER, abilities_of, cases};
+use crate::site::{Site, Wanted};
 
-pub(super) const CASES: &[Case] = cases![
+pub(super) const CASES: &[Case<Site>] = cases![
     a_signature_verifies_elsewhere,
     signing_without_a_configured_key_is_refused,
     a_missing_signing_key_is_reported,
 ];
 
-async fn a_signature_verifies_elsewhere(child: &Child) {
-    let mut settings = settings(child);
-    settings.signer_label = Some(SIGNER.into());
-    let signer = open(settings).await.expect("opens").signer().expect("a signer");
-    assert_eq!(signer.public_key().algorithm(), abilities(child.kind).signer);
+const WITH_SIGNER: Wanted = Wanted { key: super::KEY, signer: Some(SIGNER) };
+
+async fn a_signature_verifies_elsewhere(site: &Site) {
+    let expected = abilities_of(site);
+    let signer = site.open(WITH_SIGNER).await.expect("opens").signer().expect("a signer");
+    assert_eq!(signer.public_key().algorithm(), expected.signer);
     for len in [0usize, 1, 32, 1000] {
         let message = vec![0x5a; len];
+        if len < expected.signs_from {
+            assert_eq!(signer.sign(&message).await.expect_err("too short there").cause, Cause::Unsupported);
+            continue;
+        }
         let signature = signer.sign(&message).await.expect("signs");
         assert!(verifies(signer.public_key(), &message, &signature), "{len} bytes");
         assert!(!verifies(signer.public_key(), b"another message", &signature));
@@ -38,12 +43,13 @@ fn verifies(key: &VerifyingKey, message: &[u8], signature: &[u8; 64]) -> bool {
     }
 }
 
-async fn signing_without_a_configured_key_is_refused(child: &Child) {
-    assert_eq!(opened(child).await.signer().map(drop).expect_err("none").cause, Cause::KeyMissing);
+async fn signing_without_a_configured_key_is_refused(site: &Site) {
+    let held = site.opened().await;
+    assert_eq!(held.signer().map(drop).expect_err("none").cause, Cause::KeyMissing);
+    assert_eq!(held.describe().signer, None);
 }
 
-async fn a_missing_signing_key_is_reported(child: &Child) {
-    let mut settings = settings(child);
-    settings.signer_label = Some("ledger-9".into());
-    assert_eq!(refusal(settings).await, Cause::KeyMissing);
+async fn a_missing_signing_key_is_reported(site: &Site) {
+    let wanted = Wanted { signer: Some("ledger-9"), ..WITH_SIGNER };
+    assert_eq!(site.open(wanted).await.map(drop).expect_err("missing").cause, Cause::KeyMissing);
 }

@@ -1,14 +1,15 @@
 //! The contract, third part: what is wrapped opens under its key and context, and under no other.
 
-use cofre_custody::pkcs11::ceremony;
-use cofre_custody::{Broken, Cause, Custodian, CustodySet, Error, Operation, Warmed};
+use cofre_custody::{Broken, Cause, CustodySet, Error, Operation, Warmed};
 
-use super::{Case, KEY, USER_PIN, cases, open, opened, pin, settings, unwrapped, wrapped};
-use crate::bench::{Child, any_warm_permit, bytes_of, context, custodian, row, share, slab};
+use super::{Case, KEY, cases, opened, unwrapped, wrapped};
+use crate::bench::{Child, any_warm_permit, bytes_of, context, custodian, row_of, share, slab};
+use crate::site::{Site, Wanted};
 
-pub(super) const CASES: &[Case] = cases![
+pub(super) const CASES: &[Case<Site>] = cases![
     a_share_survives_wrapping,
     wrapping_twice_differs_and_shows_nothing,
+    what_was_wrapped_names_its_key_and_its_call,
     another_context_is_refused,
     changed_bytes_are_refused,
     cut_and_lengthened_bytes_are_refused,
@@ -20,78 +21,107 @@ pub(super) const CASES: &[Case] = cases![
 /// Two processes, one after the other, on one token.
 pub(super) const HALVES: &[Case] = cases![first_process_wraps, second_process_unwraps];
 
-async fn a_share_survives_wrapping(child: &Child) {
-    let token = opened(child).await;
-    let bytes = wrapped(&token).await;
+async fn a_share_survives_wrapping(site: &Site) {
+    let held = site.opened().await;
+    let bytes = wrapped(&held).await;
     let context = context("hsm-1");
-    let answer = token.unwrap(&any_warm_permit(), context.encode(), &row(token.id(), KEY, bytes)).await.expect("opens");
+    let answer = held.unwrap(&any_warm_permit(), context.encode(), &row_of(&*held, bytes)).await.expect("opens");
     let expected = share(&slab(), 7).bind(&context).expect("bound");
     assert_eq!(bytes_of(&answer.share), bytes_of(&expected));
 }
 
-async fn wrapping_twice_differs_and_shows_nothing(child: &Child) {
-    let token = opened(child).await;
-    let (one, two) = (wrapped(&token).await, wrapped(&token).await);
-    assert_eq!((one.len(), two.len()), (92, 92));
-    assert_ne!(one[..12], two[..12], "a nonce was used twice");
-    assert_ne!(one[12..], two[12..]);
-    assert!(!one.windows(8).any(|run| run == [7; 8]), "the share shows");
+async fn wrapping_twice_differs_and_shows_nothing(site: &Site) {
+    let held = site.opened().await;
+    let (one, two) = (wrapped(&held).await, wrapped(&held).await);
+    assert_eq!(one.len(), two.len());
+    assert_ne!(one, two);
+    if let Site::Token(_) = site {
+        assert_eq!(one.len(), 92);
+        assert_ne!(one[..12], two[..12], "a nonce was used twice");
+        assert_ne!(one[12..], two[12..]);
+    }
+    // Neither as it is nor as text.
+    assert!(!one.windows(8).any(|run| run == [7; 8] || run == b"BwcHBwcH"), "the share shows");
 }
 
-async fn another_context_is_refused(child: &Child) {
-    let token = opened(child).await;
-    let bytes = wrapped(&token).await;
-    let mut other = context("hsm-1");
-    other.tenant_key_version = 2;
-    let answer = token.unwrap(&any_warm_permit(), other.encode(), &row(token.id(), KEY, bytes.clone())).await;
-    assert_eq!(answer.map(drop).expect_err("must not open").cause, Cause::Integrity);
-    assert_eq!(unwrapped(&token, bytes).await.expect("the session is sound"), 7);
+async fn what_was_wrapped_names_its_key_and_its_call(site: &Site) {
+    let held = site.opened().await;
+    let context = context("hsm-1");
+    let bound = share(&slab(), 7).bind(&context).expect("bound");
+    let made = held.wrap(context.encode(), bound).await.expect("wraps");
+    assert!(made.custodian_key.starts_with(&site.row_key(KEY)), "{}", made.custodian_key);
+    assert_eq!(made.mechanism, held.describe().mechanism);
+    assert!(!made.request.as_str().is_empty());
+    // The row as it is kept opens, not only the one that names the key without a version.
+    let mut row = row_of(&*held, made.bytes.as_bytes().to_vec());
+    row.custodian_key = made.custodian_key;
+    held.unwrap(&any_warm_permit(), context.encode(), &row).await.map(drop).expect("opens");
 }
 
-async fn changed_bytes_are_refused(child: &Child) {
-    let token = opened(child).await;
-    let bytes = wrapped(&token).await;
-    for place in [0, 11, 12, 43, 44, 75, 76, 91] {
+async fn another_context_is_refused(site: &Site) {
+    let held = site.opened().await;
+    let bytes = wrapped(&held).await;
+    let (mut version, mut tenant, mut region) = (context("hsm-1"), context("hsm-1"), context("hsm-1"));
+    version.tenant_key_version = 2;
+    tenant.tenant = crate::bench::tenant(2);
+    region.region = "eu-fr";
+    for other in [version, tenant, region, context("hsm-2")] {
+        let answer = held.unwrap(&any_warm_permit(), other.encode(), &row_of(&*held, bytes.clone())).await;
+        assert_eq!(answer.map(drop).expect_err("must not open").cause, Cause::Integrity);
+    }
+    assert_eq!(unwrapped(&held, bytes).await.expect("it serves on"), 7);
+}
+
+async fn changed_bytes_are_refused(site: &Site) {
+    let held = site.opened().await;
+    let bytes = wrapped(&held).await;
+    let last = bytes.len() - 1;
+    let places = match site {
+        Site::Token(_) => vec![0, 11, 12, 43, 44, 75, 76, 91],
+        // The end of a base64 text has bits that mean nothing.
+        Site::Service(_) => vec![0, 7, last / 4, last / 2, last - 20, last - 3],
+    };
+    for place in places {
         let mut changed = bytes.clone();
         changed[place] ^= 1;
-        let fault = unwrapped(&token, changed).await.expect_err("must not open");
+        let fault = unwrapped(&held, changed).await.expect_err("must not open");
         assert_eq!((fault.operation, fault.cause), (Operation::Unwrap, Cause::Integrity), "byte {place}");
     }
-    assert_eq!(unwrapped(&token, bytes).await.expect("the session is sound"), 7);
+    assert_eq!(unwrapped(&held, bytes).await.expect("it serves on"), 7);
 }
 
-async fn cut_and_lengthened_bytes_are_refused(child: &Child) {
-    let token = opened(child).await;
-    let bytes = wrapped(&token).await;
-    for len in [0, 1, 11, 12, 13, 27, 28, 76, 91] {
+async fn cut_and_lengthened_bytes_are_refused(site: &Site) {
+    let held = site.opened().await;
+    let bytes = wrapped(&held).await;
+    let last = bytes.len() - 1;
+    for len in [0, 1, 11, 12, 13, 27, 28, 76, last] {
         let cut = bytes[..len].to_vec();
-        assert_eq!(unwrapped(&token, cut).await.expect_err("must not open").cause, Cause::Integrity, "{len} bytes");
+        assert_eq!(unwrapped(&held, cut).await.expect_err("must not open").cause, Cause::Integrity, "{len} bytes");
     }
-    let longer = [bytes.clone(), vec![0]].concat();
-    assert_eq!(unwrapped(&token, longer).await.expect_err("must not open").cause, Cause::Integrity);
-    assert_eq!(unwrapped(&token, bytes).await.expect("the session is sound"), 7);
+    for more in [&[0][..], &[0; 10_000]] {
+        let longer = [bytes.clone(), more.to_vec()].concat();
+        assert_eq!(unwrapped(&held, longer).await.expect_err("must not open").cause, Cause::Integrity);
+    }
+    assert_eq!(unwrapped(&held, bytes).await.expect("it serves on"), 7);
 }
 
-async fn a_row_of_another_key_is_refused(child: &Child) {
-    let token = opened(child).await;
-    let row = row(token.id(), "root-0", wrapped(&token).await);
-    let answer = token.unwrap(&any_warm_permit(), context("hsm-1").encode(), &row).await;
+async fn a_row_of_another_key_is_refused(site: &Site) {
+    let held = site.opened().await;
+    let mut row = row_of(&*held, wrapped(&held).await);
+    row.custodian_key = site.row_key("root-0");
+    let answer = held.unwrap(&any_warm_permit(), context("hsm-1").encode(), &row).await;
     assert_eq!(answer.map(drop).expect_err("must not open").cause, Cause::KeyMissing);
 }
 
-async fn bytes_of_another_key_are_refused(child: &Child) {
-    let bytes = wrapped(&*opened(child).await).await;
-    let mut second = settings(child);
-    second.key_label = "root-2".into();
-    ceremony::ensure_keys(&second, pin(USER_PIN), &slab()).expect("a second key");
-    let token = open(second).await.expect("opens");
-    let row = row(token.id(), "root-2", bytes);
-    let answer = token.unwrap(&any_warm_permit(), context("hsm-1").encode(), &row).await;
-    assert_eq!(answer.map(drop).expect_err("must not open").cause, Cause::Integrity);
+async fn bytes_of_another_key_are_refused(site: &Site) {
+    let bytes = wrapped(&site.opened().await).await;
+    site.make_second("root-2");
+    let held = site.open(Wanted { key: "root-2", ..Wanted::default() }).await.expect("opens");
+    assert_eq!(unwrapped(&held, bytes).await.expect_err("must not open").cause, Cause::Integrity);
 }
 
-async fn a_tenant_key_is_made_and_comes_back(child: &Child) {
-    let house = crate::warm::House::over(vec![opened(child).await]);
+async fn a_tenant_key_is_made_and_comes_back(site: &Site) {
+    let house = crate::warm::House::over(vec![site.opened().await.custodian()]);
     let set = CustodySet::any_of(vec![custodian("hsm-1")]).expect("a set");
     let (one, two) = (house.tenant(1, &set).await, house.tenant(2, &set).await);
     house.keys.for_release().warm(&one, Warmed::default()).await.map(drop).expect("comes back");

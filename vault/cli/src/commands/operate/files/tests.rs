@@ -48,6 +48,9 @@ fn a_tenant_is_read_whole() {
     assert_eq!((kind, key[0], key[31]), (StatementKind::Job, 0xd7, 0x1a));
     assert_eq!(not_after.to_string(), "2027-01-31T00:00:00Z");
     assert_eq!(put.recipients, ["Acme advisers"]);
+    assert_eq!((put.custody_set, put.warm_for), (None, None));
+    let own = tenant(&TENANT.replace("[[", "custody_set = \"any_of(hsm-2)\"\nwarm_for_seconds = 0\n[[")).expect("good");
+    assert_eq!((own.custody_set.as_deref(), own.warm_for), (Some("any_of(hsm-2)"), Some(Span::default())));
 }
 
 #[test]

@@ -1,0 +1,164 @@
+//! A node with two keys of services, one of which is away when it starts.
+
+#![allow(clippy::expect_used, reason = "a test that cannot go on stops")]
+
+use cofre_envelope::{Backing, Room, Share};
+use cofre_testkit::clock::TestClock;
+use cofre_testkit::kms::{CALLER, Kind as KeyKind, Kms, MOUNT};
+
+use super::super::tokens::{self, Away, Driver};
+use super::*;
+use crate::config::Config;
+
+struct Site {
+    here: Kms,
+    gone: Kms,
+    folder: tempfile::TempDir,
+    clock: Arc<TestClock>,
+    slab: Arc<Slab>,
+}
+
+impl Site {
+    /// Two services with their keys.
+    async fn new() -> Self {
+        let (here, gone) = (Kms::start().await.expect("a port"), Kms::start().await.expect("a port"));
+        for kms in [&here, &gone] {
+            kms.make("root-1", KeyKind::Aes).expect("a key");
+            kms.make("ledger-1", KeyKind::Ed25519).expect("a key");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("token"), CALLER).expect("written");
+        let slab = Slab::with_room(Backing::Mlock, Room { small: 64, large: 1 }).expect("locked memory");
+        Self { here, gone, folder, clock: Arc::new(TestClock::default()), slab }
+    }
+
+    fn config(&self, set: &str, signer: &str) -> Config {
+        let key = |kms: &Kms| {
+            let (address, token) = (kms.endpoint(), self.folder.path().join("token"));
+            let token = token.display();
+            format!(
+                "transit = {{ address = \"{address}\", mount = \"{MOUNT}\", key = \"root-1\", \
+                 signer_key = \"ledger-1:v1\", token = {{ file = \"{token}\" }} }}"
+            )
+        };
+        let text = format!(
+            r#"
+mode = "dev"
+deployment = "cofre.test"
+operator = "AISP Ejemplo SL"
+region = "eu-nl"
+listen = {{ tenants_and_workers = "127.0.0.1:0", people = "127.0.0.1:0" }}
+identity = {{ trust_domain = "cofre.test", certificate = "a", key = {{ file = "b" }}, bundle = "c", revocations = "d" }}
+custody = {{ default = {set}, signer = "{signer}" }}
+policies = {{ dir = "e" }}
+[stores]
+records = {{ sqlite = "f" }}
+ciphertexts = {{ sqlite = "g" }}
+keyring = {{ sqlite = "h" }}
+[custodians.here]
+{here}
+[custodians.gone]
+{gone}
+"#,
+            here = key(&self.here),
+            gone = key(&self.gone),
+        );
+        Config::parse(&text).expect("a configuration")
+    }
+
+    async fn open(&self, set: &str, signer: &str, away: Away) -> anyhow::Result<Vec<Driver>> {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let drivers = tokens::open(&self.config(set, signer), &clock, &self.slab, away).await?;
+        // By name: gone, here.
+        Ok(drivers.into_values().collect())
+    }
+
+    async fn wrap(&self, with: &Driver) -> Result<Wrapped, Fault> {
+        let share = Share::fill(&self.slab, |slot| {
+            slot.fill(7);
+            Ok::<_, cofre_envelope::Error>(())
+        });
+        let context = cofre_envelope::context::WrapTenant {
+            region: "eu-nl",
+            tenant: cofre_model::id::TenantId::from_parts(1_790_000_000_000, [1; 10]),
+            tenant_key_version: 1,
+            custody_set: [3; 32],
+            custodian: "gone",
+            share_index: 0,
+            share_count: 1,
+        };
+        let bound = share.expect("room").bind(&context).expect("bound");
+        with.custodian().wrap(context.encode(), bound).await
+    }
+}
+
+const ANY: &str = r#"{ any_of = ["gone", "here"] }"#;
+const ALL: &str = r#"{ all_of = ["gone", "here"] }"#;
+
+#[tokio::test]
+async fn a_custodian_that_was_away_at_the_start_serves_when_it_is_back() {
+    let site = Site::new().await;
+    site.gone.go_away();
+    let drivers = site.open(ANY, "here", Away::Borne).await.expect("starts");
+    let [gone, here] = drivers.as_slice() else { panic!("two custodians") };
+    assert_eq!(site.wrap(here).await.expect("serves").mechanism, Mechanism::TransitAead);
+    here.custodian().check().await.expect("ready");
+    assert_eq!(gone.custodian().describe().manufacturer, "away since the start");
+    assert_eq!(gone.custodian().check().await.expect_err("named as not ready").cause, Cause::Transient);
+    assert_eq!(site.wrap(gone).await.map(drop).expect_err("away").cause, Cause::Resting);
+    site.gone.come_back().await.expect("the port is free");
+    let fault = site.wrap(gone).await.map(drop).expect_err("tried a moment ago");
+    assert_eq!((fault.cause, fault.request), (Cause::Resting, None), "nobody was asked");
+    site.clock.advance(AGAIN);
+    site.wrap(gone).await.map(drop).expect("serves");
+    gone.custodian().check().await.expect("ready");
+    let is = gone.custodian().describe();
+    assert_eq!((is.manufacturer.as_str(), is.key_label.as_str()), ("transit", "transit/root-1"));
+    gone.close().await.expect("closes");
+    assert_eq!(site.wrap(gone).await.map(drop).expect_err("closed").cause, Cause::Stopped);
+}
+
+/// What is found wrong when it is back is found by the checks of a start, and nothing is wrapped.
+#[tokio::test]
+async fn a_late_custodian_is_held_to_every_check_of_a_start() {
+    let site = Site::new().await;
+    site.gone.go_away();
+    let drivers = site.open(ANY, "here", Away::Borne).await.expect("starts");
+    let [gone, _] = drivers.as_slice() else { panic!("two custodians") };
+    site.gone.make_exportable("root-1").expect("a key");
+    site.gone.come_back().await.expect("the port is free");
+    let fault = site.wrap(gone).await.map(drop).expect_err("a key that may leave");
+    assert_eq!(fault.cause, Cause::KeyUnsafe, "{fault}");
+    assert_eq!(site.gone.count("root-1", "encrypt"), 0, "it was used");
+}
+
+#[tokio::test]
+async fn closing_also_ends_what_was_never_opened() {
+    let site = Site::new().await;
+    site.gone.go_away();
+    let drivers = site.open(ANY, "here", Away::Borne).await.expect("starts");
+    let [gone, _] = drivers.as_slice() else { panic!("two custodians") };
+    gone.close().await.expect("closes");
+    site.gone.come_back().await.expect("the port is free");
+    assert_eq!(site.wrap(gone).await.map(drop).expect_err("closed").cause, Cause::Stopped);
+}
+
+#[tokio::test]
+async fn without_whom_no_key_opens_or_who_refuses_keeps_the_node_from_starting() {
+    let site = Site::new().await;
+    site.open(ALL, "gone", Away::Refused).await.expect("both are there");
+    site.gone.go_away();
+    for (set, signer, away) in [(ALL, "here", Away::Borne), (ANY, "gone", Away::Borne), (ANY, "here", Away::Refused)] {
+        let error = site.open(set, signer, away).await.map(drop).expect_err(set);
+        let said = format!("{error:#}");
+        assert!(said.contains("custodian gone") && said.contains("TRANSIENT"), "{said}");
+    }
+    site.here.go_away();
+    let error = site.open(ANY, "here", Away::Borne).await.map(drop).expect_err("nobody is there");
+    assert!(format!("{error:#}").contains("custodian "), "{error:#}");
+    site.here.come_back().await.expect("the port is free");
+    site.gone.come_back().await.expect("the port is free");
+    drop(site.gone.take("root-1"));
+    let error = site.open(ANY, "here", Away::Borne).await.map(drop).expect_err("its key is missing");
+    assert!(format!("{error:#}").contains("KEY_MISSING"), "{error:#}");
+}
