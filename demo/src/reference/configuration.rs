@@ -151,6 +151,12 @@ impl Walk<'_> {
             "u8" | "u16" | "u32" | "u64" | "usize" => "integer".to_owned(),
             "f64" => "number".to_owned(),
             other => match self.types.get(other) {
+                // Of several forms: what they are called together stands in its comment.
+                Some(Item::Enum(each))
+                    if each.variants.iter().any(|variant| !matches!(variant.fields, Fields::Unit)) =>
+                {
+                    Said::of(&source::doc(&each.attrs)).meaning.trim_end_matches('.').to_lowercase()
+                }
                 Some(Item::Enum(each)) => choices(each),
                 _ => bail!("{place}: {other} has no words yet in demo/src/reference/configuration.rs"),
             },

@@ -85,6 +85,6 @@ pub use open::{
     DepositKeyRow, DepositKeys, DepositRows, NewTenantKey, OpenedDeposit, ReleaseKeys, RowKeys, SubjectKeyRow, Warmed,
     WrapKey, WrappedKeys,
 };
-pub use set::{CustodySet, SetError, WrappedShare, WrappedTenantKey};
+pub use set::{CustodySet, Member, Rule, SetError, WrappedShare, WrappedTenantKey};
 pub use shares::{Custodians, Unwrapping, Wrapping};
 pub use warm::{Counters, IDLE, TenantKeys, TenantRef, WARM_FOR, Wiring};

@@ -1,6 +1,7 @@
 //! Custody sets: which custodians hold a tenant's key, and whether one of them or all of them must agree.
 //! This is data; [`crate::shares`] acts on it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,11 +15,11 @@ use crate::custodian::{CustodianId, Mechanism};
 pub enum SetError {
     /// The text has another form.
     #[error(
-        "custody set must read any_of(<custodian>,…) or all_of(<custodian>,…), each custodian [a-z0-9][a-z0-9-]{{0,62}}"
+        "custody set must read any_of(<member>,…) or all_of(<member>,…), each member a custodian [a-z0-9][a-z0-9-]{{0,62}} or, once, a set of the other rule over custodians"
     )]
     Form,
     /// No custodian is named.
-    #[error("custody set names no custodian")]
+    #[error("custody set, or a set in it, names no custodian")]
     Empty,
     /// More custodians than a set may have.
     #[error("custody set names more than {} custodians", CustodySet::MOST)]
@@ -28,18 +29,69 @@ pub enum SetError {
     Twice(CustodianId),
 }
 
+/// How the members of a set stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub enum Rule {
+    /// Each member alone is enough.
     Any,
+    /// Every member must agree.
     All,
 }
 
-/// Which custodians hold a tenant's key. Its text is what the tenant's row records, its digest is part of what every
-/// share is bound to, so a set cannot be loosened in the records without the shares refusing to open.
+impl Rule {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any_of",
+            Self::All => "all_of",
+        }
+    }
+
+    /// The rule of a set inside a set: the same one again would only be a longer way to write the set.
+    const fn other(self) -> Self {
+        match self {
+            Self::Any => Self::All,
+            Self::All => Self::Any,
+        }
+    }
+}
+
+/// A member of a custody set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Member {
+    /// A custodian.
+    One(CustodianId),
+    /// A set of custodians under the rule that the outer set has not. There is one level and no more.
+    Inner(Vec<CustodianId>),
+}
+
+impl Member {
+    pub(crate) fn custodians(&self) -> &[CustodianId] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Inner(several) => several,
+        }
+    }
+}
+
+impl From<CustodianId> for Member {
+    fn from(one: CustodianId) -> Self {
+        Self::One(one)
+    }
+}
+
+/// Which custodians hold a tenant's key. Its digest is part of what every share is bound to, so a set cannot be
+/// loosened without the shares refusing to open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustodySet {
     rule: Rule,
-    members: Vec<CustodianId>,
+    members: Vec<Member>,
+}
+
+/// Where a custodian's share belongs: its index and how many there are beside it, as its context says them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) index: u16,
+    pub(crate) count: u16,
 }
 
 impl CustodySet {
@@ -51,7 +103,7 @@ impl CustodySet {
     /// # Errors
     /// [`SetError`] for no member, too many, or one named twice.
     pub fn any_of(members: Vec<CustodianId>) -> Result<Self, SetError> {
-        Self::of(Rule::Any, members)
+        Self::of(Rule::Any, members.into_iter().map(Member::One).collect())
     }
 
     /// Each custodian wraps one share of an n-of-n split: every one of them must agree.
@@ -59,36 +111,38 @@ impl CustodySet {
     /// # Errors
     /// [`SetError`] for no member, too many, or one named twice.
     pub fn all_of(members: Vec<CustodianId>) -> Result<Self, SetError> {
-        Self::of(Rule::All, members)
+        Self::of(Rule::All, members.into_iter().map(Member::One).collect())
     }
 
-    fn of(rule: Rule, members: Vec<CustodianId>) -> Result<Self, SetError> {
-        if members.is_empty() {
+    /// A set whose members may be sets of the other rule.
+    ///
+    /// # Errors
+    /// [`SetError`] for no member, also in a set inside; too many custodians, or one named twice, in the whole set.
+    pub fn of(rule: Rule, members: Vec<Member>) -> Result<Self, SetError> {
+        if members.is_empty() || members.iter().any(|member| member.custodians().is_empty()) {
             return Err(SetError::Empty);
         }
-        if members.len() > Self::MOST {
+        let set = Self { rule, members };
+        if set.custodians().count() > Self::MOST {
             return Err(SetError::TooMany);
         }
-        let mut seen = std::collections::BTreeSet::new();
-        match members.iter().find(|member| !seen.insert(*member)) {
-            Some(twice) => Err(SetError::Twice(twice.clone())),
-            None => Ok(Self { rule, members }),
+        let mut seen = BTreeSet::new();
+        let twice = set.custodians().find(|custodian| !seen.insert(*custodian)).cloned();
+        match twice {
+            Some(twice) => Err(SetError::Twice(twice)),
+            None => Ok(set),
         }
     }
 
-    /// The custodians, in the order of their shares.
-    #[must_use]
-    pub fn members(&self) -> &[CustodianId] {
-        &self.members
+    /// Every custodian, in the order of the set's text.
+    pub fn custodians(&self) -> impl Iterator<Item = &CustodianId> {
+        self.members.iter().flat_map(Member::custodians)
     }
 
     /// Whether a key of this set can be opened by those of its members that are there.
     #[must_use]
     pub fn opens_with(&self, there: impl Fn(&CustodianId) -> bool) -> bool {
-        match self.rule {
-            Rule::Any => self.members.iter().any(there),
-            Rule::All => self.members.iter().all(there),
-        }
+        self.openings().iter().any(|opening| opening.iter().all(|custodian| there(custodian)))
     }
 
     /// SHA-256 over a label and the set's text, for the context of its shares.
@@ -97,55 +151,105 @@ impl CustodySet {
         Sha256::new().chain_update(b"cofre/v1/custody-set\0").chain_update(self.to_string()).finalize().into()
     }
 
+    /// Every combination of custodians that opens a key, none of whom could be spared.
+    fn openings(&self) -> Vec<BTreeSet<&CustodianId>> {
+        match self.rule {
+            Rule::Any => self.members.iter().map(|member| member.custodians().iter().collect()).collect(),
+            // One of each inner set, or the one there is.
+            Rule::All => self.members.iter().fold(vec![BTreeSet::new()], |openings, member| {
+                let mut longer = Vec::new();
+                for opening in &openings {
+                    longer.extend(member.custodians().iter().map(|one| opening.iter().copied().chain([one]).collect()));
+                }
+                longer
+            }),
+        }
+    }
+
     pub(crate) const fn rule(&self) -> Rule {
         self.rule
     }
 
-    /// Into how many shares the key is split.
-    pub(crate) fn share_count(&self) -> u16 {
-        match self.rule {
-            Rule::Any => 1,
-            // INVARIANT: at most MOST members.
-            Rule::All => u16::try_from(self.members.len()).unwrap_or(u16::MAX),
-        }
+    /// The members, and where each one's shares belong: the shares of an inner `all_of` have their own count, those of an
+    /// inner `any_of` are one and the same.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&Member, Place)> {
+        // INVARIANT: at most MOST members.
+        let count = |many: usize| u16::try_from(many).unwrap_or(u16::MAX);
+        let outer = count(self.members.len());
+        self.members.iter().zip(0u16..).map(move |(member, index)| match self.rule {
+            Rule::Any => (member, Place { index: 0, count: count(member.custodians().len()) }),
+            Rule::All => (member, Place { index, count: outer }),
+        })
     }
 
-    /// Each custodian with the index of its share.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (u16, &CustodianId)> {
-        self.members.iter().zip(0u16..).map(|(member, index)| match self.rule {
-            Rule::Any => (0, member),
-            Rule::All => (index, member),
-        })
+    /// Where the share of a member's `nth` custodian belongs.
+    pub(crate) const fn place(&self, member: Place, nth: u16) -> Place {
+        match self.rule {
+            Rule::Any => Place { index: nth, count: member.count },
+            Rule::All => member,
+        }
     }
 }
 
 impl fmt::Display for CustodySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = match self.rule {
-            Rule::Any => "any_of",
-            Rule::All => "all_of",
-        };
-        let members: Vec<&str> = self.members.iter().map(CustodianId::as_str).collect();
-        write!(f, "{rule}({})", members.join(","))
+        let named =
+            |custodians: &[CustodianId]| custodians.iter().map(CustodianId::as_str).collect::<Vec<_>>().join(",");
+        let members = self.members.iter().map(|member| match member {
+            Member::One(one) => one.to_string(),
+            Member::Inner(several) => format!("{}({})", self.rule.other().as_str(), named(several)),
+        });
+        write!(f, "{}({})", self.rule.as_str(), members.collect::<Vec<_>>().join(","))
     }
 }
 
 impl FromStr for CustodySet {
     type Err = SetError;
     fn from_str(text: &str) -> Result<Self, SetError> {
-        let (rule, rest) = text.split_once('(').ok_or(SetError::Form)?;
-        let rule = match rule {
-            "any_of" => Rule::Any,
-            "all_of" => Rule::All,
-            _ => return Err(SetError::Form),
-        };
-        let list = rest.strip_suffix(')').ok_or(SetError::Form)?;
-        if list.is_empty() {
-            return Err(SetError::Empty);
+        let (rule, list) = called(text)?;
+        let mut members = Vec::new();
+        let mut rest = Some(list).filter(|list| !list.is_empty());
+        while let Some(list) = rest {
+            let (member, after) = first(list, rule)?;
+            members.push(member);
+            rest = after;
         }
-        let members = list.split(',').map(CustodianId::try_from).collect::<Result<_, _>>();
-        Self::of(rule, members.map_err(|_| SetError::Form)?)
+        Self::of(rule, members)
     }
+}
+
+/// A rule and what stands in its parentheses, which end the text.
+fn called(text: &str) -> Result<(Rule, &str), SetError> {
+    let (rule, rest) = text.split_once('(').ok_or(SetError::Form)?;
+    let rule = [Rule::Any, Rule::All].into_iter().find(|known| known.as_str() == rule).ok_or(SetError::Form)?;
+    Ok((rule, rest.strip_suffix(')').ok_or(SetError::Form)?))
+}
+
+fn custodian(name: &str) -> Result<CustodianId, SetError> {
+    CustodianId::try_from(name).map_err(|_| SetError::Form)
+}
+
+/// The first member of a list and what comes after its comma.
+fn first(list: &str, outer: Rule) -> Result<(Member, Option<&str>), SetError> {
+    let comma = list.find(',').unwrap_or(list.len());
+    if list.find('(').is_none_or(|parenthesis| comma < parenthesis) {
+        let one = list.get(..comma).map(custodian).ok_or(SetError::Form)??;
+        return Ok((Member::One(one), list.get(comma + 1..)));
+    }
+    let end = list.find(')').ok_or(SetError::Form)?;
+    let (rule, inner) = called(list.get(..=end).unwrap_or_default())?;
+    if rule != outer.other() {
+        return Err(SetError::Form);
+    }
+    let several = match inner {
+        "" => Vec::new(),
+        inner => inner.split(',').map(custodian).collect::<Result<_, _>>()?,
+    };
+    let after = match list.get(end + 1..).unwrap_or_default() {
+        "" => None,
+        more => Some(more.strip_prefix(',').ok_or(SetError::Form)?),
+    };
+    Ok((Member::Inner(several), after))
 }
 
 /// One share of a tenant key as the keyring keeps it.
@@ -166,55 +270,11 @@ pub struct WrappedShare {
 /// A tenant key as the keyring keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrappedTenantKey {
-    /// Who holds it, from the tenant's row in records.
+    /// Who holds it, as the node is configured.
     pub set: CustodySet,
     /// The shares, in any order.
     pub shares: Vec<WrappedShare>,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_opens_with_one_and_all_with_every_one() {
-        let (any, all) = ["any_of(a,b)", "all_of(a,b)"].map(|text| text.parse::<CustodySet>().expect("valid")).into();
-        for (there, by_any, by_all) in [(&["a", "b"][..], true, true), (&["b"], true, false), (&["c"], false, false)] {
-            let known = |id: &CustodianId| there.contains(&id.as_str());
-            assert_eq!((any.opens_with(known), all.opens_with(known)), (by_any, by_all), "{there:?}");
-        }
-    }
-
-    #[test]
-    fn a_set_survives_its_text_and_rules_differ_in_digest() {
-        for text in ["any_of(hsm-1)", "all_of(hsm-1,kms-1)", "any_of(a,b,c)"] {
-            let set: CustodySet = text.parse().expect("valid");
-            assert_eq!(set.to_string(), text);
-        }
-        let any: CustodySet = "any_of(a,b)".parse().expect("valid");
-        let all: CustodySet = "all_of(a,b)".parse().expect("valid");
-        let turned: CustodySet = "all_of(b,a)".parse().expect("valid");
-        assert_ne!(any.digest(), all.digest());
-        assert_ne!(all.digest(), turned.digest());
-        assert_eq!(any.places().map(|(index, _)| index).collect::<Vec<_>>(), [0, 0]);
-        assert_eq!(all.places().map(|(index, _)| index).collect::<Vec<_>>(), [0, 1]);
-    }
-
-    #[test]
-    fn what_is_no_set_is_refused() {
-        for (text, wrong) in [
-            ("", SetError::Form),
-            ("any_of", SetError::Form),
-            ("any_of(a", SetError::Form),
-            ("some_of(a)", SetError::Form),
-            ("any_of(a, b)", SetError::Form),
-            ("any_of(A)", SetError::Form),
-            ("all_of(a,any_of(b,c))", SetError::Form),
-            ("any_of()", SetError::Empty),
-            ("any_of(a,b,c,d,e,f,g,h,i)", SetError::TooMany),
-        ] {
-            assert_eq!(text.parse::<CustodySet>(), Err(wrong), "{text}");
-        }
-        assert!(matches!("all_of(a,a)".parse::<CustodySet>(), Err(SetError::Twice(_))));
-    }
-}
+mod tests;

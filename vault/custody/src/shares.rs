@@ -15,7 +15,7 @@ use crate::custodian::{Custodian, CustodianId, Description};
 use crate::error::{Broken, Error};
 use crate::fault::{Cause, Fault};
 use crate::journal::Call;
-use crate::set::{CustodySet, Rule, SetError, WrappedShare, WrappedTenantKey};
+use crate::set::{CustodySet, Member, Place, Rule, SetError, WrappedShare, WrappedTenantKey};
 use crate::warm::TenantRef;
 
 type Drivers = Arc<BTreeMap<CustodianId, Arc<dyn Custodian>>>;
@@ -66,15 +66,15 @@ pub(crate) struct Which<'a> {
 }
 
 impl<'a> Which<'a> {
-    fn context(self, set: &CustodySet, custodian: &'a CustodianId, share_index: u16) -> WrapTenant<'a> {
+    fn context(self, set: &CustodySet, custodian: &'a CustodianId, place: Place) -> WrapTenant<'a> {
         WrapTenant {
             region: self.region,
             tenant: self.tenant,
             tenant_key_version: self.version,
             custody_set: set.digest(),
             custodian: custodian.as_str(),
-            share_index,
-            share_count: set.share_count(),
+            share_index: place.index,
+            share_count: place.count,
         }
     }
 }
@@ -98,18 +98,13 @@ impl Wrapping {
         set: &CustodySet,
         key: &TenantKey,
     ) -> Result<WrappedTenantKey, Error> {
-        let mut split = Vec::new();
-        // `any_of` gives each custodian a share that is the whole key, `all_of` splits once.
-        while split.len() < set.members().len() {
-            split.extend(key.split(set.share_count())?);
-        }
         let mut shares = Vec::new();
-        for ((index, custodian), share) in set.places().zip(split) {
-            let context = which.context(set, custodian, index);
+        for (custodian, place, share) in split(set, key)? {
+            let context = which.context(set, custodian, place);
             let wrapped = driver(&self.0, custodian)?.wrap(context.encode(), share.bind(&context)?).await?;
             shares.push(WrappedShare {
                 custodian: custodian.clone(),
-                share: index,
+                share: place.index,
                 wrapped: wrapped.bytes,
                 mechanism: wrapped.mechanism,
                 custodian_key: wrapped.custodian_key,
@@ -117,6 +112,35 @@ impl Wrapping {
         }
         Ok(WrappedTenantKey { set: set.clone(), shares })
     }
+}
+
+/// Each custodian of a set, where its share belongs, and the share.
+type Parts<'a> = Vec<(&'a CustodianId, Place, Arc<Share>)>;
+
+/// A share for each custodian of a set. `any_of` gives each member the whole, `all_of` splits it once.
+fn split<'a>(set: &'a CustodySet, key: &TenantKey) -> Result<Parts<'a>, Error> {
+    let mut all = Vec::new();
+    let mut outer = match set.rule() {
+        Rule::Any => Vec::new(),
+        Rule::All => key.split(set.members().next().map_or(1, |(_, place)| place.count))?,
+    }
+    .into_iter();
+    for (member, place) in set.members() {
+        let custodians = member.custodians().iter().zip(0u16..);
+        match set.rule() {
+            Rule::Any => {
+                for ((custodian, nth), share) in custodians.zip(key.split(place.count)?) {
+                    all.push((custodian, set.place(place, nth), Arc::new(share)));
+                }
+            }
+            Rule::All => {
+                // INVARIANT: the key was split into as many shares as there are members.
+                let share = Arc::new(outer.next().ok_or(Error::Incomplete)?);
+                all.extend(custodians.map(|(custodian, nth)| (custodian, set.place(place, nth), share.clone())));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Can open tenant keys, one committed Warm entry each.
@@ -144,6 +168,16 @@ impl Unwrapping {
     }
 }
 
+/// `any_of`: the next one is asked when one does not serve. A share that does not open ends it at once: going on would
+/// hide an incident. Answers why nobody served so far.
+fn passed_over(before: Error, cause: Error) -> Result<Error, Error> {
+    match cause {
+        Error::Custodian(_) | Error::UnknownCustodian(_) => Ok(cause),
+        Error::Incomplete => Ok(before),
+        incident => Err(incident),
+    }
+}
+
 /// One warm-up under way. Dropping it ends the permit.
 struct Asking<'a> {
     drivers: &'a Drivers,
@@ -163,47 +197,64 @@ impl Asking<'_> {
         if !same {
             return Err(Error::Foreign);
         }
-        let shares = match self.wrapped.set.rule() {
-            Rule::Any => vec![self.first_that_serves().await?],
-            Rule::All => self.every_one().await?,
-        };
+        let wrapped = self.wrapped;
+        let mut shares = Vec::new();
+        match wrapped.set.rule() {
+            Rule::Any => {
+                let mut failed = Error::Incomplete;
+                for (member, place) in wrapped.set.members() {
+                    match self.every_one(member, place).await {
+                        Ok(these) => {
+                            shares = these;
+                            break;
+                        }
+                        Err(cause) => failed = passed_over(failed, cause)?,
+                    }
+                }
+                if shares.is_empty() {
+                    return Err(failed);
+                }
+            }
+            Rule::All => {
+                for (member, place) in wrapped.set.members() {
+                    shares.push(self.first_that_serves(member, place).await?);
+                }
+            }
+        }
         TenantKey::combine(shares, &self.tenant.key_id).map_err(Error::opening(Broken::TenantKey))
     }
 
-    /// `any_of`: the next custodian is asked when one does not serve. A share that does not open ends it at once:
-    /// going on would hide an incident.
-    async fn first_that_serves(&mut self) -> Result<Share, Error> {
+    /// One share of a member whose custodians may stand in for each other.
+    async fn first_that_serves(&mut self, member: &Member, place: Place) -> Result<Share, Error> {
         let mut failed = Error::Incomplete;
-        let wrapped = self.wrapped;
-        for (index, custodian) in wrapped.set.places() {
-            match self.share(index, custodian).await {
-                Err(next @ (Error::Custodian(_) | Error::UnknownCustodian(_))) => failed = next,
-                Err(Error::Incomplete) => {}
-                decided => return decided,
+        for (custodian, nth) in member.custodians().iter().zip(0u16..) {
+            match self.share(self.wrapped.set.place(place, nth), custodian).await {
+                Ok(share) => return Ok(share),
+                Err(cause) => failed = passed_over(failed, cause)?,
             }
         }
         Err(failed)
     }
 
-    async fn every_one(&mut self) -> Result<Vec<Share>, Error> {
+    /// The shares of every custodian of a member.
+    async fn every_one(&mut self, member: &Member, place: Place) -> Result<Vec<Share>, Error> {
         let mut shares = Vec::new();
-        let wrapped = self.wrapped;
-        for (index, custodian) in wrapped.set.places() {
-            shares.push(self.share(index, custodian).await?);
+        for (custodian, nth) in member.custodians().iter().zip(0u16..) {
+            shares.push(self.share(self.wrapped.set.place(place, nth), custodian).await?);
         }
         Ok(shares)
     }
 
-    async fn share(&mut self, index: u16, custodian: &CustodianId) -> Result<Share, Error> {
+    async fn share(&mut self, place: Place, custodian: &CustodianId) -> Result<Share, Error> {
         let driver = driver(self.drivers, custodian)?;
         let wrapped = self
             .wrapped
             .shares
             .iter()
-            .find(|share| share.custodian == *custodian && share.share == index)
+            .find(|share| share.custodian == *custodian && share.share == place.index)
             .ok_or(Error::Incomplete)?;
         let which = Which { region: &self.tenant.region, tenant: self.tenant.tenant, version: self.tenant.key_version };
-        let context = which.context(&self.wrapped.set, custodian, index);
+        let context = which.context(&self.wrapped.set, custodian, place);
         let begun = self.clock.monotonic();
         let answer = driver.unwrap(&self.permit, context.encode(), wrapped).await;
         let took_us = self.clock.monotonic().micros().saturating_sub(begun.micros());

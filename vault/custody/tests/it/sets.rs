@@ -125,3 +125,56 @@ async fn a_substituted_key_is_an_incident() {
         Err(Error::Integrity(Broken::TenantKey))
     );
 }
+
+fn set(text: &str) -> CustodySet {
+    text.parse().expect("a set")
+}
+
+/// Which of three custodians have to be there, for sets inside a set, by every combination of those that are.
+#[tokio::test]
+async fn a_set_in_a_set_opens_with_those_it_names_and_no_others() {
+    type Opens = fn([bool; 3]) -> bool;
+    let rules: [(&str, Opens); 4] = [
+        ("all_of(a,any_of(b,c))", |[a, b, c]| a && (b || c)),
+        ("any_of(a,all_of(b,c))", |[a, b, c]| a || (b && c)),
+        ("any_of(all_of(b,c),a)", |[a, b, c]| a || (b && c)),
+        ("all_of(any_of(b,c),a)", |[a, b, c]| a && (b || c)),
+    ];
+    for (text, opens) in rules {
+        let house = House::new(&["a", "b", "c"]);
+        let tenant = house.tenant(1, &set(text)).await;
+        for there in 0..8 {
+            let there = [there & 1 != 0, there & 2 != 0, there & 4 != 0];
+            for (custodian, there) in house.custodians.iter().zip(there) {
+                if there { custodian.bring_back() } else { custodian.take_away() }
+            }
+            house.keys.wipe_all();
+            let answer = house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop);
+            assert_eq!(answer.is_ok(), opens(there), "{text} with {there:?}: {answer:?}");
+            assert!(answer.is_ok() || answer.is_err_and(|error| error.retryable()), "{text} with {there:?}");
+        }
+    }
+}
+
+/// The part of an `all_of` that stands alone says nothing, and a share of one place does not serve at another.
+#[tokio::test]
+async fn a_loosened_inner_set_does_not_open() {
+    for (made, claimed) in [
+        ("any_of(a,all_of(b,c))", "any_of(a,b,c)"),
+        ("all_of(a,any_of(b,c))", "any_of(b,c)"),
+        ("all_of(a,any_of(b,c))", "all_of(a,b)"),
+        ("any_of(a,all_of(b,c))", "all_of(b,c)"),
+    ] {
+        let house = House::new(&["a", "b", "c"]);
+        let tenant = house.tenant(1, &set(made)).await;
+        house.custodians[0].take_away();
+        if claimed.contains('a') && !claimed.starts_with("any_of(a") {
+            house.custodians[0].bring_back();
+        }
+        let mut rows = house.register.keys.lock().expect("whole")[&tenant.tenant].clone();
+        rows.set = set(claimed);
+        house.register.keep(tenant.tenant, rows);
+        let answer = house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop);
+        assert!(matches!(answer, Err(Error::Integrity(_) | Error::Incomplete)), "{made} as {claimed}: {answer:?}");
+    }
+}

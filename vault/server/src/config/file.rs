@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cofre_custody::{CustodianId, CustodySet};
+use cofre_custody::{CustodianId, CustodySet, Member, Rule};
 use cofre_model::id::Slug;
 use cofre_model::time::Span;
 use serde::Deserialize;
@@ -176,14 +176,26 @@ fn default_warm() -> Duration {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileSet {
-    /// Each of these custodians wraps the whole key: one is enough to unwrap it. Exactly one of this and `all_of`.
+    /// Each of these wraps the whole key: one is enough to unwrap it. Exactly one of this and `all_of`. A member is a
+    /// custodian, or `{ all_of = ["…"] }` over custodians.
     ///
     /// Example: `["hsm-1"]`
-    any_of: Option<Vec<String>>,
-    /// Each of these custodians wraps a share: all are needed to unwrap the key. Exactly one of this and `any_of`.
+    any_of: Option<Vec<FileMember>>,
+    /// Each of these wraps a share: all are needed to unwrap the key. Exactly one of this and `any_of`. A member is a
+    /// custodian, or `{ any_of = ["…"] }` over custodians.
     ///
     /// Example: `["hsm-1"]`
-    all_of: Option<Vec<String>>,
+    all_of: Option<Vec<FileMember>>,
+}
+
+/// Member.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum FileMember {
+    /// A custodian.
+    One(String),
+    /// A set of the other rule.
+    Inner(BTreeMap<String, Vec<String>>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -224,13 +236,26 @@ impl FileSecret {
 
 impl FileSet {
     fn check(self) -> Result<CustodySet, ConfigError> {
+        let refused = || {
+            value(
+                "custody.default",
+                "must be { any_of = [\"…\"] } or { all_of = [\"…\"] } over different custodians, or over them and sets of the other rule",
+            )
+        };
+        let (rule, other, members) = match (self.any_of, self.all_of) {
+            (Some(members), None) => (Rule::Any, "all_of", members),
+            (None, Some(members)) => (Rule::All, "any_of", members),
+            _ => return Err(refused()),
+        };
         let ids = |names: Vec<String>| names.iter().map(|name| custodian(name)).collect::<Result<Vec<_>, _>>();
-        let advice = "must be { any_of = [\"…\"] } or { all_of = [\"…\"] } over different custodians";
-        match (self.any_of, self.all_of) {
-            (Some(names), None) => CustodySet::any_of(ids(names)?).map_err(|_| value("custody.default", advice)),
-            (None, Some(names)) => CustodySet::all_of(ids(names)?).map_err(|_| value("custody.default", advice)),
-            _ => Err(value("custody.default", advice)),
-        }
+        let members = members.into_iter().map(|member| match member {
+            FileMember::One(name) => Ok(Member::One(custodian(&name)?)),
+            FileMember::Inner(mut set) => match (set.remove(other), set.is_empty()) {
+                (Some(names), true) => Ok(Member::Inner(ids(names)?)),
+                _ => Err(refused()),
+            },
+        });
+        CustodySet::of(rule, members.collect::<Result<_, _>>()?).map_err(|_| refused())
     }
 }
 
@@ -269,7 +294,7 @@ impl File {
         }
         let custody = self.custody.default.check()?;
         let signer = custodian(&self.custody.signer)?;
-        if custody.members().iter().any(|member| !custodians.contains_key(member)) {
+        if custody.custodians().any(|named| !custodians.contains_key(named)) {
             return Err(value("custody.default", "must name custodians that stand under [custodians]"));
         }
         if !custodians.get(&signer).is_some_and(Configured::signs) {

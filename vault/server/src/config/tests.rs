@@ -109,6 +109,10 @@ fn each_mistake_is_refused_by_name() {
         ("\"aes-gcm\"", "\"aes-ecb\"", "mechanism"),
         ("any_of = [\"hsm-1\"]", "any_of = [\"hsm-2\"]", "custody.default"),
         ("any_of = [\"hsm-1\"]", "any_of = []", "custody.default"),
+        ("any_of = [\"hsm-1\"]", "any_of = [\"hsm-1\", { any_of = [\"hsm-1\"] }]", "custody.default"),
+        ("any_of = [\"hsm-1\"]", "any_of = [\"hsm-1\", { all_of = [\"hsm-1\"] }]", "custody.default"),
+        ("any_of = [\"hsm-1\"]", "any_of = [{ all_of = [\"hsm-1\"], any_of = [\"a\"] }]", "custody.default"),
+        ("any_of = [\"hsm-1\"]", "any_of = [{ all_of = [\"hsm-9\"] }]", "custody.default"),
         ("signer_label = \"ledger-1\", ", "", "custody.signer"),
         ("warm_for = \"300s\"", "warm_for = \"500ms\"", "custody.warm_for"),
         ("{ credential = \"hsm-1-pin\" }", "{ credential = \"a\", file = \"b\" }", "pin"),
@@ -216,6 +220,12 @@ fn no_error_quotes_a_value_of_the_file() {
     }
     let named = Config::parse(&GOOD.replacen("eu-nl\"", "eu-nl\"\nmode = \"hunter2\"", 1)).expect_err("twice");
     assert!(!named.to_string().contains("hunter2"), "{named}");
+}
+
+#[test]
+fn a_set_may_stand_in_a_set() {
+    let nested = GOOD.replacen("any_of = [\"hsm-1\"]", "any_of = [{ all_of = [\"hsm-1\"] }]", 1);
+    assert_eq!(Config::parse(&nested).expect("good").custody.to_string(), "any_of(all_of(hsm-1))");
 }
 
 const SERVICES: &str = r#"
