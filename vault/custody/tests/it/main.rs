@@ -9,6 +9,7 @@ mod faults;
 mod guarded;
 mod host;
 mod memory;
+mod mixed;
 mod modules;
 mod open;
 mod services;
