@@ -239,6 +239,7 @@ fn use_cases(stores: &Stores, clock: &Arc<dyn Clock>) -> UseCases {
             keys: keys.clone(),
             signer,
             deployment: TRUST_DOMAIN.to_owned(),
+            floor: custody.clone(),
             holder: [1; 16],
             clock: clock(),
         }),

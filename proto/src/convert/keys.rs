@@ -1,6 +1,7 @@
 //! Orders about the key tree.
 
 use cofre_model::id::Slug;
+use cofre_model::keys::KeyJob;
 use cofre_model::request::{KeyName, RetireKeys, RewrapKeys};
 
 use super::Malformed;
@@ -24,6 +25,9 @@ pub fn rewrap_keys(wire: v1::RewrapKeysRequest) -> Result<RewrapKeys, Malformed>
     if wire.custody_set.is_empty() || wire.custody_set.len() > CUSTODY_SET {
         let advice = "must read any_of(<custodian>,…) or all_of(<custodian>,…)";
         return Err(Malformed::new("custody_set", advice));
+    }
+    if wire.rate > KeyJob::FASTEST {
+        return Err(Malformed::new("rate", format!("must be at most {}, or 0 for as many as it can", KeyJob::FASTEST)));
     }
     Ok(RewrapKeys {
         from_key: key_name("from_key", &wire.from_key)?,

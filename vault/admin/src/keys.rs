@@ -11,7 +11,7 @@ mod rows;
 
 use std::sync::Arc;
 
-use cofre_custody::{CustodySet, Signer, TenantKeys};
+use cofre_custody::{CustodianId, CustodySet, Signer, TenantKeys};
 use cofre_envelope::random;
 use cofre_model::caller::Caller;
 use cofre_model::entry::{Entry, EntryKind};
@@ -49,6 +49,9 @@ pub struct KeyJobs {
     pub signer: Arc<dyn Signer>,
     /// The deployment's name, which counts are signed for.
     pub deployment: String,
+    /// The node's own custody set. No job puts a looser one in its place: what holds a key is decided by whoever
+    /// configures nodes, and not by one operator.
+    pub floor: CustodySet,
     /// Who this node is to the others that work on the same job: random, new at each start.
     pub holder: [u8; 16],
     /// The node's clocks.
@@ -94,11 +97,19 @@ impl KeyJobs {
     /// Opens a rewrap. Every node takes it up within a second.
     ///
     /// # Errors
-    /// BAD_REQUEST for a custodian that is not configured or a rate of zero; WRONG_STATE while another rewrap runs.
+    /// BAD_REQUEST for a custodian that is not configured or was retired, a set that is looser than this node's own, or a
+    /// rate of zero or beyond [`KeyJob::FASTEST`]; WRONG_STATE while another rewrap runs.
     pub async fn open(&self, caller: &Caller, order: RewrapOrder) -> Result<(KeyJob, EntryRef), Error> {
         self.configured(&order.target)?;
-        if order.rate == Some(0) {
-            return Err(Error::field(Reason::BadRequest, "rate", "must be at least 1, or be left out"));
+        no_looser(&self.floor, &order.target)?;
+        let retired = self.keyring.retired_custodians().await?;
+        let is_retired =
+            |custodian: &CustodianId| retired.iter().any(|(named, key)| key.is_empty() && named == custodian.as_str());
+        if order.target.custodians().any(is_retired) {
+            return Err(Error::field(Reason::BadRequest, "custody_set", RETIRED));
+        }
+        if order.rate.is_some_and(|rate| !(1..=KeyJob::FASTEST).contains(&rate)) {
+            return Err(Error::field(Reason::BadRequest, "rate", "must be 1 to 10,000, or be left out"));
         }
         let id = KeyJobId::from_parts(self.clock.now().millis(), random::array()?);
         let target = order.target();
@@ -141,6 +152,19 @@ pub(crate) fn set_from(text: &str) -> Result<CustodySet, Error> {
         Error::field(Reason::BadRequest, "custody_set", advice)
     })
 }
+
+/// Refuses a set that lets more combinations of custodians open a key than `floor`, the node's own, or fewer of them.
+pub(crate) fn no_looser(floor: &CustodySet, set: &CustodySet) -> Result<(), Error> {
+    if !floor.stricter_than(set) {
+        return Ok(());
+    }
+    let advice = "is looser than the custody set of this node; have `custody.default` changed on every node first";
+    Err(Error::field(Reason::BadRequest, "custody_set", advice))
+}
+
+/// Why a custodian holds no key any more.
+pub(crate) const RETIRED: &str =
+    "names a custodian, or a key of one, that was retired; give the new one another name under `custodians`";
 
 pub(crate) fn not_configured() -> Error {
     let advice = "names a custodian that is not configured; add it under [custodians] on every node";

@@ -12,7 +12,7 @@ use cofre_model::registry::{Recipient, Tenant, TenantState};
 use cofre_model::request::PutTenant;
 use cofre_store::{KeyVersion, Operation, TenantRecord};
 
-use crate::keys::{not_configured, set_from};
+use crate::keys::{RETIRED, no_looser, not_configured, set_from};
 use crate::{Admin, Error, stored, wrapped};
 
 /// A registered tenant, with what the vault numbered.
@@ -34,7 +34,8 @@ impl Admin {
     ///
     /// # Errors
     /// WRONG_REGION for a new tenant of another region than this cell's; WRONG_STATE for another region than a known
-    /// tenant has, or another custody set; BAD_REQUEST for a custody set that is none or names a custodian not configured;
+    /// tenant has, or another custody set; BAD_REQUEST for a custody set that is none, names a custodian not configured or is
+    /// looser than this node's own; WRONG_STATE where one of its custodians was retired;
     /// KEY_SERVICE_UNAVAILABLE where its key cannot be wrapped; AUDIT_UNAVAILABLE where records cannot be written.
     pub async fn put_tenant(&self, caller: &Caller, request: PutTenant) -> Result<RegisteredTenant, Error> {
         let known = self.records.tenant_by_slug(&request.slug).await?;
@@ -90,6 +91,7 @@ impl Admin {
         let Some(text) = asked else { return Ok(self.custody.clone()) };
         let set = set_from(text)?;
         self.wrapping.knows(&set).map_err(|_| not_configured())?;
+        no_looser(&self.custody, &set)?;
         Ok(set)
     }
 
@@ -113,7 +115,10 @@ impl Admin {
         let key = self.wrapping.new_tenant_key(home_region.as_str(), id, set).await?;
         let shares = stored(KeyVersion { tenant: id, version: key.version }, key.wrapped);
         // The key first: a tenant whose key is missing could never open anything again.
-        self.keyring.put_tenant_key(&shares, self.clock.now()).await?;
+        match self.keyring.put_tenant_key(&shares, self.clock.now()).await {
+            Err(cofre_store::Error::Retired) => return Err(Error::field(Reason::WrongState, "custody_set", RETIRED)),
+            put => put?,
+        }
         let tenant =
             Tenant { id, slug, legal_name, state: TenantState::Active, home_region, tenant_key_id: key.key_id };
         Ok((tenant, key.version))

@@ -26,17 +26,17 @@ impl fmt::Debug for RewrapKeys {
 
 /// What came of wrapping a tenant key anew.
 #[derive(Debug)]
-pub struct Rewrapped {
+pub struct Rewrapped<T = WrappedTenantKey> {
     /// The entry it was done under, to be followed up.
     pub entry: Evidence<RewrapWarrant>,
     /// Every custodian call, in order: those that opened, then those that wrapped.
     pub calls: Vec<Call>,
-    /// The new shares; what the old ones are is not changed by them.
-    pub result: Result<WrappedTenantKey, Error>,
+    /// The new shares; what the old ones are is not changed by them. Nothing, where shares were only opened.
+    pub result: Result<T, Error>,
 }
 
-impl Rewrapped {
-    /// Why there are no new shares, for the entry.
+impl<T> Rewrapped<T> {
+    /// Why nothing came of it, for the entry.
     #[must_use]
     pub fn failed(&self) -> Option<Failed> {
         self.result.as_ref().err().map(Failed::from)
@@ -44,7 +44,7 @@ impl Rewrapped {
 }
 
 impl RewrapKeys {
-    /// Opens a tenant key once and wraps it by every custodian of `to`: one call for each share it needs and one for
+    /// Opens a tenant key once and wraps it by every custodian of `to`, which has to be the permit's target: one call for each share it needs and one for
     /// each share it gives. Eats the permit.
     ///
     /// A set that is stricter than the one the key has would promise more than it holds, since the older shares still
@@ -58,6 +58,9 @@ impl RewrapKeys {
     ) -> Rewrapped {
         let entry = permit.entry().clone();
         let wiring = &self.0.wiring;
+        if entry.warrant.target != to.to_string() {
+            return Rewrapped { entry, calls: Vec::new(), result: Err(Error::Foreign) };
+        }
         if to.stricter_than(&from.set) {
             return Rewrapped { entry, calls: Vec::new(), result: Err(Error::Stricter) };
         }
@@ -74,6 +77,19 @@ impl RewrapKeys {
             }
             Err(cause) => Err(cause),
         };
+        Rewrapped { entry, calls, result }
+    }
+
+    /// Opens every share of a tenant key that is not in force yet, and compares the id each of them gives. Eats the
+    /// permit; nothing is kept.
+    pub async fn opens(&self, permit: Permit<Rewrap>, tenant: &TenantRef, wrapped: &WrappedTenantKey) -> Rewrapped<()> {
+        let entry = permit.entry().clone();
+        if entry.warrant.target != wrapped.set.to_string() {
+            return Rewrapped { entry, calls: Vec::new(), result: Err(Error::Foreign) };
+        }
+        let wiring = &self.0.wiring;
+        let (result, calls) = wiring.unwrapping.prove(permit.ask(), tenant, wrapped, wiring.clock.as_ref()).await;
+        self.0.tally(&calls);
         Rewrapped { entry, calls, result }
     }
 

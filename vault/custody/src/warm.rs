@@ -69,7 +69,8 @@ pub struct Wiring {
 /// What happened since the process started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Custodian calls that asked for a share; equals the calls listed in Warm entries.
+    /// Custodian calls that asked for a share: all that follow a Warm entry, and of those that follow a Rewrap entry all
+    /// that do not wrap.
     pub custodian_calls: u64,
     /// Those of them that failed.
     pub failed_calls: u64,

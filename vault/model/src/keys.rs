@@ -55,11 +55,23 @@ pub struct KeyJob {
 }
 
 impl KeyJob {
-    /// What the entry that opens a job says of it.
+    /// The most keys a second that one node may be told to move. Without a rate it moves as many as it can.
+    pub const FASTEST: u32 = 10_000;
+
+    /// What the entry that opened it has to say of it.
     #[must_use]
     pub fn reference(&self) -> String {
-        format!("{} {} {}", self.id, self.kind, self.target)
+        reference(&self.id, self.kind, &self.target, self.rate, self.from_key.as_deref())
     }
+}
+
+/// What the entry that opens a job says of it: all that was ordered, so that no row of a job says more. Neither a target
+/// nor a rate has a space in it; the name of a key may, and comes last.
+#[must_use]
+pub fn reference(id: &KeyJobId, kind: KeyJobKind, target: &str, rate: Option<u32>, from_key: Option<&str>) -> String {
+    let rate = rate.map_or_else(|| "-".to_owned(), |rate| rate.to_string());
+    let from_key = from_key.map(|key| format!(" {key}")).unwrap_or_default();
+    format!("{id} {kind} {target} {rate}{from_key}")
 }
 
 /// How a job over keys ended. Rows that it moved may have been moved on since, so this is written down.

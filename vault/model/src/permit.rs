@@ -193,6 +193,8 @@ pub struct WarmWarrant {
 pub struct RewrapWarrant {
     /// The job.
     pub job: KeyJobId,
+    /// Where it moves the key: the text of a custody set.
+    pub target: String,
     /// The tenant.
     pub tenant: TenantId,
     /// The version of its key.

@@ -96,6 +96,7 @@ impl Parts {
                 keys: self.keys.clone(),
                 signer: Arc::clone(&self.signer),
                 deployment: config.deployment.clone(),
+                floor: config.custody.clone(),
                 holder: self.incarnation,
                 clock: Arc::clone(&self.clock),
             }),

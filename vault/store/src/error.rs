@@ -176,6 +176,9 @@ pub enum Error {
     /// An immutable row is there already.
     #[error("this version is stored already and never changes")]
     Exists,
+    /// A custodian that was retired wrapped this, or a key of it that was: it would be opened by nobody one day.
+    #[error("a custodian that was retired holds no key any more")]
+    Retired,
     /// The owner's keys, or this key, were destroyed; nothing of theirs is stored again.
     #[error("the keys of this owner were destroyed: nothing of theirs is stored again")]
     Destroyed,

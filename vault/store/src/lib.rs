@@ -32,7 +32,7 @@ pub use keyring::deposit_keys::StoredDepositKey;
 pub use keyring::integrator::IntegratorState;
 pub use keyring::subject_keys::{Destroyed, StoredDataKey, StoredSubjectKey, Tombstone};
 pub use keyring::tenant_keys::TenantKeyShare;
-pub use keyring::wrappings::{CustodianShares, Due, KeyVersion, WrappedBy};
+pub use keyring::wrappings::{CustodianShares, Due, KeyVersion, Retirement, WrappedBy};
 pub use open::{Mode, Place, ServingRoles, StoreConfig, Stores};
 pub use postgres::address::{AddressError, Postgres};
 pub use records::Records;

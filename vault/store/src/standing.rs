@@ -10,7 +10,8 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 
 use cofre_model::entry::{Entry, EntryId, EntryKind};
-use cofre_model::id::{ConsentId, CredentialId, InstitutionId, SubjectId, TenantId};
+use cofre_model::id::{ConsentId, CredentialId, InstitutionId, KeyJobId, SubjectId, TenantId};
+use cofre_model::keys::KeyJob;
 use cofre_model::registry::LockdownScope;
 use cofre_model::wording::Outcome;
 
@@ -34,6 +35,15 @@ struct Login {
     rejected: bool,
 }
 
+/// A job over keys as it was ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ordered {
+    /// The index of the entry that opened it.
+    opened: u64,
+    /// All that was ordered.
+    reference: String,
+}
+
 /// The ledger up to some index, folded. It grows with the rows that were written and with what may never stand again,
 /// not with the number of releases.
 #[derive(Debug, Default)]
@@ -47,6 +57,10 @@ pub struct Standing {
     erased: HashSet<SubjectId>,
     lockdowns: HashSet<String>,
     quarantined: HashSet<String>,
+    /// Every tenant that was ever put.
+    tenants: HashSet<TenantId>,
+    /// The newest job over keys, until it ends.
+    key_job: Option<Ordered>,
     /// The ledger is not the one that was signed: nothing stands.
     distrusted: bool,
 }
@@ -85,7 +99,13 @@ impl Standing {
             EntryKind::Reported => self.reported(entry),
             EntryKind::ErasureAccepted => self.erased.extend(entry.owner),
             EntryKind::Lockdown => self.lockdowns.extend(entry.reference.clone()),
+            EntryKind::TenantPut => self.tenants.extend(entry.tenant),
             EntryKind::WorkerQuarantined => self.quarantined.extend(entry.reference.clone()),
+            // One job runs at a time: where another was opened, the one before has ended, whatever its row says.
+            EntryKind::KeyJobOpened => {
+                self.key_job = entry.reference.clone().map(|reference| Ordered { opened: index, reference });
+            }
+            EntryKind::KeyJobEnded => _ = self.key_job.take_if(|job| entry.follows == Some(job.opened)),
             _ => {}
         }
         true
@@ -158,6 +178,23 @@ impl Standing {
             Some(login) if login.written == *written => Word::newest(!login.rejected && !self.erased.contains(holder)),
             _ => Word::Replaced,
         }
+    }
+
+    /// Whether this job was ordered just so, and neither ended nor was followed by another.
+    pub(crate) fn key_job(&self, job: &KeyJob) -> bool {
+        let ordered = self.key_job.as_ref().filter(|_| !self.distrusted);
+        ordered.is_some_and(|ordered| ordered.opened == job.opened_entry && ordered.reference == job.reference())
+    }
+
+    /// Whether this tenant may ever have been put. What cannot be told was.
+    pub(crate) fn tenant_put(&self, id: &TenantId) -> bool {
+        self.distrusted || self.tenants.contains(id)
+    }
+
+    /// Whether the job of this id has neither ended nor was followed by another.
+    pub(crate) fn key_job_runs(&self, id: &KeyJobId) -> bool {
+        let ordered = self.key_job.as_ref().filter(|_| !self.distrusted);
+        ordered.and_then(|ordered| ordered.reference.split_once(' ')).is_some_and(|(named, _)| named == id.to_string())
     }
 
     /// Whether this worker was quarantined.

@@ -48,6 +48,7 @@ pub struct Memory {
     key: Mutex<String>,
     presence: Presence,
     careless: AtomicBool,
+    forgetful: AtomicBool,
     unwraps: AtomicU64,
     places: Semaphore,
 }
@@ -66,6 +67,7 @@ impl Memory {
             key: Mutex::new(KEY.to_owned()),
             presence: Presence::default(),
             careless: AtomicBool::new(false),
+            forgetful: AtomicBool::new(false),
             unwraps: AtomicU64::new(0),
             places: Semaphore::new(Self::PLACES as usize),
         })
@@ -93,6 +95,11 @@ impl Memory {
     /// From now on whatever is named is opened, as by a mechanism without associated data.
     pub fn forget_contexts(&self) {
         self.careless.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on what it wraps opens for nobody.
+    pub fn lose_what_is_wrapped(&self) {
+        self.forgetful.store(true, Ordering::SeqCst);
     }
 
     /// How many shares it wrapped.
@@ -155,6 +162,7 @@ impl Custodian for Memory {
             self.presence.asked(&self.id, Operation::Wrap)?;
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             let number = kept.len();
+            let context = if self.forgetful.load(Ordering::SeqCst) { Vec::new() } else { context };
             kept.push((context, share.with_bytes(|bytes| *bytes)));
             Ok(Wrapped {
                 bytes: WrappedKey::from_bytes(number.to_string().into_bytes()),

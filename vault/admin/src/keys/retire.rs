@@ -13,8 +13,15 @@ use cofre_store::{CommitError, KeyVersion, Operation, WrappedBy};
 use crate::Error;
 use crate::keys::{KeyJobs, RETIRE, entry};
 
-/// Retired shares are kept this long, so that a backup of the records can still be put back: 30 days.
-const KEPT: Span = Span::hours(30 * 24);
+/// Retired shares are kept this long, so that a backup of the records can still be put back: 30 days, and an hour by which
+/// the clocks of node and database may differ. PostgreSQL holds to the 30 days by its own.
+const KEPT: Span = Span::hours(30 * 24 + 1);
+/// A wrapping that was opened longer ago is opened anew before what it replaced is retired.
+const PROVEN: Span = Span::hours(24);
+/// A call opens shares for this long, so that it is answered within its time.
+const OPENING: Span = Span::secs(3);
+/// With more keys in force than this, some of them are somebody's.
+const NOBODYS: usize = 100;
 /// How the entry of their destruction names them.
 const DESTROYED: &str = "retired-wrappings";
 
@@ -52,7 +59,7 @@ impl Source {
 }
 
 /// What was retired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retired {
     /// Shares.
     pub shares: u64,
@@ -60,6 +67,8 @@ pub struct Retired {
     pub counted: EntryRef,
     /// Where the retirement stands.
     pub entry: EntryRef,
+    /// The count of zero as it was signed: the statement, and 64 bytes of signature.
+    pub statement: Vec<u8>,
 }
 
 impl KeyJobs {
@@ -68,7 +77,7 @@ impl KeyJobs {
     /// # Errors
     /// KEY_SERVICE_UNAVAILABLE where nobody signs; else the stores'.
     pub async fn count(&self, caller: &Caller, source: &Source) -> Result<(u64, EntryRef), Error> {
-        let remaining = self.keyring.shares_in_force(source.by()).await?;
+        let (remaining, _) = self.remaining(source).await?;
         let mut statement = statement(&self.deployment, source, remaining, self.clock.now().micros());
         let signature = self.signer.sign(&statement).await.map_err(cofre_custody::Error::from)?;
         statement.extend_from_slice(&signature);
@@ -80,10 +89,23 @@ impl KeyJobs {
     /// Retires what a custodian wrapped. Each key that was moved away from it is opened by all of its new shares first.
     ///
     /// # Errors
-    /// WRONG_STATE while it still has a share in force, a rewrap runs, or a moved key has no proven wrapping;
-    /// INTEGRITY_FAILURE or KEY_SERVICE_UNAVAILABLE where a new share does not open. Nothing is retired then.
+    /// WRONG_STATE while it still has a share in force or is to hold new tenants' keys, a rewrap runs, a moved key has no
+    /// proven wrapping, or not all could be opened within three seconds; INTEGRITY_FAILURE or KEY_SERVICE_UNAVAILABLE
+    /// where a new share does not open. Nothing is retired then.
     pub async fn retire(&self, caller: &Caller, source: &Source) -> Result<Retired, Error> {
-        for key in self.keyring.unproven(source.by()).await? {
+        if source.key.is_none() && self.floor.custodians().any(|custodian| *custodian == source.custodian) {
+            return Err(refused(
+                "holds the keys of new tenants; name another under `custody.default` on every node first",
+            ));
+        }
+        let proven = self.clock.now().minus(PROVEN);
+        let begun = self.clock.monotonic();
+        for key in self.keyring.unproven(source.by(), proven).await? {
+            if self.clock.monotonic().micros().saturating_sub(begun.micros()) > OPENING.as_micros() {
+                return Err(refused(
+                    "has newer shares that are still to be opened; give the command again, it goes on with those",
+                ));
+            }
             self.prove(key).await?;
         }
         let (remaining, counted) = self.count(caller, source).await?;
@@ -92,17 +114,39 @@ impl KeyJobs {
         }
         let entry = entry(EntryKind::KeysRetired, Some(caller), RETIRE)?;
         let retire = Operation::RetireKeys { subject: source.to_string() };
+        // Counted once more in the transaction that retires: a row put back meanwhile is not overlooked. Nobody moves a
+        // key until that is over, and the entry is written where it is certain that something is retired under it.
+        let (_, nobodys) = self.remaining(source).await?;
+        let now = self.clock.now();
+        let Some(retirement) = self.keyring.retire_shares(source.by(), &nobodys, proven, now).await? else {
+            return Err(refused("wraps a key that came back meanwhile; run `cofre keys rewrap` again"));
+        };
         let entry = match self.records.apply(entry, retire).await {
             Err(CommitError::Refused(Reason::WrongState)) => {
                 return Err(refused("cannot be retired while a rewrap runs; wait until it is done, or stop it"));
             }
             applied => applied?,
         };
-        // Counted once more in the transaction that retires: a row put back meanwhile is not overlooked.
-        match self.keyring.retire_shares(source.by(), self.clock.now()).await? {
-            Some(shares) => Ok(Retired { shares, counted, entry }),
-            None => Err(refused("wraps a key that came back meanwhile; run `cofre keys rewrap` again")),
+        let shares = retirement.commit().await?;
+        let count = self.records.key_count(&source.to_string()).await?;
+        let statement = count.filter(|count| count.entry_index == counted.index).map(|count| count.statement);
+        Ok(Retired { shares, counted, entry, statement: statement.unwrap_or_default() })
+    }
+
+    /// How many shares in force a custodian wrapped. Those of keys that are nobody's do not count where they are all
+    /// there is; they are named then.
+    async fn remaining(&self, source: &Source) -> Result<(u64, Vec<KeyVersion>), Error> {
+        let shares = self.keyring.shares_in_force(source.by()).await?;
+        let keys = self.keyring.keys_in_force(source.by(), NOBODYS + 1).await?;
+        if shares == 0 || keys.len() > NOBODYS {
+            return Ok((shares, Vec::new()));
         }
+        for key in &keys {
+            if !self.is_nobodys(*key).await? {
+                return Ok((shares, Vec::new()));
+            }
+        }
+        Ok((0, keys))
     }
 
     /// Destroys what was retired long ago; gives the number of shares. The entry first, and only where something is due.
@@ -122,7 +166,8 @@ impl KeyJobs {
         Ok(self.keyring.destroy_retired(before, now, at.index).await?)
     }
 
-    async fn prove(&self, key: KeyVersion) -> Result<(), Error> {
+    /// Opens every share of what is in force of a key, under an entry of its own, and keeps in mind that they opened.
+    pub(super) async fn prove(&self, key: KeyVersion) -> Result<(), Error> {
         let wrapping = |rows: &[cofre_store::TenantKeyShare]| rows.first().map(|row| row.wrapping);
         let before = wrapping(&self.keyring.tenant_key(&key.tenant, key.version).await?);
         let tenant = self.tenant(key).await?.ok_or_else(|| refused("wrapped a key the records do not know"))?;
@@ -130,7 +175,7 @@ impl KeyJobs {
         // Numbers only grow: where it is the same before and after, it is the one that was opened.
         let after = wrapping(&self.keyring.tenant_key(&key.tenant, key.version).await?);
         match before.filter(|before| after == Some(*before)) {
-            Some(wrapping) => Ok(self.keyring.prove_wrapping(key, wrapping).await?),
+            Some(wrapping) => Ok(self.keyring.prove_wrapping(key, wrapping, self.clock.now()).await?),
             None => Err(refused("has a key that was wrapped anew meanwhile; try again")),
         }
     }

@@ -6,21 +6,23 @@ use std::time::Duration;
 
 use cofre_custody::{CustodySet, RequestId, Rewrapped, TenantRef, WrappedTenantKey};
 use cofre_envelope::random;
-use cofre_ledger::entry::Leaf;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState};
+use cofre_model::permit::{Permit, Rewrap};
 use cofre_model::reason::Reason;
 use cofre_model::time::Span;
 use cofre_store::{CommitError, Due, KeyVersion, Operation, RewrapRequest};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::Error;
-use crate::keys::{KeyJobs, entry, rows};
+use crate::keys::{KeyJobs, entry, no_looser, rows};
 
 /// A key that a node has claimed and not moved is free again after this long.
 const CLAIM: Span = Span::secs(30);
 /// A key that could not be moved is left alone for this long: trying costs entries, and calls of a custodian.
 const AGAIN: Span = Span::secs(60);
+/// A tenant is registered within this long of its key, or never.
+const REGISTERED: Span = Span::hours(1);
 /// Keys read at once, and failures.
 const PAGE: u32 = 256;
 const FAILURES: u32 = 100_000;
@@ -38,6 +40,8 @@ pub struct Pass {
     pub failed: u64,
     /// Keys that another node is at work on, or has moved meanwhile.
     pub others: u64,
+    /// Keys of nobody: their registration was broken off. They stay as they are, and hold nothing up.
+    pub nobodys: u64,
     /// Whether the job was ended because nothing is left.
     pub done: bool,
 }
@@ -47,6 +51,17 @@ enum One {
     Moved,
     Failed,
     Others,
+    /// It is nobody's key.
+    Nobodys,
+    /// The job runs no more.
+    Over,
+}
+
+/// What came of asking for a key.
+enum Anew<T> {
+    Wrapped(T),
+    /// Why not.
+    Failed(String),
     /// The job runs no more.
     Over,
 }
@@ -77,8 +92,12 @@ impl KeyJobs {
     /// # Errors
     /// The stores'. What was moved stays moved, and the next pass goes on.
     pub async fn rewrap(&self, job: &KeyJob, ended: &(dyn Fn() -> bool + Sync)) -> Result<Pass, Error> {
-        self.ordered(job).await?;
+        if !self.ordered(job).await? {
+            return Ok(Pass::default());
+        }
         let target: CustodySet = job.target.parse().map_err(|_| corrupt())?;
+        // Also where another node, or an older configuration, let it be ordered.
+        no_looser(&self.floor, &target)?;
         let due = Due { target: &job.target, from_key: job.from_key.as_deref() };
         let (mut pass, mut after, mut pace) = (Pass::default(), None, job.rate.map(paced));
         let rested = self.clock.now().minus(AGAIN);
@@ -98,10 +117,12 @@ impl KeyJobs {
                     pass.failed += 1;
                     continue;
                 }
-                match self.one(job, key, &target).await? {
+                // The first one of a pass shows whether the new custodians open what they wrap, as this node has them.
+                match self.one(job, key, &target, pass.moved == 0).await? {
                     One::Moved => pass.moved += 1,
                     One::Failed => pass.failed += 1,
                     One::Others => pass.others += 1,
+                    One::Nobodys => pass.nobodys += 1,
                     One::Over => return Ok(pass),
                 }
                 if let Some(pace) = &mut pace {
@@ -109,71 +130,177 @@ impl KeyJobs {
                 }
             }
         }
-        if self.keyring.keys_due_count(due).await? == 0 {
+        if self.keyring.keys_due_count(due).await? == pass.nobodys {
             pass.done = self.end(job).await?;
         }
         Ok(pass)
     }
 
-    /// SECURITY: rows of jobs carry no MAC. What a job moves where is what the entry that opened it says, or nothing is.
-    async fn ordered(&self, job: &KeyJob) -> Result<(), Error> {
-        let row = self.records.entry(job.opened_entry).await?.ok_or(corrupt())?;
-        let entry = Leaf::parse(&row.bytes).and_then(|leaf| leaf.entry()).map_err(|_| corrupt())?;
-        let says = entry.kind == EntryKind::KeyJobOpened && entry.reference == Some(job.reference());
-        if says { Ok(()) } else { Err(corrupt()) }
+    /// Whether a job is to be worked on; not where it has ended meanwhile.
+    ///
+    /// SECURITY: rows of jobs carry no MAC. A job moves what the newest entry that opened one says, as long as none says
+    /// that it ended, or nothing.
+    async fn ordered(&self, job: &KeyJob) -> Result<bool, Error> {
+        if self.records.key_job_stands(job).await? {
+            return Ok(true);
+        }
+        if self.runs(job).await? { Err(corrupt()) } else { Ok(false) }
     }
 
-    async fn one(&self, job: &KeyJob, key: KeyVersion, target: &CustodySet) -> Result<One, Error> {
+    /// Whether the row of a job still says that it runs.
+    async fn runs(&self, job: &KeyJob) -> Result<bool, Error> {
+        Ok(self.records.key_job(&job.id).await?.is_some_and(|job| !job.state.ends()))
+    }
+
+    async fn one(&self, job: &KeyJob, key: KeyVersion, target: &CustodySet, first: bool) -> Result<One, Error> {
         let item = format!("wrapping {key}");
         let now = self.clock.now();
         if !self.keyring.claim(&item, &self.holder, now, now.plus(CLAIM)).await? {
             return Ok(One::Others);
         }
-        let one = self.claimed(job, key, target).await;
+        let one = match self.claimed(job, key, target, first).await {
+            // What cannot be read of one key holds up no other.
+            Err(Error::Store(cause @ cofre_store::Error::Corrupt { .. })) => {
+                self.failed(job, key, &cause.to_string()).await
+            }
+            one => one,
+        };
         // Also after a failure: the next pass, of whatever node, need not wait.
         self.keyring.give_back(&item, &self.holder).await?;
         one
     }
 
-    async fn claimed(&self, job: &KeyJob, key: KeyVersion, target: &CustodySet) -> Result<One, Error> {
+    async fn claimed(&self, job: &KeyJob, key: KeyVersion, target: &CustodySet, first: bool) -> Result<One, Error> {
         let found = match self.found(key).await? {
             Ok(found) => found,
-            Err(cause) => return self.failed(job, key, cause).await,
+            Err(cause) => {
+                self.failed(job, key, cause).await?;
+                return Ok(if self.is_nobodys(key).await? { One::Nobodys } else { One::Failed });
+            }
         };
         // Read again under the claim: another node may have moved it after it was listed.
         let by_key = |share: &cofre_custody::WrappedShare| job.from_key.as_ref() == Some(&share.custodian_key);
         if found.wrapped.set == *target && !found.wrapped.shares.iter().any(by_key) {
-            // Due all the same is a key with an older wrapping in force beside: somebody put that back.
-            self.keyring.close_older(key, self.clock.now()).await?;
-            return Ok(One::Others);
+            return self.settled(job, key).await;
         }
-        if target.stricter_than(&found.wrapped.set) {
-            return self.failed(job, key, &cofre_custody::Error::Stricter.to_string()).await;
-        }
-        let permit = match self.records.rewrap(request(job, &found.tenant)?).await {
-            Err(CommitError::Refused(Reason::WrongState)) => return Ok(One::Over),
-            Err(CommitError::Refused(reason)) => return self.failed(job, key, reason.as_str()).await,
-            Err(CommitError::Store(cause)) => return Err(cause.into()),
-            Ok(permit) => permit,
+        let wrapped = match self.anew(job, key, &found, target).await? {
+            Anew::Wrapped(wrapped) => wrapped,
+            Anew::Failed(cause) => return self.failed(job, key, &cause).await,
+            Anew::Over => return Ok(One::Over),
         };
-        let done = self.rewrapping.rewrap(permit, &found.tenant, &found.wrapped, target).await;
-        // A call that is not on record serves nobody: without this entry nothing below happens.
-        self.records.apply(outcome(&done)?, Operation::Note).await?;
-        let shares = match done.result {
+        if wrapped.shares.iter().any(by_key) {
             // Put in force, it would be due again at once, and for ever.
-            Ok(wrapped) if wrapped.shares.iter().any(by_key) => return self.failed(job, key, STILL).await,
-            Ok(wrapped) => rows::stored(key, wrapped),
-            Err(cause) => return self.failed(job, key, &cause.to_string()).await,
-        };
+            return self.failed(job, key, STILL).await;
+        }
+        if first {
+            let cause = match self.opens(job, &found.tenant, &wrapped).await? {
+                Anew::Wrapped(()) => None,
+                Anew::Failed(cause) => Some(cause),
+                Anew::Over => return Ok(One::Over),
+            };
+            if let Some(cause) = cause {
+                return self
+                    .failed(job, key, &format!("the new custodians do not open what they wrapped: {cause}"))
+                    .await;
+            }
+        }
+        // A job that was stopped meanwhile moves nothing more.
+        if !self.runs(job).await? {
+            return Ok(One::Over);
+        }
         // Not before the job by any clock: what it moved is told by this instant.
         let now = self.clock.now().max(job.opened_at);
-        if !self.keyring.replace_wrapping(key, found.wrapping, shares, now).await? {
-            return Ok(One::Others);
-        }
+        match self.keyring.replace_wrapping(key, found.wrapping, rows::stored(key, wrapped), now).await {
+            Err(cause @ cofre_store::Error::Retired) => return self.failed(job, key, &cause.to_string()).await,
+            Ok(false) => return Ok(One::Others),
+            put => put?,
+        };
         // The next use asks the new custodians, so that one who cannot open is noticed while the old ones still can.
         self.keys.wipe(&key.tenant);
         self.keyring.note_failure(&job.id, &key.to_string(), None, now).await?;
         Ok(One::Moved)
+    }
+
+    /// A key that is where it shall be, by its newest wrapping. Due all the same is one with an older wrapping in force
+    /// beside, which somebody put back: that is closed once the newest was seen to open.
+    async fn settled(&self, job: &KeyJob, key: KeyVersion) -> Result<One, Error> {
+        if self.keyring.doubled(key).await? {
+            if let Err(cause) = self.prove(key).await {
+                return self.failed(job, key, &cause.to_string()).await;
+            }
+            self.keyring.close_older(key, self.clock.now()).await?;
+            self.keyring.note_failure(&job.id, &key.to_string(), None, self.clock.now()).await?;
+        }
+        Ok(One::Others)
+    }
+
+    /// Wraps a key anew, from what is in force; where that does not open, from what it replaced.
+    async fn anew(
+        &self,
+        job: &KeyJob,
+        key: KeyVersion,
+        found: &Found,
+        target: &CustodySet,
+    ) -> Result<Anew<WrappedTenantKey>, Error> {
+        // Also what was replaced would open by the looser rule of what is in force.
+        if target.stricter_than(&found.wrapped.set) {
+            return Ok(Anew::Failed(cofre_custody::Error::Stricter.to_string()));
+        }
+        let cause = match self.wrapped_from(job, &found.tenant, &found.wrapped, target).await? {
+            Anew::Failed(cause) => cause,
+            other => return Ok(other),
+        };
+        let Some(before) = rows::wrapped(self.keyring.replaced_wrapping(key).await?) else {
+            return Ok(Anew::Failed(cause));
+        };
+        match self.wrapped_from(job, &found.tenant, &before, target).await? {
+            // What is in force is what has to be mended.
+            Anew::Failed(_) => Ok(Anew::Failed(cause)),
+            other => Ok(other),
+        }
+    }
+
+    async fn wrapped_from(
+        &self,
+        job: &KeyJob,
+        tenant: &TenantRef,
+        from: &WrappedTenantKey,
+        target: &CustodySet,
+    ) -> Result<Anew<WrappedTenantKey>, Error> {
+        let permit = match self.permit(job, tenant).await? {
+            Anew::Wrapped(permit) => permit,
+            Anew::Failed(cause) => return Ok(Anew::Failed(cause)),
+            Anew::Over => return Ok(Anew::Over),
+        };
+        let done = self.rewrapping.rewrap(permit, tenant, from, target).await;
+        self.answered(done).await
+    }
+
+    /// Whether every new share opens, on this node, and gives the key.
+    async fn opens(&self, job: &KeyJob, tenant: &TenantRef, wrapped: &WrappedTenantKey) -> Result<Anew<()>, Error> {
+        let permit = match self.permit(job, tenant).await? {
+            Anew::Wrapped(permit) => permit,
+            Anew::Failed(cause) => return Ok(Anew::Failed(cause)),
+            Anew::Over => return Ok(Anew::Over),
+        };
+        let done = self.rewrapping.opens(permit, tenant, wrapped).await;
+        self.answered(done).await
+    }
+
+    async fn permit(&self, job: &KeyJob, tenant: &TenantRef) -> Result<Anew<Permit<Rewrap>>, Error> {
+        match self.records.rewrap(request(job, tenant)?).await {
+            Ok(permit) => Ok(Anew::Wrapped(permit)),
+            Err(CommitError::Refused(Reason::WrongState)) => Ok(Anew::Over),
+            Err(CommitError::Refused(reason)) => Ok(Anew::Failed(reason.as_str().to_owned())),
+            Err(CommitError::Store(cause)) => Err(cause.into()),
+        }
+    }
+
+    /// Records what the custodians answered. A call that is not on record serves nobody: without this entry nothing is
+    /// put anywhere.
+    async fn answered<T>(&self, done: Rewrapped<T>) -> Result<Anew<T>, Error> {
+        self.records.apply(outcome(&done)?, Operation::Note).await?;
+        Ok(done.result.map_or_else(|cause| Anew::Failed(cause.to_string()), Anew::Wrapped))
     }
 
     /// The key as it is wrapped, or why it cannot be opened.
@@ -187,6 +314,12 @@ impl KeyJobs {
             Some(wrapped) => Ok(Found { tenant, wrapped, wrapping }),
             None => Err("the keyring's rows of this key do not belong together"),
         })
+    }
+
+    /// Whether a key is of no tenant there ever was, and was put too long ago for one still to come: it opens nothing.
+    pub(super) async fn is_nobodys(&self, key: KeyVersion) -> Result<bool, Error> {
+        let before = self.clock.now().minus(REGISTERED);
+        Ok(!self.records.tenant_known(&key.tenant).await? && self.keyring.put_before(key, before).await?)
     }
 
     /// A tenant's key, with the id the records say it must have; nothing where they know it by another version.
@@ -220,7 +353,7 @@ fn corrupt() -> Error {
 
 /// One key at once, the next ones no sooner than the rate allows.
 fn paced(rate: u32) -> Interval {
-    let mut pace = interval(Duration::from_secs(1) / rate.max(1));
+    let mut pace = interval(Duration::from_secs(1) / rate.clamp(1, KeyJob::FASTEST));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is always due; the pace is held after each key.
     pace.reset();
@@ -232,9 +365,9 @@ fn request(job: &KeyJob, tenant: &TenantRef) -> Result<RewrapRequest, Error> {
     entry.tenant = Some(tenant.tenant);
     entry.region = Some(tenant.region.to_string());
     entry.tenant_key = Some((tenant.key_id, tenant.key_version));
-    entry.reference = Some(format!("{} {}", job.id, job.target));
     Ok(RewrapRequest {
         job: job.id,
+        target: job.target.clone(),
         tenant: tenant.tenant,
         tenant_key_version: tenant.key_version,
         tenant_key_id: tenant.key_id,
@@ -243,7 +376,7 @@ fn request(job: &KeyJob, tenant: &TenantRef) -> Result<RewrapRequest, Error> {
 }
 
 /// What the custodians answered: every call by its id, so that it can be found in their own logs.
-fn outcome(done: &Rewrapped) -> Result<Entry, Error> {
+fn outcome<T>(done: &Rewrapped<T>) -> Result<Entry, Error> {
     let warrant = &done.entry.warrant;
     let mut entry = Entry::new(EntryKind::Rewrapped, random::array()?);
     entry.tenant = Some(warrant.tenant);

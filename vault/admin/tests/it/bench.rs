@@ -1,4 +1,4 @@
-//! The use case over real stores, beside a custodian in memory and a register that warms no key.
+//! The use case over real stores, beside custodians in memory and a register that warms no key.
 
 use std::sync::Arc;
 
@@ -78,7 +78,8 @@ impl Bench {
         let id = CustodianId::try_from("hsm-1").expect("a name");
         let slab = Slab::with_room(Backing::Mlock, Room { small: 64, large: 8 }).expect("locked memory");
         let custodian = Memory::new(id.clone(), Arc::clone(&slab));
-        let drivers = [Arc::clone(&custodian) as Arc<dyn Custodian>];
+        let second = Memory::new(CustodianId::try_from("hsm-2").expect("a name"), Arc::clone(&slab));
+        let drivers = [Arc::clone(&custodian) as Arc<dyn Custodian>, second];
         let (wrapping, unwrapping) = Custodians::new(drivers).expect("one").split();
         let journal = Arc::new(NoKeys);
         let wiring = Wiring { wrapping, unwrapping, journal, clock: Arc::clone(&clock), slab: Arc::clone(&slab) };
@@ -99,7 +100,7 @@ impl Bench {
         Self { admin, custodian, _folder: folder }
     }
 
-    /// Shares that the custodian wrapped.
+    /// Shares that the first custodian wrapped.
     pub(crate) fn wraps(&self) -> usize {
         self.custodian.wraps()
     }

@@ -87,6 +87,8 @@ pub(crate) struct House {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) custodians: Vec<Arc<Memory>>,
     pub(crate) signer: Arc<Signs>,
+    /// What nodes are configured with.
+    pub(crate) floor: CustodySet,
     slab: Arc<Slab>,
     lives: u8,
     pub(crate) tenants: Vec<Tenant>,
@@ -119,6 +121,8 @@ impl House {
             clock: Arc::new(TestClock::default()),
             custodians: custodians.iter().map(memory).collect(),
             signer: Signs::new(custodian("signer"), &[7; 32]),
+            // None is looser.
+            floor: set("any_of(f1,f2,f3,f4,f5,f6,f7,f8)"),
             slab,
             lives: 0,
             tenants: Vec::new(),
@@ -169,6 +173,7 @@ impl House {
             keys: keys.clone(),
             signer: self.signer.clone(),
             deployment: "cofre.test".into(),
+            floor: self.floor.clone(),
             holder: [self.lives; 16],
             clock,
         };

@@ -93,6 +93,20 @@ async fn play(seed: u64) {
     let (begun, answered) = (node.entries(EntryKind::Rewrap).await, node.entries(EntryKind::Rewrapped).await);
     assert!(begun.len() <= answered.len() + kills, "seed {seed}");
     let source = cofre_admin::Source { custodian: custodian("a"), key: None };
+    for _ in 0..draw.below(4) {
+        at_most(draw.below(120) + 1, node.jobs.retire(&operator(), &source)).await;
+        node.stores.close().await;
+        node = house.node().await;
+        house.all_open(&node).await;
+        node.keys.wipe_all();
+        let shares = node.stores.keyring.custodian_shares().await.expect("read");
+        let left: Vec<_> =
+            shares.iter().filter(|row| row.custodian == "a").map(|row| (row.closed, row.retired)).collect();
+        assert!(
+            left.iter().all(|(closed, retired)| *closed == 0 || *retired == 0),
+            "seed {seed}: all or none: {left:?}"
+        );
+    }
     node.jobs.retire(&operator(), &source).await.expect("retired");
     house.all_open(&node).await;
     node.opened_no_data_key();

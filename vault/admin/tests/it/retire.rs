@@ -71,7 +71,8 @@ async fn nothing_is_retired_before_what_replaced_it_was_opened() {
     assert_eq!(shares(&node, "a").await, (0, 4, 0));
     // Nor is the keyring talked into it.
     let by = WrappedBy { custodian: "a", key: None };
-    assert_eq!(node.stores.keyring.retire_shares(by, house.clock.now()).await.expect("asked"), None);
+    let now = house.clock.now();
+    assert!(node.stores.keyring.retire_shares(by, &[], now, now).await.expect("asked").is_none());
     assert_eq!(shares(&node, "a").await, (0, 4, 0));
 
     house.custodian("b").bring_back();
@@ -90,6 +91,7 @@ async fn nothing_is_retired_while_a_rewrap_runs_or_after_a_row_was_put_back() {
     let (house, node) = moved().await;
     let job = node.open("any_of(b)").await;
     assert_eq!(refusal(node.jobs.retire(&operator(), &from("a")).await), Reason::WrongState);
+    assert_eq!((node.entries(EntryKind::KeysRetired).await.len(), shares(&node, "a").await), (0, (0, 4, 0)));
     node.jobs.stop(&operator(), &job.id).await.expect("stopped");
     house
         .edit(&[&format!("UPDATE tenant_keys SET state = 'CURRENT' WHERE tenant_id = '{}'", house.tenants[0].id)])
@@ -99,11 +101,90 @@ async fn nothing_is_retired_while_a_rewrap_runs_or_after_a_row_was_put_back() {
 }
 
 #[tokio::test]
+async fn whoever_is_to_hold_new_keys_is_not_retired_and_whoever_was_retired_holds_none() {
+    let (mut house, node) = moved().await;
+    house.floor = crate::house::set("any_of(a)");
+    let other = house.on(crate::house::hands_on(&node.stores));
+    assert_eq!(refusal(other.jobs.retire(&operator(), &from("a")).await), Reason::WrongState);
+    assert_eq!(node.entries(EntryKind::KeysCounted).await.len(), 0, "nothing was counted");
+    node.jobs.retire(&operator(), &from("a")).await.expect("retired");
+    let back = node.jobs.open(&operator(), crate::house::order("any_of(a)")).await;
+    assert_eq!(refusal(back), Reason::BadRequest);
+    let back = node.jobs.open(&operator(), crate::house::order("all_of(a)")).await;
+    assert_eq!(refusal(back), Reason::BadRequest);
+}
+
+#[tokio::test]
+async fn the_key_of_a_registration_that_was_broken_off_keeps_no_custodian() {
+    let mut house = House::new(&["a", "b"]);
+    let node = house.node().await;
+    house.tenants(&node, 2, "any_of(a)").await;
+    // Put before its tenant was, which never came.
+    let nobody = cofre_model::id::TenantId::from_parts(house.clock.now().millis(), [0xee; 10]);
+    let made = node.keys.for_wrapping().new_tenant_key("eu-nl", nobody, &crate::house::set("any_of(a)")).await;
+    let key = cofre_store::KeyVersion { tenant: nobody, version: 1 };
+    let rows = cofre_admin::stored(key, made.expect("wrapped").wrapped);
+    node.stores.keyring.put_tenant_key(&rows, house.clock.now()).await.expect("put");
+    let job = node.open("any_of(b)").await;
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.done), (2, 1, false), "its tenant may still come");
+    house.clock.advance(Span::hours(2));
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.nobodys, pass.done), (0, 0, 1, true));
+    assert_eq!(shares(&node, "a").await, (1, 2, 0));
+    let retired = node.jobs.retire(&operator(), &from("a")).await.expect("retired");
+    assert_eq!((retired.shares, shares(&node, "a").await), (2, (1, 0, 2)));
+    house.all_open(&node).await;
+}
+
+/// A clock on which every look takes a second.
+#[derive(Debug)]
+struct Slow(std::sync::Arc<cofre_testkit::clock::TestClock>);
+
+impl cofre_model::time::Clock for Slow {
+    fn now(&self) -> cofre_model::time::Timestamp {
+        self.0.now()
+    }
+    fn monotonic(&self) -> cofre_model::time::Monotonic {
+        self.0.advance(Span::secs(1));
+        self.0.monotonic()
+    }
+}
+
+#[tokio::test]
+async fn a_retirement_goes_on_where_the_last_call_had_no_more_time() {
+    let (house, mut node) = moved().await;
+    node.jobs.clock = std::sync::Arc::new(Slow(house.clock.clone()));
+    let unwraps = house.custodian("b").unwraps();
+    assert_eq!(refusal(node.jobs.retire(&operator(), &from("a")).await), Reason::WrongState);
+    assert_eq!(house.custodian("b").unwraps() - unwraps, 3);
+    assert_eq!(node.jobs.retire(&operator(), &from("a")).await.expect("retired").shares, 4);
+    assert_eq!(house.custodian("b").unwraps() - unwraps, 4, "each share was opened once");
+}
+
+#[tokio::test]
+async fn a_proof_of_long_ago_is_none() {
+    let (house, node) = moved().await;
+    for tenant in &house.tenants {
+        let key = cofre_store::KeyVersion { tenant: tenant.id, version: 1 };
+        node.stores.keyring.prove_wrapping(key, 2, house.clock.now()).await.expect("proven");
+    }
+    house.clock.advance(Span::hours(25));
+    house.custodian("b").take_away();
+    assert_eq!(refusal(node.jobs.retire(&operator(), &from("a")).await), Reason::KeyServiceUnavailable);
+    house.custodian("b").bring_back();
+    assert_eq!(node.jobs.retire(&operator(), &from("a")).await.expect("retired").shares, 4);
+}
+
+#[tokio::test]
 async fn what_was_retired_is_destroyed_after_its_time() {
     let (house, node) = moved().await;
     node.jobs.retire(&operator(), &from("a")).await.expect("retired");
+    // Where the database has a clock of its own, that one counts: then they are destroyed when both agree.
+    house.edit(&["UPDATE tenant_keys SET state_at = 1790000001000000 WHERE state = 'RETIRED'"]).await;
     assert_eq!(node.jobs.destroy_retired().await.expect("asked"), 0);
-    house.clock.advance(Span::hours(30 * 24 + 1));
+    house.clock.advance(Span::hours(30 * 24 + 2));
+    house.edit(&["UPDATE tenant_keys SET state_at = 0 WHERE state = 'RETIRED'"]).await;
     assert_eq!(node.jobs.destroy_retired().await.expect("destroyed"), 4);
     assert_eq!(shares(&node, "a").await, (0, 0, 0));
     let entries = node.entries(EntryKind::KeysDestroyed).await;

@@ -27,7 +27,7 @@ async fn a_tenant_of_another_region_is_not_registered_here() {
 async fn a_tenant_has_its_own_custodians_and_time() {
     let bench = Bench::new().await;
     let with = |set: &str| PutTenant { custody_set: Some(set.to_owned()), ..put("acme", "Acme", "eu-nl") };
-    for wrong in ["hsm-1", "any_of(nobody)", "all_of(hsm-1,hsm-1)"] {
+    for wrong in ["hsm-1", "any_of(nobody)", "all_of(hsm-1,hsm-1)", "any_of(hsm-1,hsm-2)"] {
         let refused = bench.admin.put_tenant(&operator(), with(wrong)).await;
         assert_eq!(told(refused), Some((Reason::BadRequest, Some("custody_set".to_owned()))), "{wrong}");
     }

@@ -41,7 +41,7 @@ enum What {
         #[arg(long, value_name = "KEY", value_parser = key_name)]
         from_key: Option<KeyName>,
         /// Keys a second that each node may move at most.
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(cofre_model::keys::KeyJob::FASTEST)))]
         rate: Option<u32>,
         /// Only count what would be moved.
         #[arg(long)]
@@ -172,7 +172,7 @@ async fn retire(operator: &Operator, order: RetireKeys) -> Result<Answer, Failur
     );
     let json = json!({
         "done": "retired", "custodian": order.custodian.as_str(), "shares": retired.shares,
-        "counted": entry_json(counted), "entry": entry_json(entry),
+        "counted": entry_json(counted), "entry": entry_json(entry), "statement": hex::encode(&retired.statement),
     });
     Ok(Answer::new(text, json))
 }

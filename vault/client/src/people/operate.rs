@@ -178,6 +178,8 @@ pub struct RetiredKeys {
     pub counted: EntryRef,
     /// Where the retirement stands.
     pub entry: EntryRef,
+    /// That count as it was signed, and behind it 64 bytes of signature.
+    pub statement: Vec<u8>,
 }
 
 impl Operator {
@@ -228,7 +230,8 @@ impl Operator {
             key: order.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default(),
         };
         let wire = self.operators().retire_keys(call(request)).await?.into_inner();
-        Ok(RetiredKeys { shares: wire.shares, counted: entry(wire.counted)?, entry: entry(wire.entry)? })
+        let (counted, entry) = (entry(wire.counted)?, entry(wire.entry)?);
+        Ok(RetiredKeys { shares: wire.shares, counted, entry, statement: wire.statement })
     }
 }
 

@@ -85,6 +85,7 @@ impl v1::operator_service_server::OperatorService for Service {
                     shares: retired.shares,
                     counted: Some(convert::entry_ref(&retired.counted)),
                     entry: Some(convert::entry_ref(&retired.entry)),
+                    statement: retired.statement,
                 })
             })
             .await

@@ -261,6 +261,7 @@ fn use_cases(stores: Stores, clock: &Arc<dyn Clock>) -> UseCases {
             keys: keys.clone(),
             signer: Arc::clone(&signer),
             deployment: "cofre.test".to_owned(),
+            floor: CustodySet::any_of(vec![id.clone()]).expect("a set"),
             holder: [1; 16],
             clock: Arc::clone(&clock),
         }),

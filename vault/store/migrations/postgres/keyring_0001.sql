@@ -2,13 +2,19 @@
 CREATE TABLE meta (key TEXT COLLATE "C" PRIMARY KEY, value BYTEA NOT NULL);
 
 -- A tenant key may be wrapped anew: its shares of the newest wrapping are CURRENT, those before CLOSED until nothing
--- needs them, then RETIRED, then gone. A wrapping is proven once every share of it was opened and gave the key.
+-- needs them, then RETIRED, then gone. `proven` is when every share of a wrapping was opened and gave the key; 0 for never.
 CREATE TABLE tenant_keys (
   tenant_id TEXT COLLATE "C" NOT NULL, version BIGINT NOT NULL, wrapping BIGINT NOT NULL,
   custodian_id TEXT COLLATE "C" NOT NULL, share BIGINT NOT NULL, share_count BIGINT NOT NULL,
   wrapped BYTEA NOT NULL, mechanism TEXT COLLATE "C" NOT NULL, custodian_key TEXT COLLATE "C" NOT NULL,
   custody_set TEXT COLLATE "C" NOT NULL, state TEXT COLLATE "C" NOT NULL, state_at BIGINT NOT NULL, proven BIGINT NOT NULL,
   PRIMARY KEY (tenant_id, version, wrapping, custodian_id, share)
+);
+
+-- Custodians that wrap nothing any more, each with the key that is meant; where that is empty, all of its keys.
+CREATE TABLE retired_custodians (
+  custodian_id TEXT COLLATE "C" NOT NULL, custodian_key TEXT COLLATE "C" NOT NULL, at BIGINT NOT NULL,
+  PRIMARY KEY (custodian_id, custodian_key)
 );
 
 -- Who works on a row of a job, and until when the others leave it alone.
@@ -61,20 +67,48 @@ CREATE TRIGGER meta_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON meta
 CREATE TRIGGER tenant_keys_written_once BEFORE TRUNCATE OR UPDATE OF tenant_id, version, wrapping, custodian_id, share, share_count,
     wrapped, mechanism, custodian_key, custody_set ON tenant_keys
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+-- A share is put with the newest wrapping, as one that was never opened: the next one of its key, or one of those that
+-- are put together.
+CREATE FUNCTION refuse_older() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, cofre, pg_temp AS $$
+DECLARE
+  newest bigint;
+  beside record;
+BEGIN
+  SELECT max(k.wrapping) INTO newest FROM tenant_keys k WHERE k.tenant_id = NEW.tenant_id AND k.version = NEW.version;
+  SELECT count(*) AS shares, bool_and(k.state = 'CURRENT' AND k.proven = 0 AND k.custody_set = NEW.custody_set
+      AND k.share_count = NEW.share_count) AS alike INTO beside
+    FROM tenant_keys k WHERE k.tenant_id = NEW.tenant_id AND k.version = NEW.version AND k.wrapping = NEW.wrapping;
+  IF NEW.state <> 'CURRENT' OR NEW.proven <> 0 OR (NEW.wrapping <> coalesce(newest, 0) + 1
+      AND (newest IS NULL OR NEW.wrapping <> newest OR NOT beside.alike OR beside.shares >= NEW.share_count)) THEN
+    RAISE EXCEPTION 'table %: a share is put with the newest wrapping of its key, and is not proven yet', TG_TABLE_NAME
+      USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER tenant_keys_newest BEFORE INSERT ON tenant_keys FOR EACH ROW EXECUTE FUNCTION refuse_older();
 -- Of a wrapped share nothing changes but where it stands, and that only forward.
-CREATE FUNCTION refuse_step_back() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_step_back() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, cofre, pg_temp AS $$
 BEGIN
   IF NEW.proven < OLD.proven OR (OLD.state, NEW.state) NOT IN (('CURRENT', 'CURRENT'), ('CURRENT', 'CLOSED'), ('CLOSED', 'RETIRED')) THEN
     RAISE EXCEPTION 'table %: a share only goes from CURRENT to CLOSED to RETIRED', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
   END IF;
+  -- SECURITY: none is closed that no newer one stands for, and none is retired before that one was opened.
+  IF NEW.state <> OLD.state AND NOT EXISTS (SELECT FROM tenant_keys n WHERE n.tenant_id = OLD.tenant_id AND n.version = OLD.version
+      AND n.wrapping > OLD.wrapping AND n.state = 'CURRENT' AND (NEW.state = 'CLOSED' OR n.proven > 0)) THEN
+    RAISE EXCEPTION 'table %: no newer wrapping stands for this share', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+  END IF;
+  -- SECURITY: how long a retired share was kept is not for a serving role to say.
+  NEW.state_at := CASE WHEN NEW.state = OLD.state THEN OLD.state_at WHEN NEW.state = 'RETIRED' THEN
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint ELSE NEW.state_at END;
   RETURN NEW;
 END $$;
 CREATE TRIGGER tenant_keys_forward BEFORE UPDATE ON tenant_keys FOR EACH ROW EXECUTE FUNCTION refuse_step_back();
--- SECURITY: what may still be needed is not deleted, whoever asks.
-CREATE FUNCTION refuse_unretired() RETURNS trigger LANGUAGE plpgsql AS $$
+-- SECURITY: what may still be needed is not deleted, whoever asks: only what was retired thirty days ago, by the clock of
+-- this server.
+CREATE FUNCTION refuse_unretired() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, cofre, pg_temp AS $$
 BEGIN
-  IF OLD.state <> 'RETIRED' THEN
-    RAISE EXCEPTION 'table %: only a retired share is deleted', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+  IF OLD.state <> 'RETIRED' OR OLD.state_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 2592000000000 THEN
+    RAISE EXCEPTION 'table %: only a share that was retired thirty days ago is deleted', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
   END IF;
   RETURN OLD;
 END $$;
@@ -84,6 +118,8 @@ CREATE TRIGGER subject_keys_written_once BEFORE UPDATE OR TRUNCATE ON subject_ke
 CREATE TRIGGER data_keys_written_once BEFORE UPDATE OR TRUNCATE ON data_keys
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER deposit_keys_written_once BEFORE UPDATE OR TRUNCATE ON deposit_keys
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER retired_custodians_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON retired_custodians
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER destroyed_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON destroyed
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

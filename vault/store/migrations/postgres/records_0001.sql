@@ -23,10 +23,10 @@ CREATE TABLE key_jobs (
 );
 CREATE UNIQUE INDEX key_jobs_running ON key_jobs (kind) WHERE state = 'RUNNING';
 
--- The newest signed count of what a custodian still wraps. Retiring uses it up.
+-- Signed counts of what a custodian still wraps. Retiring uses up the newest, and names its own entry there.
 CREATE TABLE key_counts (
-  subject TEXT COLLATE "C" PRIMARY KEY, remaining BIGINT NOT NULL, at BIGINT NOT NULL, statement BYTEA NOT NULL,
-  entry_index BIGINT NOT NULL
+  entry_index BIGINT PRIMARY KEY, subject TEXT COLLATE "C" NOT NULL, remaining BIGINT NOT NULL, at BIGINT NOT NULL,
+  statement BYTEA NOT NULL, retired_entry BIGINT
 );
 
 CREATE TABLE institutions (

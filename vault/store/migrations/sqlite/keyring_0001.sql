@@ -2,12 +2,17 @@
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 
 -- A tenant key may be wrapped anew: its shares of the newest wrapping are CURRENT, those before CLOSED until nothing
--- needs them, then RETIRED, then gone. A wrapping is proven once every share of it was opened and gave the key.
+-- needs them, then RETIRED, then gone. `proven` is when every share of a wrapping was opened and gave the key; 0 for never.
 CREATE TABLE tenant_keys (
   tenant_id TEXT NOT NULL, version INTEGER NOT NULL, wrapping INTEGER NOT NULL, custodian_id TEXT NOT NULL, share INTEGER NOT NULL,
   share_count INTEGER NOT NULL, wrapped BLOB NOT NULL, mechanism TEXT NOT NULL, custodian_key TEXT NOT NULL,
   custody_set TEXT NOT NULL, state TEXT NOT NULL, state_at INTEGER NOT NULL, proven INTEGER NOT NULL,
   PRIMARY KEY (tenant_id, version, wrapping, custodian_id, share)
+) STRICT, WITHOUT ROWID;
+
+-- Custodians that wrap nothing any more, each with the key that is meant; where that is empty, all of its keys.
+CREATE TABLE retired_custodians (
+  custodian_id TEXT NOT NULL, custodian_key TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (custodian_id, custodian_key)
 ) STRICT, WITHOUT ROWID;
 
 -- Who works on a row of a job, and until when the others leave it alone.

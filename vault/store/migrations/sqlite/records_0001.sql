@@ -20,9 +20,10 @@ CREATE TABLE key_jobs (
 ) STRICT;
 CREATE UNIQUE INDEX key_jobs_running ON key_jobs (kind) WHERE state = 'RUNNING';
 
--- The newest signed count of what a custodian still wraps. Retiring uses it up.
+-- Signed counts of what a custodian still wraps. Retiring uses up the newest, and names its own entry there.
 CREATE TABLE key_counts (
-  subject TEXT PRIMARY KEY, remaining INTEGER NOT NULL, at INTEGER NOT NULL, statement BLOB NOT NULL, entry_index INTEGER NOT NULL
+  entry_index INTEGER PRIMARY KEY, subject TEXT NOT NULL, remaining INTEGER NOT NULL, at INTEGER NOT NULL, statement BLOB NOT NULL,
+  retired_entry INTEGER
 ) STRICT;
 
 CREATE TABLE institutions (

@@ -1,7 +1,7 @@
 //! Operations on jobs over keys. The rows they move are in the keyring; here is what was ordered, counted and ended.
 
 use cofre_model::id::KeyJobId;
-use cofre_model::keys::{KeyJobKind, KeyJobState};
+use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState};
 use cofre_model::reason::Reason;
 
 use crate::commit::apply::{ABSENT, WRONG_STATE};
@@ -15,7 +15,7 @@ use crate::statement::statement;
 
 /// One job of a kind at a time: two that move the same rows to two places would never end.
 pub(crate) async fn open(group: &mut Group<'_>, job: &NewKeyJob) -> Follows {
-    if job.rate == Some(0) {
+    if job.rate.is_some_and(|rate| !(1..=KeyJob::FASTEST).contains(&rate)) {
         return Err(CommitError::Refused(Reason::BadRequest));
     }
     let (at, entry) = (instant(group.at()), column(group.head.size));
@@ -51,30 +51,32 @@ pub(crate) async fn end(group: &mut Group<'_>, id: &KeyJobId, to: KeyJobState, m
 
 pub(crate) async fn counted(group: &mut Group<'_>, subject: &str, remaining: u64, signed: &[u8]) -> Follows {
     let (at, entry) = (instant(group.at()), column(group.head.size));
-    statement(
-        "INSERT INTO key_counts VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (subject) DO UPDATE
-           SET remaining = ?2, at = ?3, statement = ?4, entry_index = ?5",
-    )
-    .bind(subject)
-    .bind(column(remaining))
-    .bind(at)
-    .bind(signed)
-    .bind(entry)
-    .execute(group.rows())
-    .await?;
+    statement("INSERT INTO key_counts (subject, remaining, at, statement, entry_index) VALUES (?, ?, ?, ?, ?)")
+        .bind(subject)
+        .bind(column(remaining))
+        .bind(at)
+        .bind(signed)
+        .bind(entry)
+        .execute(group.rows())
+        .await?;
     Ok(None)
 }
 
-/// Needs a count of zero that no earlier retirement used up, and no rewrap under way.
+/// Needs a count of zero, the newest, that no earlier retirement used up, and no rewrap under way. The count stays.
 pub(crate) async fn retire(group: &mut Group<'_>, subject: &str) -> Follows {
     let count = key_jobs::count(group.rows(), subject).await?.ok_or(WRONG_STATE)?;
     let moving = statement("SELECT 1 FROM key_jobs WHERE state = 'RUNNING' AND kind = ?")
         .bind(KeyJobKind::Rewrap.as_str())
         .fetch_optional(group.rows())
         .await?;
-    if count.remaining > 0 || moving.is_some() {
+    if count.remaining > 0 || count.retired_entry.is_some() || moving.is_some() {
         return Err(WRONG_STATE);
     }
-    statement("DELETE FROM key_counts WHERE subject = ?").bind(subject).execute(group.rows()).await?;
+    let retired_entry = column(group.head.size);
+    statement("UPDATE key_counts SET retired_entry = ? WHERE entry_index = ?")
+        .bind(retired_entry)
+        .bind(column(count.entry_index))
+        .execute(group.rows())
+        .await?;
     Ok(Some(count.entry_index))
 }

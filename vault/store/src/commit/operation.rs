@@ -9,7 +9,7 @@ use cofre_model::id::{
     SubjectId, TenantId,
 };
 use cofre_model::job::SigningKey;
-use cofre_model::keys::{KeyJobKind, KeyJobState};
+use cofre_model::keys::{KeyJobKind, KeyJobState, reference};
 use cofre_model::registry::{Institution, LockdownScope, Recipient, Template, Tenant, Worker};
 use cofre_model::time::{Span, Timestamp};
 use cofre_model::wording::{Class, Locale, Outcome};
@@ -350,7 +350,9 @@ impl Operation {
                 (entry.tenant, entry.owner) = (Some(*tenant), Some(*subject));
                 entry.reference = Some(erasure.to_string());
             }
-            Self::OpenKeyJob(job) => entry.reference = Some(format!("{} {} {}", job.id, job.kind, job.target)),
+            Self::OpenKeyJob(NewKeyJob { id, kind, target, from_key, rate }) => {
+                entry.reference = Some(reference(id, *kind, target, *rate, from_key.as_deref()));
+            }
             Self::EndKeyJob { job, to, moved } => {
                 (entry.reference, entry.count) = (Some(format!("{job} {to}")), Some(*moved));
             }
@@ -418,6 +420,8 @@ pub struct WarmRequest {
 pub struct RewrapRequest {
     /// The job, which must be running.
     pub job: KeyJobId,
+    /// Where it moves the key. The entry comes to say so.
+    pub target: String,
     /// The tenant.
     pub tenant: TenantId,
     /// The version of its key.

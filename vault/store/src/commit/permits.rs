@@ -45,12 +45,13 @@ pub(crate) async fn rewrap(group: &mut Group<'_>, request: RewrapRequest) -> Res
     }
     known(group, &request.tenant, request.tenant_key_version, &request.tenant_key_id).await?;
     let job = key_jobs::job(group.rows(), &request.job).await?;
-    if job.is_none_or(|job| job.state != KeyJobState::Running) {
+    if job.is_none_or(|job| job.state != KeyJobState::Running || job.target != request.target) {
         return Err(CommitError::Refused(Reason::WrongState));
     }
     group.append(request.entry).await?;
     Ok(Outcome::Rewrap(RewrapWarrant {
         job: request.job,
+        target: request.target,
         tenant: request.tenant,
         tenant_key_version: request.tenant_key_version,
         tenant_key_id: request.tenant_key_id,

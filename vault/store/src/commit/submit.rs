@@ -195,9 +195,11 @@ impl Records {
     ///
     /// # Errors
     /// Refused as NOT_FOUND, LOCKDOWN, INTEGRITY_FAILURE (another key id or version than recorded), WRONG_STATE (the job
-    /// is not running) or CLOCK_UNTRUSTED; else the store's.
-    pub async fn rewrap(&self, request: RewrapRequest) -> Result<Permit<Rewrap>, CommitError> {
+    /// is not running, or moves keys elsewhere) or CLOCK_UNTRUSTED; else the store's.
+    pub async fn rewrap(&self, mut request: RewrapRequest) -> Result<Permit<Rewrap>, CommitError> {
+        request.entry.reference = Some(format!("{} {}", request.job, request.target));
         self.not_stopped(&request.tenant).await?;
+        self.key_job_runs(&request.job)?;
         match self.submissions().submit(Work::Rewrap(request)).await? {
             Answer::Rewrap(permit) => Ok(permit),
             _ => Err(Error::Unanswered.into()),

@@ -2,7 +2,7 @@
 //! is lost costs a pass, and nothing else.
 
 use cofre_model::id::KeyJobId;
-use cofre_model::time::Timestamp;
+use cofre_model::time::{Span, Timestamp};
 
 use crate::error::Error;
 use crate::keyring::Keyring;
@@ -21,7 +21,8 @@ pub struct KeyFailure {
 }
 
 impl Keyring {
-    /// Takes a row for `holder` until `until`, unless somebody else has it; says whether it was had.
+    /// Takes a row for `holder` until `until`, unless somebody else has it; says whether it was had. Nobody has a row for
+    /// longer than that and an hour, by which clocks may differ.
     ///
     /// # Errors
     /// The store's.
@@ -29,12 +30,13 @@ impl Keyring {
         let mut transaction = self.engine().begin(item).await?;
         let had = statement(
             "INSERT INTO key_claims AS c VALUES ($1, $2, $3) ON CONFLICT (item) DO UPDATE
-               SET holder = excluded.holder, until = excluded.until WHERE c.until <= $4 OR c.holder = $2",
+               SET holder = excluded.holder, until = excluded.until WHERE c.until <= $4 OR c.holder = $2 OR c.until > $5",
         )
         .bind(item)
         .bind(holder.to_vec())
         .bind(instant(until))
         .bind(instant(now))
+        .bind(instant(until.plus(Span::hours(1))))
         .execute(&mut transaction)
         .await?;
         transaction.commit().await?;

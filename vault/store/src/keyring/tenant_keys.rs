@@ -21,7 +21,7 @@ pub struct TenantKeyShare {
     pub custodian: String,
     /// Which share, from 0.
     pub share: u16,
-    /// How many shares make the key.
+    /// How many shares its wrapping has.
     pub share_count: u16,
     /// The wrapped share.
     pub wrapped: WrappedKey,
@@ -51,13 +51,31 @@ fn share(row: &Row) -> Result<TenantKeyShare, Error> {
     })
 }
 
-/// Stores shares as the wrapping in force.
+/// Every change of a wrapping of any key starts with this lock: whoever retires a custodian has counted what it wraps.
+pub(crate) const WRAPPINGS: &str = "wrappings of tenant keys";
+
+/// Whether a custodian that was retired wrapped this, or a key of it that was.
+async fn is_retired(transaction: &mut Session<'_>, share: &TenantKeyShare) -> Result<bool, Error> {
+    let row = statement(
+        "SELECT 1 FROM retired_custodians WHERE custodian_id = $1 AND (custodian_key = '' OR custodian_key = $2)",
+    )
+    .bind(&share.custodian)
+    .bind(&share.custodian_key)
+    .fetch_optional(transaction)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Stores shares as the wrapping in force. To be called under [`WRAPPINGS`].
 pub(crate) async fn insert(
     transaction: &mut Session<'_>,
     shares: &[TenantKeyShare],
     at: Timestamp,
 ) -> Result<(), Error> {
     for share in shares {
+        if is_retired(transaction, share).await? {
+            return Err(Error::Retired);
+        }
         let stored = statement(
             "INSERT INTO tenant_keys VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'CURRENT', $11, 0)
              ON CONFLICT DO NOTHING",
@@ -88,13 +106,24 @@ pub(crate) async fn in_force(
     tenant: &TenantId,
     version: u32,
 ) -> Result<Vec<TenantKeyShare>, Error> {
+    newest(session, tenant, version, "CURRENT").await
+}
+
+/// The shares of the newest wrapping in a state.
+pub(crate) async fn newest(
+    session: &mut Session<'_>,
+    tenant: &TenantId,
+    version: u32,
+    state: &str,
+) -> Result<Vec<TenantKeyShare>, Error> {
     let rows = statement(
-        "SELECT * FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = 'CURRENT' AND wrapping =
-           (SELECT MAX(wrapping) FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = 'CURRENT')
+        "SELECT * FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = $3 AND wrapping =
+           (SELECT MAX(wrapping) FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = $3)
          ORDER BY custodian_id, share",
     )
     .bind(tenant.to_string())
     .bind(i64::from(version))
+    .bind(state)
     .fetch_all(session)
     .await?;
     rows.iter().map(share).collect()
@@ -104,9 +133,20 @@ impl Keyring {
     /// Stores the shares of one version of a tenant key, all or none.
     ///
     /// # Errors
-    /// [`Error::Exists`] where this version has shares already.
+    /// [`Error::Exists`] where this version has shares already; [`Error::Retired`] where one of them was wrapped by a
+    /// custodian that was retired.
     pub async fn put_tenant_key(&self, shares: &[TenantKeyShare], at: Timestamp) -> Result<(), Error> {
-        let mut transaction = self.engine.begin("tenant keys").await?;
+        let mut transaction = self.engine.begin(WRAPPINGS).await?;
+        for share in shares {
+            let there = statement("SELECT 1 FROM tenant_keys WHERE tenant_id = $1 AND version = $2 LIMIT 1")
+                .bind(share.tenant.to_string())
+                .bind(i64::from(share.version))
+                .fetch_optional(&mut transaction)
+                .await?;
+            if there.is_some() {
+                return Err(Error::Exists);
+            }
+        }
         insert(&mut transaction, shares, at).await?;
         transaction.commit().await
     }

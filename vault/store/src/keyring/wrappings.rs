@@ -8,8 +8,8 @@ use cofre_model::time::Timestamp;
 use crate::engine::Session;
 use crate::error::Error;
 use crate::keyring::Keyring;
-use crate::keyring::tenant_keys::{self, TenantKeyShare};
-use crate::row::{Cells, column, instant};
+use crate::keyring::tenant_keys::{self, TenantKeyShare, WRAPPINGS};
+use crate::row::{Cells, Row, column, instant};
 use crate::statement::statement;
 
 /// One version of one tenant's key.
@@ -61,18 +61,49 @@ pub struct WrappedBy<'a> {
     pub key: Option<&'a str>,
 }
 
-fn versions(rows: &[crate::row::Row]) -> Result<Vec<KeyVersion>, Error> {
-    rows.iter()
-        .map(|row| {
-            let cells = Cells::of("tenant_keys", row);
-            Ok(KeyVersion { tenant: cells.id("tenant_id")?, version: cells.int("version")? })
-        })
-        .collect()
+fn readable(row: &Row) -> Result<KeyVersion, Error> {
+    let cells = Cells::of("tenant_keys", row);
+    let key = KeyVersion { tenant: cells.id("tenant_id")?, version: cells.int("version")? };
+    if key.version == 0 { Err(Error::corrupt("tenant_keys", "version")) } else { Ok(key) }
 }
 
-/// Every change of a key's wrappings starts here: one at a time.
-fn lock(key: &KeyVersion) -> String {
-    format!("wrapping of {key}")
+/// Shares that are about to be retired. Dropped before it was committed, that never happened.
+#[derive(Debug)]
+#[must_use = "nothing is retired before it is committed"]
+pub struct Retirement {
+    transaction: Session<'static>,
+    shares: u64,
+}
+
+impl Retirement {
+    /// How many shares it retires.
+    #[must_use]
+    pub const fn shares(&self) -> u64 {
+        self.shares
+    }
+
+    /// Retires them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn commit(self) -> Result<u64, Error> {
+        self.transaction.commit().await?;
+        Ok(self.shares)
+    }
+}
+
+async fn keys_of(session: &mut Session<'_>, by: WrappedBy<'_>, at_most: usize) -> Result<Vec<KeyVersion>, Error> {
+    let rows = statement(
+        "SELECT DISTINCT tenant_id, version FROM tenant_keys
+         WHERE state = 'CURRENT' AND custodian_id = $1 AND (custodian_key = $2 OR $2 IS NULL)
+         ORDER BY tenant_id, version LIMIT $3",
+    )
+    .bind(by.custodian)
+    .bind(by.key)
+    .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
+    .fetch_all(session)
+    .await?;
+    rows.iter().map(readable).collect()
 }
 
 async fn in_force_of(session: &mut Session<'_>, by: WrappedBy<'_>) -> Result<u64, Error> {
@@ -88,7 +119,8 @@ async fn in_force_of(session: &mut Session<'_>, by: WrappedBy<'_>) -> Result<u64
 }
 
 impl Keyring {
-    /// The next keys that are due, in their order, after `after`.
+    /// The next keys that are due, in their order, after `after`. A row that names no version of any tenant's key holds up
+    /// none of those behind it: it is passed over, and still counts as due.
     ///
     /// # Errors
     /// The store's.
@@ -98,21 +130,27 @@ impl Keyring {
         after: Option<KeyVersion>,
         at_most: u32,
     ) -> Result<Vec<KeyVersion>, Error> {
-        let (tenant, version) = after.map_or((String::new(), 0), |key| (key.tenant.to_string(), key.version));
-        let rows = statement(
-            "SELECT DISTINCT tenant_id, version FROM tenant_keys
-             WHERE state = 'CURRENT' AND (custody_set <> $1 OR custodian_key = $2)
-               AND (tenant_id > $3 OR (tenant_id = $3 AND version > $4))
-             ORDER BY tenant_id, version LIMIT $5",
-        )
-        .bind(due.target)
-        .bind(due.from_key)
-        .bind(tenant)
-        .bind(i64::from(version))
-        .bind(i64::from(at_most))
-        .fetch_all(&mut self.engine().read().await?)
-        .await?;
-        versions(&rows)
+        let (mut tenant, mut version) =
+            after.map_or((String::new(), 0), |key| (key.tenant.to_string(), i64::from(key.version)));
+        loop {
+            let rows = statement(
+                "SELECT DISTINCT tenant_id, version FROM tenant_keys
+                 WHERE state = 'CURRENT' AND (custody_set <> $1 OR custodian_key = $2)
+                   AND (tenant_id > $3 OR (tenant_id = $3 AND version > $4))
+                 ORDER BY tenant_id, version LIMIT $5",
+            )
+            .bind(due.target)
+            .bind(due.from_key)
+            .bind(&tenant)
+            .bind(version)
+            .bind(i64::from(at_most))
+            .fetch_all(&mut self.engine().read().await?)
+            .await?;
+            let keys: Vec<_> = rows.iter().filter_map(|row| readable(row).ok()).collect();
+            let Some(last) = rows.last().filter(|_| keys.is_empty()) else { return Ok(keys) };
+            let cells = Cells::of("tenant_keys", last);
+            (tenant, version) = (cells.string("tenant_id")?, cells.int("version")?);
+        }
     }
 
     /// How many keys are due.
@@ -151,7 +189,8 @@ impl Keyring {
     /// The shares get the next number.
     ///
     /// # Errors
-    /// The store's; nothing was changed then.
+    /// [`Error::Retired`] where one of them was wrapped by a custodian that was retired; else the store's. Nothing was
+    /// changed then.
     pub async fn replace_wrapping(
         &self,
         key: KeyVersion,
@@ -159,7 +198,7 @@ impl Keyring {
         shares: Vec<TenantKeyShare>,
         at: Timestamp,
     ) -> Result<bool, Error> {
-        let mut transaction = self.engine().begin(&lock(&key)).await?;
+        let mut transaction = self.engine().begin(WRAPPINGS).await?;
         let there = tenant_keys::in_force(&mut transaction, &key.tenant, key.version).await?;
         if there.first().map(|share| share.wrapping) != Some(from) || shares.is_empty() {
             transaction.roll_back().await?;
@@ -171,20 +210,62 @@ impl Keyring {
             .fetch_one(&mut transaction)
             .await?;
         let next = Cells::of("tenant_keys", &newest).int::<u32>("newest")?.saturating_add(1);
+        // The new one first: no share is closed that none stands for.
+        let shares: Vec<_> = shares.into_iter().map(|share| TenantKeyShare { wrapping: next, ..share }).collect();
+        tenant_keys::insert(&mut transaction, &shares, at).await?;
         // All of them: an older one that somebody put back is closed as well.
         statement(
             "UPDATE tenant_keys SET state = 'CLOSED', state_at = $3
-             WHERE tenant_id = $1 AND version = $2 AND state = 'CURRENT'",
+             WHERE tenant_id = $1 AND version = $2 AND state = 'CURRENT' AND wrapping < $4",
         )
         .bind(key.tenant.to_string())
         .bind(i64::from(key.version))
         .bind(instant(at))
+        .bind(i64::from(next))
         .execute(&mut transaction)
         .await?;
-        let shares: Vec<_> = shares.into_iter().map(|share| TenantKeyShare { wrapping: next, ..share }).collect();
-        tenant_keys::insert(&mut transaction, &shares, at).await?;
         transaction.commit().await?;
         Ok(true)
+    }
+
+    /// Whether a key has more than one wrapping in force.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn doubled(&self, key: KeyVersion) -> Result<bool, Error> {
+        let row = statement(
+            "SELECT COUNT(DISTINCT wrapping) AS wrappings FROM tenant_keys
+             WHERE tenant_id = $1 AND version = $2 AND state = 'CURRENT'",
+        )
+        .bind(key.tenant.to_string())
+        .bind(i64::from(key.version))
+        .fetch_one(&mut self.engine().read().await?)
+        .await?;
+        Ok(Cells::of("tenant_keys", &row).int::<u64>("wrappings")? > 1)
+    }
+
+    /// The shares of the newest wrapping that was replaced and not retired yet; none where there is none.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn replaced_wrapping(&self, key: KeyVersion) -> Result<Vec<TenantKeyShare>, Error> {
+        tenant_keys::newest(&mut self.engine().read().await?, &key.tenant, key.version, "CLOSED").await
+    }
+
+    /// The custodians that were retired, each with the key that was; where that is empty, all of its keys.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn retired_custodians(&self) -> Result<Vec<(String, String)>, Error> {
+        let rows = statement("SELECT custodian_id, custodian_key FROM retired_custodians ORDER BY 1, 2")
+            .fetch_all(&mut self.engine().read().await?)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let cells = Cells::of("retired_custodians", row);
+                Ok((cells.string("custodian_id")?, cells.string("custodian_key")?))
+            })
+            .collect()
     }
 
     /// Closes whatever is in force beside the newest wrapping.
@@ -192,7 +273,7 @@ impl Keyring {
     /// # Errors
     /// The store's.
     pub async fn close_older(&self, key: KeyVersion, at: Timestamp) -> Result<u64, Error> {
-        let mut transaction = self.engine().begin(&lock(&key)).await?;
+        let mut transaction = self.engine().begin(WRAPPINGS).await?;
         let closed = statement(
             "UPDATE tenant_keys SET state = 'CLOSED', state_at = $3
              WHERE tenant_id = $1 AND version = $2 AND state = 'CURRENT' AND wrapping <
@@ -208,19 +289,20 @@ impl Keyring {
         Ok(closed)
     }
 
-    /// Keeps in mind that every share of a wrapping was opened and gave the key.
+    /// Keeps in mind when every share of a wrapping was opened and gave the key.
     ///
     /// # Errors
     /// The store's.
-    pub async fn prove_wrapping(&self, key: KeyVersion, wrapping: u32) -> Result<(), Error> {
-        let mut transaction = self.engine().begin(&lock(&key)).await?;
+    pub async fn prove_wrapping(&self, key: KeyVersion, wrapping: u32, at: Timestamp) -> Result<(), Error> {
+        let mut transaction = self.engine().begin(WRAPPINGS).await?;
         statement(
-            "UPDATE tenant_keys SET proven = 1
-             WHERE tenant_id = $1 AND version = $2 AND wrapping = $3 AND proven = 0 AND state = 'CURRENT'",
+            "UPDATE tenant_keys SET proven = $4
+             WHERE tenant_id = $1 AND version = $2 AND wrapping = $3 AND proven < $4 AND state = 'CURRENT'",
         )
         .bind(key.tenant.to_string())
         .bind(i64::from(key.version))
         .bind(i64::from(wrapping))
+        .bind(instant(at))
         .execute(&mut transaction)
         .await?;
         transaction.commit().await
@@ -262,33 +344,66 @@ impl Keyring {
         in_force_of(&mut self.engine().read().await?, by).await
     }
 
-    /// The keys whose wrapping in force was never proven, and that have a closed one that `by` has a share in.
+    /// The first keys that a custodian, or one key of it, has a share in force of.
     ///
     /// # Errors
     /// The store's.
-    pub async fn unproven(&self, by: WrappedBy<'_>) -> Result<Vec<KeyVersion>, Error> {
+    pub async fn keys_in_force(&self, by: WrappedBy<'_>, at_most: usize) -> Result<Vec<KeyVersion>, Error> {
+        keys_of(&mut self.engine().read().await?, by, at_most).await
+    }
+
+    /// Whether every share of a key was put before an instant.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn put_before(&self, key: KeyVersion, at: Timestamp) -> Result<bool, Error> {
+        let later =
+            statement("SELECT 1 FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state_at >= $3 LIMIT 1")
+                .bind(key.tenant.to_string())
+                .bind(i64::from(key.version))
+                .bind(instant(at))
+                .fetch_optional(&mut self.engine().read().await?)
+                .await?;
+        Ok(later.is_none())
+    }
+
+    /// The keys whose wrapping in force was not proven since an instant, and that have a closed one that `by` has a share in.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn unproven(&self, by: WrappedBy<'_>, since: Timestamp) -> Result<Vec<KeyVersion>, Error> {
         let rows = statement(
             "SELECT DISTINCT k.tenant_id, k.version FROM tenant_keys k
              WHERE k.state = 'CLOSED' AND k.custodian_id = $1 AND (k.custodian_key = $2 OR $2 IS NULL)
                AND NOT EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = k.tenant_id AND n.version = k.version
-                 AND n.state = 'CURRENT' AND n.proven = 1)
+                 AND n.state = 'CURRENT' AND n.proven >= $3 AND n.wrapping = (SELECT MAX(m.wrapping) FROM tenant_keys m
+                   WHERE m.tenant_id = n.tenant_id AND m.version = n.version AND m.state = 'CURRENT'))
              ORDER BY k.tenant_id, k.version",
         )
         .bind(by.custodian)
         .bind(by.key)
+        .bind(instant(since))
         .fetch_all(&mut self.engine().read().await?)
         .await?;
-        versions(&rows)
+        rows.iter().map(readable).collect()
     }
 
-    /// Retires every closed wrapping that `by` has a share in; gives the number of its shares. Nothing where `by` still
-    /// has a share in force, or where a key has no proven wrapping in force to go on with.
+    /// Retires every closed wrapping that `by` has a share in, once what it gives is committed; `by` wraps nothing any
+    /// more then. Nothing where `by` still has a share in force, but of keys that are `nobodys`, or where the newest
+    /// wrapping in force of a key was not proven since `proven`. Until it is committed or dropped no key is moved.
     ///
     /// # Errors
     /// The store's; nothing was changed then.
-    pub async fn retire_shares(&self, by: WrappedBy<'_>, at: Timestamp) -> Result<Option<u64>, Error> {
-        let mut transaction = self.engine().begin("retire").await?;
-        if in_force_of(&mut transaction, by).await? > 0 {
+    pub async fn retire_shares(
+        &self,
+        by: WrappedBy<'_>,
+        nobodys: &[KeyVersion],
+        proven: Timestamp,
+        at: Timestamp,
+    ) -> Result<Option<Retirement>, Error> {
+        let mut transaction = self.engine().begin(WRAPPINGS).await?;
+        let left = keys_of(&mut transaction, by, nobodys.len().saturating_add(1)).await?;
+        if left.iter().any(|key| !nobodys.contains(key)) {
             transaction.roll_back().await?;
             return Ok(None);
         }
@@ -299,11 +414,14 @@ impl Keyring {
                  AND o.version = tenant_keys.version AND o.wrapping = tenant_keys.wrapping
                  AND o.custodian_id = $1 AND (o.custodian_key = $2 OR $2 IS NULL))
                AND EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = tenant_keys.tenant_id
-                 AND n.version = tenant_keys.version AND n.state = 'CURRENT' AND n.proven = 1)",
+                 AND n.version = tenant_keys.version AND n.state = 'CURRENT' AND n.proven >= $4
+                 AND n.wrapping > tenant_keys.wrapping AND n.wrapping = (SELECT MAX(m.wrapping) FROM tenant_keys m
+                   WHERE m.tenant_id = n.tenant_id AND m.version = n.version AND m.state = 'CURRENT'))",
         )
         .bind(by.custodian)
         .bind(by.key)
         .bind(instant(at))
+        .bind(instant(proven))
         .execute(&mut transaction)
         .await?;
         let left = statement(
@@ -318,8 +436,14 @@ impl Keyring {
             transaction.roll_back().await?;
             return Ok(None);
         }
-        transaction.commit().await?;
-        Ok(Some(retired))
+        // SECURITY: what it wrapped from here on would be lost with it. Whoever puts a share reads this row under the same lock.
+        statement("INSERT INTO retired_custodians VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+            .bind(by.custodian)
+            .bind(by.key.unwrap_or_default())
+            .bind(instant(at))
+            .execute(&mut transaction)
+            .await?;
+        Ok(Some(Retirement { transaction, shares: retired }))
     }
 
     /// How many shares were retired before an instant.
@@ -340,7 +464,7 @@ impl Keyring {
     /// # Errors
     /// The store's.
     pub async fn destroy_retired(&self, before: Timestamp, at: Timestamp, entry_index: u64) -> Result<u64, Error> {
-        let mut transaction = self.engine().begin("retire").await?;
+        let mut transaction = self.engine().begin(WRAPPINGS).await?;
         statement(
             "INSERT INTO destroyed SELECT 'wrapping', gone.id, $1, $2 FROM
                (SELECT DISTINCT tenant_id || '/' || version || '/' || wrapping AS id FROM tenant_keys

@@ -17,8 +17,9 @@ const fn writes(store: Store) -> &'static [(&'static str, &'static [&'static str
         Store::Records => &[],
         Store::Ciphertexts => &[("sealed_fields", &["INSERT", "DELETE"])],
         Store::Keyring => &[
-            // A trigger lets shares go forward only, and nothing go that is not retired.
+            // Triggers let shares go forward only, and nothing go that was not retired long ago.
             ("tenant_keys", &["INSERT", "UPDATE (state, state_at, proven)", "DELETE"]),
+            ("retired_custodians", &["INSERT"]),
             ("key_claims", &["INSERT", "UPDATE", "DELETE"]),
             ("key_failures", &["INSERT", "UPDATE", "DELETE"]),
             ("subject_keys", &["INSERT", "DELETE"]),
@@ -43,6 +44,10 @@ const POWERS: &str = r"SELECT * FROM (
       OR (p.power IN ('INSERT', 'UPDATE', 'REFERENCES') AND has_any_column_privilege($1::name, c.oid, p.power)) AS held
     FROM pg_class c
     CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE'), ('REFERENCES'), ('TRIGGER')) AS p(power)
+    WHERE c.relnamespace = 'cofre'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  UNION ALL
+  SELECT 'UPDATE (' || a.attname || ')', c.relname::text, has_column_privilege($1::name, c.oid, a.attnum, 'UPDATE')
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE c.relnamespace = 'cofre'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
   UNION ALL
   SELECT 'SEQUENCE', c.relname::text, has_sequence_privilege($1::name, c.oid, 'USAGE, UPDATE')
@@ -73,10 +78,22 @@ fn due(store: Store, power: &str, over: &str) -> bool {
     match power {
         "SELECT" => true,
         "EXECUTE" => store == Store::Records && over == COMMIT,
-        // A power over some columns is named with them.
         _ => writes(store)
             .iter()
-            .any(|(table, powers)| *table == over && powers.iter().any(|due| due.split(' ').next() == Some(power))),
+            .any(|(table, powers)| *table == over && powers.iter().any(|granted| covers(granted, power))),
+    }
+}
+
+/// Whether what is granted is a power, or has it as a part: over some columns it is named with them.
+fn covers(granted: &str, power: &str) -> bool {
+    let (over, columns) = granted.split_once(" (").map_or((granted, None), |(over, columns)| (over, Some(columns)));
+    match power.split_once(" (") {
+        None => over == power,
+        Some((asked, column)) => {
+            let column = column.trim_end_matches(')');
+            let named = |columns: &str| columns.trim_end_matches(')').split(", ").any(|one| one == column);
+            over == asked && columns.is_none_or(named)
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub struct KeyCount {
     pub statement: Vec<u8>,
     /// The index of its entry.
     pub entry_index: u64,
+    /// The index of the entry of the retirement that used it up.
+    pub retired_entry: Option<u64>,
 }
 
 fn record(row: &Row) -> Result<KeyJob, Error> {
@@ -47,7 +49,10 @@ pub(crate) async fn job(session: &mut Session<'_>, id: &KeyJobId) -> Result<Opti
 }
 
 pub(crate) async fn count(session: &mut Session<'_>, subject: &str) -> Result<Option<KeyCount>, Error> {
-    let row = statement("SELECT * FROM key_counts WHERE subject = $1").bind(subject).fetch_optional(session).await?;
+    let row = statement("SELECT * FROM key_counts WHERE subject = $1 ORDER BY entry_index DESC LIMIT 1")
+        .bind(subject)
+        .fetch_optional(session)
+        .await?;
     row.as_ref()
         .map(|row| {
             let cells = Cells::of("key_counts", row);
@@ -56,6 +61,7 @@ pub(crate) async fn count(session: &mut Session<'_>, subject: &str) -> Result<Op
                 at: cells.time("at")?,
                 statement: cells.blob("statement")?.to_vec(),
                 entry_index: cells.int("entry_index")?,
+                retired_entry: cells.optional("retired_entry", Cells::int)?,
             })
         })
         .transpose()
@@ -93,7 +99,7 @@ impl Records {
         rows.iter().map(record).collect()
     }
 
-    /// The newest count of what a custodian wraps that no retirement has used up.
+    /// The newest signed count of what a custodian wraps. It is kept after a retirement used it up.
     ///
     /// # Errors
     /// The store's.

@@ -10,7 +10,8 @@ use cofre_ledger::Hash;
 use cofre_ledger::entry::{self, Leaf};
 use cofre_ledger::tree::Frontier;
 use cofre_model::entry::Entry;
-use cofre_model::id::TenantId;
+use cofre_model::id::{KeyJobId, TenantId};
+use cofre_model::keys::KeyJob;
 use cofre_model::reason::Reason;
 
 use crate::engine::Session;
@@ -175,6 +176,37 @@ impl Records {
             Some(_) => Reason::Lockdown,
         };
         Err(CommitError::Refused(reason))
+    }
+
+    /// Whether a job over keys is the newest that was ordered, was ordered as its row says, and has not ended. The
+    /// ledger says so; a row of a job carries no MAC.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn key_job_stands(&self, job: &KeyJob) -> Result<bool, Error> {
+        self.catch_up().await?;
+        Ok(self.register().folded().standing.key_job(job))
+    }
+
+    /// Whether this tenant is there, or ever was by what the ledger says. A key of one that never was is of nobody: its
+    /// registration was broken off.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tenant_known(&self, tenant: &TenantId) -> Result<bool, Error> {
+        self.catch_up().await?;
+        let put = self.register().folded().standing.tenant_put(tenant);
+        Ok(put || self.tenant(tenant).await?.is_some())
+    }
+
+    /// Refuses where the job of this id runs no more, whatever its row says. To be asked after [`Self::not_stopped`],
+    /// which reads the ledger.
+    pub(crate) fn key_job_runs(&self, job: &KeyJobId) -> Result<(), CommitError> {
+        if self.register().folded().standing.key_job_runs(job) {
+            Ok(())
+        } else {
+            Err(CommitError::Refused(Reason::WrongState))
+        }
     }
 
     /// Folds in the whole ledger and holds it against what the integrator last committed itself to, in another failure

@@ -1,8 +1,10 @@
 //! The fold, entry by entry.
 
 use cofre_model::entry::{Entry, EntryKind};
-use cofre_model::id::{ConsentId, CredentialId, InstitutionId, SubjectId, TenantId};
+use cofre_model::id::{ConsentId, CredentialId, InstitutionId, KeyJobId, SubjectId, TenantId};
+use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState};
 use cofre_model::registry::LockdownScope;
+use cofre_model::time::Timestamp;
 use cofre_model::wording::Outcome;
 
 use super::{Standing, Word, stop};
@@ -191,4 +193,48 @@ fn entries_are_folded_in_their_order_and_once() {
     assert!(standing.fold(1, Some(&entry(EntryKind::ConsentRevoked, 2))));
     assert!(!standing.fold(0, Some(&entry(EntryKind::ConsentGranted, 3))));
     assert_eq!((standing.next(), standing.consent(&consent, &holder, &[1; 16])), (2, Word::Ended), "a repeat");
+}
+
+#[test]
+fn a_tenant_that_was_put_is_known_for_ever() {
+    let mut ledger = Ledger::default();
+    let (known, other) = (TenantId::from_parts(1, [1; 10]), TenantId::from_parts(1, [2; 10]));
+    ledger.append(EntryKind::TenantPut, |entry| entry.tenant = Some(known));
+    assert!(ledger.0.tenant_put(&known) && !ledger.0.tenant_put(&other));
+    ledger.0.distrust();
+    assert!(ledger.0.tenant_put(&other), "nothing can be told");
+}
+
+#[test]
+fn a_job_over_keys_stands_as_it_was_ordered_until_it_ends_or_another_follows() {
+    let job = |number: u8, opened_entry: u64| KeyJob {
+        id: KeyJobId::from_parts(1, [number; 10]),
+        kind: KeyJobKind::Rewrap,
+        target: "any_of(b)".into(),
+        from_key: Some("root 1".into()),
+        rate: Some(5),
+        state: KeyJobState::Running,
+        opened_at: Timestamp::default(),
+        opened_entry,
+        ended: None,
+    };
+    let mut ledger = Ledger::default();
+    let (first, second) = (job(1, 0), job(2, 1));
+    assert!(!ledger.0.key_job(&first) && !ledger.0.key_job_runs(&first.id), "nobody ordered it");
+    ledger.append(EntryKind::KeyJobOpened, |entry| entry.reference = Some(first.reference()));
+    assert!(ledger.0.key_job(&first) && ledger.0.key_job_runs(&first.id));
+    for other in [
+        KeyJob { target: "any_of(c)".into(), ..first.clone() },
+        KeyJob { from_key: None, ..first.clone() },
+        KeyJob { rate: None, ..first.clone() },
+        KeyJob { opened_entry: 1, ..first.clone() },
+    ] {
+        assert!(!ledger.0.key_job(&other), "{other:?}");
+    }
+    ledger.append(EntryKind::KeyJobOpened, |entry| entry.reference = Some(second.reference()));
+    assert!(!ledger.0.key_job(&first) && !ledger.0.key_job_runs(&first.id), "another followed");
+    ledger.append(EntryKind::KeyJobEnded, |entry| entry.follows = Some(0));
+    assert!(ledger.0.key_job(&second), "the end of another");
+    ledger.append(EntryKind::KeyJobEnded, |entry| entry.follows = Some(1));
+    assert!(!ledger.0.key_job(&second) && !ledger.0.key_job_runs(&second.id), "it ended");
 }

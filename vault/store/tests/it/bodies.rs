@@ -142,7 +142,7 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
     let key_job = || KeyJobId::from_parts(1, [1; 10]).to_string();
     let job = |target: &str, said: &str, kind: &str| {
         let opened = entry("KEY_JOB_OPENED", 36, &format!("{} {said}", key_job()));
-        json!({"op": "OPEN_KEY_JOB", "id": key_job(), "kind": kind, "target": target, "from_key": null, "rate": null, "entry": opened})
+        json!({"op": "OPEN_KEY_JOB", "id": key_job(), "kind": kind, "target": target, "from_key": "root 1", "rate": 5, "entry": opened})
     };
     // What is counted in truth: nothing that `a` wrapped.
     let count = |subject: &str, remaining: u64, statement: &[u8]| {
@@ -180,8 +180,10 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
             revoked["fields"]["13"] = part(13, consent.as_bytes()).into();
             json!({"op": "END_CONSENT", "to": "EXPIRED", "consent": consent, "tenant": "ten_x", "entry": revoked})
         }),
-        ("another job over keys than the entry names", job("any_of(a)", "REWRAP any_of(b)", "REWRAP")),
-        ("a job over keys of no kind", job("any_of(a)", "MELT any_of(a)", "MELT")),
+        ("another job over keys than the entry names", job("any_of(a)", "REWRAP any_of(b) 5 root 1", "REWRAP")),
+        ("another rate than the entry names", job("any_of(a)", "REWRAP any_of(a) - root 1", "REWRAP")),
+        ("another key than the entry names", job("any_of(a)", "REWRAP any_of(a) 5", "REWRAP")),
+        ("a job over keys of no kind", job("any_of(a)", "MELT any_of(a) 5 root 1", "MELT")),
         ("a job over keys that ends otherwise", {
             let mut ended = entry("KEY_JOB_ENDED", 37, &format!("{} STOPPED", key_job()));
             ended["fields"]["32"] = "800200".into();
@@ -210,7 +212,7 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
     }
     let whole = note(&[caller(NODE, 32)], &[("caller", NODE)]);
     attack.commit(&group(1, &whole)).await.expect("committed");
-    for (number, request) in (2..).zip([job("any_of(a)", "REWRAP any_of(a)", "REWRAP"), count("a", 0, b"s")]) {
+    for (number, request) in (2..).zip([job("any_of(a)", "REWRAP any_of(a) 5 root 1", "REWRAP"), count("a", 0, b"s")]) {
         let verdicts = attack.commit(&group(number, &request)).await.expect("committed");
         assert_eq!(verdicts[0]["verdict"], "WRITTEN", "{verdicts}");
     }

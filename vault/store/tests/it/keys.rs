@@ -9,6 +9,7 @@ use cofre_model::registry::{Tenant, TenantState};
 use cofre_model::sealed::WrappedKey;
 use cofre_model::time::{Clock as _, Span, Timestamp};
 use cofre_store::*;
+use cofre_testkit::stores::{Store, edit};
 use sha2::{Digest as _, Sha256};
 
 use crate::world::{Cellar, World, refusal};
@@ -42,15 +43,17 @@ async fn said(world: &World, at: EntryRef) -> Entry {
 async fn one_job_runs_at_a_time_and_ends_once() {
     let world = World::new().await;
     let first = NewKeyJob { from_key: Some("root 1".into()), rate: Some(50), ..world.key_job(TARGET) };
-    let never = NewKeyJob { rate: Some(0), ..world.key_job(TARGET) };
-    assert_eq!(refusal(open(&world, never).await), "BAD_REQUEST");
+    for rate in [0, 10_001, u32::MAX] {
+        let never = NewKeyJob { rate: Some(rate), ..world.key_job(TARGET) };
+        assert_eq!(refusal(open(&world, never).await), "BAD_REQUEST", "{rate}");
+    }
     let opened = open(&world, first.clone()).await.expect("opened");
     assert_eq!(refusal(open(&world, world.key_job("any_of(hsm-3)")).await), "WRONG_STATE");
     let job = world.records().key_job(&first.id).await.expect("read").expect("there");
     assert_eq!((job.target.as_str(), job.from_key.as_deref(), job.rate), (TARGET, Some("root 1"), Some(50)));
     assert_eq!((job.state, job.opened_entry, job.opened_at), (KeyJobState::Running, opened.index, opened.time));
     assert_eq!(world.records().key_jobs_running().await.expect("read"), std::slice::from_ref(&job));
-    assert_eq!(said(&world, opened).await.reference, Some(format!("{} REWRAP {TARGET}", first.id)));
+    assert_eq!(said(&world, opened).await.reference, Some(format!("{} REWRAP {TARGET} 50 root 1", first.id)));
 
     let stranger = KeyJobId::from_parts(1, [0xaa; 10]);
     assert_eq!(refusal(end(&world, stranger, KeyJobState::Done).await), "NOT_FOUND");
@@ -90,18 +93,23 @@ async fn keys_are_retired_under_a_count_of_zero_once() {
     open(&world, job.clone()).await.expect("opened");
     assert_eq!(refusal(retire(&world).await), "WRONG_STATE", "a rewrap runs");
     end(&world, job.id, KeyJobState::Done).await.expect("done");
-    let retired = said(&world, retire(&world).await.expect("retired")).await;
+    let at = retire(&world).await.expect("retired");
+    let retired = said(&world, at).await;
     assert_eq!((retired.reference.as_deref(), retired.follows), (Some("hsm-1"), Some(counted.index)));
     assert_eq!(refusal(retire(&world).await), "WRONG_STATE", "the count is used up");
-    assert_eq!(world.records().key_count("hsm-1").await.expect("read"), None);
+    let used = world.records().key_count("hsm-1").await.expect("read").expect("kept");
+    assert_eq!(used, KeyCount { retired_entry: Some(at.index), ..kept });
+    count(&world, 0).await;
+    let next = world.records().key_count("hsm-1").await.expect("read").expect("kept");
+    assert_eq!(next.retired_entry, None, "a new one is counted");
+    assert_eq!(world.records().key_count("hsm-2").await.expect("read"), None);
 }
 
 fn request(world: &World, job: &NewKeyJob) -> RewrapRequest {
     let (tenant, tenant_key_id) = (world.tenant.id, world.tenant.tenant_key_id);
     let mut entry = world.entry(EntryKind::Rewrap);
     entry.tenant_key = Some((tenant_key_id, 1));
-    entry.reference = Some(format!("{} {}", job.id, job.target));
-    RewrapRequest { job: job.id, tenant, tenant_key_version: 1, tenant_key_id, entry }
+    RewrapRequest { job: job.id, target: job.target.clone(), tenant, tenant_key_version: 1, tenant_key_id, entry }
 }
 
 async fn permit(world: &World, request: RewrapRequest) -> Result<Permit<Rewrap>, CommitError> {
@@ -120,6 +128,9 @@ async fn a_permit_to_wrap_anew_is_for_the_key_on_record_while_its_job_runs() {
     let entry = said(&world, given.entry().at).await;
     assert_eq!((entry.kind, entry.reference), (EntryKind::Rewrap, Some(format!("{} {TARGET}", job.id))));
 
+    assert_eq!(warrant.target, TARGET);
+    let elsewhere = RewrapRequest { target: "any_of(hsm-3)".into(), ..request(&world, &job) };
+    assert_eq!(refusal(permit(&world, elsewhere).await), "WRONG_STATE");
     let mut other = RewrapRequest { tenant_key_id: [6; 16], ..request(&world, &job) };
     other.entry.tenant_key = Some(([6; 16], 1));
     assert_eq!(refusal(permit(&world, other).await), "INTEGRITY_FAILURE");
@@ -188,6 +199,14 @@ fn by(custodian: &str) -> WrappedBy<'_> {
     WrappedBy { custodian, key: None }
 }
 
+/// Retires what a custodian wrapped, where everything newer was proven since an instant.
+async fn retired(keyring: &Keyring, by: WrappedBy<'_>, since: Timestamp) -> Option<u64> {
+    let retirement = keyring.retire_shares(by, &[], since, since).await.expect("asked")?;
+    let shares = retirement.shares();
+    assert_eq!(retirement.commit().await.expect("retired"), shares);
+    Some(shares)
+}
+
 async fn put(keyring: &Keyring, at: Timestamp) {
     keyring.put_tenant_key(&[share("a", "root", "any_of(a)")], at).await.expect("put");
 }
@@ -244,27 +263,98 @@ async fn shares_are_retired_once_every_newer_one_was_opened_and_destroyed_later(
     let cellar = Cellar::new().await;
     let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
     put(keyring, now).await;
-    assert_eq!(keyring.retire_shares(by("a"), now).await.expect("asked"), None, "it is in force");
+    assert_eq!(retired(keyring, by("a"), now).await, None, "it is in force");
     assert!(keyring.replace_wrapping(key(), 1, vec![share("b", "root", "any_of(b)")], now).await.expect("replaced"));
-    assert_eq!(keyring.unproven(by("a")).await.expect("read"), [key()]);
-    assert_eq!(keyring.retire_shares(by("a"), now).await.expect("asked"), None, "the newer one was never opened");
-    keyring.prove_wrapping(key(), 1).await.expect("asked");
-    assert_eq!(keyring.retire_shares(by("a"), now).await.expect("asked"), None, "an older one was");
-    keyring.prove_wrapping(key(), 2).await.expect("proven");
-    assert_eq!(keyring.unproven(by("a")).await.expect("read"), []);
+    assert_eq!(keyring.unproven(by("a"), now).await.expect("read"), [key()]);
+    assert_eq!(retired(keyring, by("a"), now).await, None, "the newer one was never opened");
+    keyring.prove_wrapping(key(), 1, now).await.expect("asked");
+    assert_eq!(retired(keyring, by("a"), now).await, None, "an older one was");
+    keyring.prove_wrapping(key(), 2, now).await.expect("proven");
+    assert_eq!(keyring.unproven(by("a"), now).await.expect("read"), []);
+    let since = now.plus(Span::micros(1));
+    assert_eq!(keyring.unproven(by("a"), since).await.expect("read"), [key()], "that was before");
+    assert_eq!(retired(keyring, by("a"), since).await, None, "it was opened before");
     let other_key = WrappedBy { custodian: "a", key: Some("root-2") };
-    assert_eq!(keyring.retire_shares(other_key, now).await.expect("asked"), Some(0), "another key of it");
-    assert_eq!(keyring.retire_shares(by("a"), now).await.expect("retired"), Some(1));
-    assert_eq!(keyring.retire_shares(by("a"), now).await.expect("asked"), Some(0), "nothing is left");
+    assert_eq!(retired(keyring, other_key, now).await, Some(0), "another key of it");
+    drop(keyring.retire_shares(by("a"), &[], now, now).await.expect("asked").expect("would be"));
+    let shares = keyring.custodian_shares().await.expect("read");
+    assert_eq!(shares.iter().map(|row| row.retired).sum::<u64>(), 0, "what is not committed did not happen");
+    assert_eq!(retired(keyring, by("a"), now).await, Some(1));
+    assert_eq!(retired(keyring, by("a"), now).await, Some(0), "nothing is left");
 
+    // On PostgreSQL they were retired by the clock of its server.
     let later = now.plus(Span::secs(1));
-    assert_eq!(keyring.shares_retired(now).await.expect("read"), 0);
-    assert_eq!(keyring.destroy_retired(now, later, 7).await.expect("asked"), 0);
+    assert_eq!(keyring.destroy_retired(Timestamp::from_secs(1), later, 7).await.expect("asked"), 0);
+    edit(cellar.folder.path(), Store::Keyring, &["UPDATE tenant_keys SET state_at = 0 WHERE state = 'RETIRED'"])
+        .await
+        .expect("aged");
     assert_eq!(keyring.shares_retired(later).await.expect("read"), 1);
     assert_eq!(keyring.destroy_retired(later, later, 7).await.expect("destroyed"), 1);
     let there = keyring.tenant_key(&key().tenant, 1).await.expect("read");
     assert_eq!((there.len(), there[0].wrapping), (1, 2), "what is in force stays");
     assert_eq!(keyring.custodian_shares().await.expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_retired_wraps_nothing_any_more() {
+    let cellar = Cellar::new().await;
+    let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
+    put(keyring, now).await;
+    let next = |custodian: &str, custodian_key: &str| vec![share(custodian, custodian_key, "any_of(b)")];
+    assert!(keyring.replace_wrapping(key(), 1, next("b", "root"), now).await.expect("replaced"));
+    keyring.prove_wrapping(key(), 2, now).await.expect("proven");
+    assert_eq!(retired(keyring, by("a"), now).await, Some(1));
+    assert_eq!(retired(keyring, WrappedBy { custodian: "c", key: Some("old") }, now).await, Some(0));
+    let told = keyring.retired_custodians().await.expect("read");
+    assert_eq!(told, [("a".to_owned(), String::new()), ("c".to_owned(), "old".to_owned())]);
+    for (custodian, custodian_key) in [("a", "root"), ("a", "another"), ("c", "old")] {
+        let back = keyring.replace_wrapping(key(), 2, next(custodian, custodian_key), now).await;
+        assert!(matches!(back, Err(Error::Retired)), "{back:?}");
+        let other = TenantKeyShare { tenant: TenantId::from_parts(2, [2; 10]), ..share(custodian, custodian_key, "x") };
+        let put = keyring.put_tenant_key(&[other], now).await;
+        assert!(matches!(put, Err(Error::Retired)), "{put:?}");
+    }
+    let there = keyring.tenant_key(&key().tenant, 1).await.expect("read");
+    assert_eq!((there.len(), there[0].wrapping), (1, 2), "what was in force stays");
+    assert!(keyring.replace_wrapping(key(), 2, next("c", "new"), now).await.expect("replaced"), "another key of it");
+}
+
+#[tokio::test]
+async fn of_one_who_wraps_and_one_who_retires_at_once_one_is_refused() {
+    for _ in 0..8 {
+        let cellar = Cellar::new().await;
+        let (keyring, now) = (cellar.stores.keyring.clone(), cellar.clock.now());
+        let other = TenantKeyShare { tenant: TenantId::from_parts(2, [2; 10]), ..share("a", "root", "any_of(a)") };
+        let wrapping = {
+            let keyring = keyring.clone();
+            tokio::spawn(async move { keyring.put_tenant_key(&[other], now).await })
+        };
+        let retiring = {
+            let keyring = keyring.clone();
+            tokio::spawn(async move { retired(&keyring, by("a"), now).await })
+        };
+        let (wrapped, retired) = (wrapping.await.expect("done"), retiring.await.expect("done"));
+        assert_eq!(wrapped.is_ok(), retired.is_none(), "{wrapped:?} {retired:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_names_no_key_holds_up_none_behind_it() {
+    let cellar = Cellar::new().await;
+    let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
+    put(keyring, now).await;
+    let other = KeyVersion { tenant: TenantId::from_parts(2, [2; 10]), version: 1 };
+    keyring
+        .put_tenant_key(&[TenantKeyShare { tenant: other.tenant, ..share("a", "root", "any_of(a)") }], now)
+        .await
+        .expect("put");
+    let spoilt = format!("UPDATE tenant_keys SET tenant_id = 'nobody' WHERE tenant_id = '{}'", key().tenant);
+    edit(cellar.folder.path(), Store::Keyring, &[&spoilt]).await.expect("edited");
+    let due = Due { target: "any_of(b)", from_key: None };
+    for at_most in [1, 9] {
+        assert_eq!(keyring.keys_due(due, None, at_most).await.expect("read"), [other]);
+    }
+    assert_eq!(keyring.keys_due_count(due).await.expect("read"), 2, "it is due all the same");
 }
 
 #[tokio::test]
@@ -281,6 +371,10 @@ async fn a_row_is_claimed_by_one_until_its_time() {
     assert!(claim(2, until).await.expect("claimed"), "the time of the first is over");
     keyring.give_back("row", &[2; 16]).await.expect("given back");
     assert!(claim(3, now).await.expect("claimed"));
+    edit(cellar.folder.path(), Store::Keyring, &["UPDATE key_claims SET until = 9000000000000000000"])
+        .await
+        .expect("edited");
+    assert!(claim(4, now).await.expect("claimed"), "nobody has it for ever");
 }
 
 #[tokio::test]

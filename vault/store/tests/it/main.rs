@@ -18,6 +18,7 @@ mod files;
 mod full_disks;
 mod garbled_logs;
 mod hands;
+mod keyring_role;
 mod keys;
 mod ledger;
 mod lists;

@@ -88,7 +88,7 @@ async fn tenant_and_deposit_keys_and_the_integrators_row() {
         version: 1,
         custodian: custodian.into(),
         share: 0,
-        share_count: 1,
+        share_count: 2,
         wrapped: wrapped(1),
         mechanism: "aes-gcm".into(),
         custodian_key: "root-1".into(),

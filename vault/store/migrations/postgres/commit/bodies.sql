@@ -318,7 +318,8 @@ BEGIN
     WHEN 'OPEN_KEY_JOB' THEN
       PERFORM commit_reject_if(NOT commit_is_id('kjb', r ->> 'id') OR NOT commit_knows('key_job', r ->> 'kind'),
         'there is no such job over keys');
-      PERFORM commit_says(entry, 'reference', (r ->> 'id') || ' ' || (r ->> 'kind') || ' ' || (r ->> 'target'));
+      PERFORM commit_says(entry, 'reference', (r ->> 'id') || ' ' || (r ->> 'kind') || ' ' || (r ->> 'target') || ' '
+        || coalesce(r ->> 'rate', '-') || coalesce(' ' || (r ->> 'from_key'), ''));
     WHEN 'END_KEY_JOB' THEN
       PERFORM commit_reject_if(NOT commit_knows('key_job_end', r ->> 'to'), 'a job over keys has no such end');
       PERFORM commit_says(entry, 'reference', (r ->> 'id') || ' ' || (r ->> 'to'));

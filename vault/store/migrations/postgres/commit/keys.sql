@@ -3,7 +3,7 @@
 -- One job of a kind at a time: two that move the same rows to two places would never end.
 CREATE FUNCTION commit_open_key_job(g commit_group, r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM commit_refuse_if(coalesce((r ->> 'rate')::bigint, 1) = 0, 'BAD_REQUEST');
+  PERFORM commit_refuse_if(coalesce((r ->> 'rate')::bigint, 1) NOT BETWEEN 1 AND commit_limit('key_rate'), 'BAD_REQUEST');
   INSERT INTO key_jobs (id, kind, target, from_key, rate, state, opened_at, opened_entry)
     VALUES (r ->> 'id', r ->> 'kind', r ->> 'target', r ->> 'from_key', (r ->> 'rate')::bigint, 'RUNNING', commit_at(g),
       commit_next_index())
@@ -26,21 +26,19 @@ END $$;
 CREATE FUNCTION commit_count_keys(g commit_group, r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO key_counts (subject, remaining, at, statement, entry_index)
-    VALUES (r ->> 'subject', (r ->> 'remaining')::bigint, commit_at(g), commit_bytes(r, 'statement'), commit_next_index())
-    ON CONFLICT (subject) DO UPDATE SET remaining = excluded.remaining, at = excluded.at, statement = excluded.statement,
-      entry_index = excluded.entry_index;
+    VALUES (r ->> 'subject', (r ->> 'remaining')::bigint, commit_at(g), commit_bytes(r, 'statement'), commit_next_index());
   RETURN commit_step_of(NULL, '[]');
 END $$;
 
--- Needs a count of zero that no earlier retirement used up, and no rewrap under way.
+-- Needs a count of zero, the newest, that no earlier retirement used up, and no rewrap under way. The count stays.
 CREATE FUNCTION commit_retire_keys(r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
 DECLARE
   counted key_counts%ROWTYPE;
 BEGIN
-  SELECT c.* INTO counted FROM key_counts c WHERE c.subject = r ->> 'subject';
+  SELECT c.* INTO counted FROM key_counts c WHERE c.subject = r ->> 'subject' ORDER BY c.entry_index DESC LIMIT 1;
   PERFORM commit_refuse_if(NOT FOUND, 'WRONG_STATE');
-  PERFORM commit_refuse_if(counted.remaining > 0
+  PERFORM commit_refuse_if(counted.remaining > 0 OR counted.retired_entry IS NOT NULL
     OR EXISTS (SELECT 1 FROM key_jobs j WHERE j.state = 'RUNNING' AND j.kind = 'REWRAP'), 'WRONG_STATE');
-  DELETE FROM key_counts c WHERE c.subject = counted.subject;
+  UPDATE key_counts c SET retired_entry = commit_next_index() WHERE c.entry_index = counted.entry_index;
   RETURN commit_step_of(counted.entry_index, '[]');
 END $$;

@@ -38,7 +38,7 @@ DECLARE
 BEGIN
   PERFORM commit_key_known(g, r);
   SELECT j.* INTO running FROM key_jobs j WHERE j.id = r ->> 'job';
-  PERFORM commit_refuse_if(NOT FOUND OR running.state <> 'RUNNING', 'WRONG_STATE');
+  PERFORM commit_refuse_if(NOT FOUND OR running.state <> 'RUNNING' OR running.target IS DISTINCT FROM r ->> 'target', 'WRONG_STATE');
   PERFORM commit_says(r -> 'entry', 'reference', running.id || ' ' || running.target);
   RETURN jsonb_build_object('verdict', 'WRITTEN', 'entries', jsonb_build_array(commit_append(g, r -> 'entry')));
 END $$;

@@ -166,6 +166,7 @@ BEGIN
     WHEN 'tiles' THEN RETURN 64;
     WHEN 'note' THEN RETURN 4096;
     WHEN 'policy_input' THEN RETURN 2048;
+    WHEN 'key_rate' THEN RETURN 10000;
   END CASE;
 END $$;
 

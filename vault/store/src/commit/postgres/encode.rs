@@ -49,8 +49,8 @@ pub(super) fn request(work: Work, left: Option<Span>, node: &NodeRef) -> Result<
         }
         Work::Rewrap(request) => {
             let encoded = encoder.rewrap(&request)?;
-            let RewrapRequest { job, tenant, tenant_key_version, tenant_key_id, .. } = request;
-            (encoded, Awaited::Rewrap(RewrapWarrant { job, tenant, tenant_key_version, tenant_key_id }))
+            let RewrapRequest { job, target, tenant, tenant_key_version, tenant_key_id, .. } = request;
+            (encoded, Awaited::Rewrap(RewrapWarrant { job, target, tenant, tenant_key_version, tenant_key_id }))
         }
         Work::Intend(intent) => (encoder.intend(&intent)?, Awaited::Intent(Box::new(intent))),
         Work::Apply(entry, operation) => (encoder.apply(&entry, operation)?, Awaited::Other),
@@ -191,6 +191,7 @@ impl Encoder<'_> {
             "op": "REWRAP",
             "entry": self.entry(&request.entry)?,
             "job": request.job.to_string(),
+            "target": request.target,
             "tenant": request.tenant.to_string(),
             "key_version": request.tenant_key_version,
             "key_id": hex(&request.tenant_key_id),

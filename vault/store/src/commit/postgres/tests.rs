@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cofre_ledger::entry::{MAX_LEAF, MAX_POLICY_INPUT, number};
 use cofre_model::entry::{Entry, EntryKind, Verdict};
-use cofre_model::keys::{KeyJobKind, KeyJobState};
+use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState};
 use cofre_model::permit::{GroupSigner, Mint, SendBy};
 use cofre_model::reason::Reason;
 use cofre_model::registry::{LockdownScope, WorkerState};
@@ -119,6 +119,7 @@ CREATE FUNCTION commit_limit(name TEXT) RETURNS bigint LANGUAGE plpgsql IMMUTABL
         ("tiles", registry::TILES as u64),
         ("note", registry::LONGEST_NOTE as u64),
         ("policy_input", MAX_POLICY_INPUT as u64),
+        ("key_rate", u64::from(KeyJob::FASTEST)),
     ]));
     text.push_str(&known());
     text
