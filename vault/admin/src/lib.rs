@@ -12,7 +12,7 @@ mod tenant;
 use std::sync::Arc;
 
 pub use error::Error;
-pub use status::{Part, Status};
+pub use status::{Custodian, Part, Status};
 pub use tenant::RegisteredTenant;
 
 use cofre_custody::{CustodySet, TenantKeys, WrapKey};

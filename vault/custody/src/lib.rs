@@ -69,6 +69,7 @@ pub mod pkcs11;
 pub mod remote;
 mod set;
 mod shares;
+mod tally;
 #[cfg(feature = "transit")]
 pub mod transit;
 mod warm;
@@ -87,4 +88,5 @@ pub use open::{
 };
 pub use set::{CustodySet, Member, Rule, SetError, WrappedShare, WrappedTenantKey};
 pub use shares::{Custodians, Unwrapping, Wrapping};
+pub use tally::Usage;
 pub use warm::{Counters, IDLE, TenantKeys, TenantRef, WARM_FOR, Wiring};

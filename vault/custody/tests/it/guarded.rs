@@ -290,6 +290,28 @@ async fn a_check_that_goes_well_lets_the_next_call_try() {
     assert_eq!(bench.ask().await, Ok(7));
 }
 
+#[tokio::test]
+async fn what_was_asked_in_the_last_hour_is_told() {
+    let bench = Bench::new().await;
+    let before = bench.guarded.usage();
+    assert!(!before.rests);
+    bench.ask().await.expect("serves");
+    let served = bench.guarded.usage();
+    assert_eq!((served.calls, served.failed), (before.calls + 1, before.failed));
+    assert_eq!(served.last_served, Some(bench.clock.now()));
+    bench.trouble(Cause::Timeout).await;
+    let rests = bench.guarded.usage();
+    let failed = u64::from(IN_A_ROW);
+    assert_eq!((rests.calls, rests.failed, rests.rests), (served.calls + failed, served.failed + failed, true));
+    assert_eq!(bench.cause().await, Some(Cause::Resting));
+    assert_eq!(bench.guarded.usage(), rests, "who is left alone was not asked");
+    let signer = bench.guarded.signer(Signs::new(custodian("hsm-1"), &[7; 32]));
+    signer.sign(b"a message").await.expect("signs");
+    assert_eq!(bench.guarded.usage().calls, rests.calls + 1, "signing counts as well");
+    bench.clock.forward(Span::minutes(60));
+    assert_eq!((bench.guarded.usage().calls, bench.guarded.usage().failed), (0, 0));
+}
+
 /// A signer that is always too slow.
 #[derive(Debug)]
 struct SlowSigner(Arc<Signs>);
