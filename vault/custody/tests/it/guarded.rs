@@ -12,7 +12,8 @@ use cofre_envelope::BoundShare;
 use cofre_model::permit::{Permit, Warm};
 use cofre_model::time::{Clock, Span};
 use cofre_testkit::custody::{Memory, Signs};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinHandle;
 
 use crate::bench::{HandClock, any_warm_permit, context, custodian, row_of, share, slab};
 use crate::warm::House;
@@ -124,6 +125,19 @@ impl Bench {
         self.ask().await.err().map(|fault| fault.cause)
     }
 
+    /// A call that has reached the custodian, one and no more, and is held up there until the gate is let go.
+    async fn trial_under_way(self: &Arc<Self>) -> (JoinHandle<Result<u8, Fault>>, SemaphorePermit<'_>) {
+        let held = self.faulty.gate.acquire_many(100).await.expect("open");
+        let before = self.faulty.calls();
+        let bench = self.clone();
+        let trial = tokio::spawn(async move { bench.ask().await });
+        while self.faulty.calls() == before {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(self.faulty.calls(), before + 1);
+        (trial, held)
+    }
+
     /// Trouble, until it is left alone.
     async fn trouble(&self, cause: Cause) {
         self.faulty.fail(cause);
@@ -187,19 +201,12 @@ async fn one_call_tries_at_a_time_and_a_trial_that_serves_ends_the_rest() {
     bench.trouble(Cause::Timeout).await;
     bench.faulty.fail(None);
     bench.clock.forward(LONGEST);
-    let held = bench.faulty.gate.acquire_many(100).await.expect("open");
+    let (trial, held) = bench.trial_under_way().await;
     let before = bench.faulty.calls();
-    let trial = tokio::spawn({
-        let bench = bench.clone();
-        async move { bench.ask().await }
-    });
-    while bench.faulty.calls() == before {
-        tokio::task::yield_now().await;
-    }
     for _ in 0..100 {
         assert_eq!(bench.cause().await, Some(Cause::Resting), "a second trial");
     }
-    assert_eq!(bench.faulty.calls(), before + 1);
+    assert_eq!(bench.faulty.calls(), before);
     drop(held);
     assert_eq!(trial.await.expect("no panic"), Ok(7));
     for _ in 0..100 {
@@ -246,15 +253,7 @@ async fn a_trial_that_nobody_waits_for_leaves_the_way_to_the_next() {
     bench.trouble(Cause::Timeout).await;
     bench.faulty.fail(None);
     bench.clock.forward(LONGEST);
-    let held = bench.faulty.gate.acquire_many(100).await.expect("open");
-    let before = bench.faulty.calls();
-    let trial = tokio::spawn({
-        let bench = bench.clone();
-        async move { bench.ask().await }
-    });
-    while bench.faulty.calls() == before {
-        tokio::task::yield_now().await;
-    }
+    let (trial, held) = bench.trial_under_way().await;
     trial.abort();
     assert!(trial.await.expect_err("aborted").is_cancelled());
     drop(held);
