@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use error::Error;
 pub use keys::{KeyJobs, KeyStatus, Pass, Progress, Retired, RewrapOrder, Source, stored, wrapped};
-pub use status::{Part, Status};
+pub use status::{Custodian, Part, Status};
 pub use tenant::RegisteredTenant;
 
 use cofre_custody::{CustodySet, TenantKeys, WrapKey};

@@ -1,6 +1,8 @@
 //! What an operator sees: the parts the service stands on, each by name, and what it counted.
 
+use cofre_custody::{Description, Usage};
 use cofre_envelope::Backing;
+use cofre_model::time::Timestamp;
 
 use crate::{Admin, Error};
 
@@ -13,6 +15,48 @@ pub struct Part {
     pub ready: bool,
     /// What it says.
     pub detail: String,
+}
+
+/// A custodian as it stands, and what was asked of it in the last hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Custodian {
+    /// Its configured name.
+    pub name: String,
+    /// Who made it, and its model.
+    pub kind: String,
+    /// The label or name of the wrapping key.
+    pub key: String,
+    /// How that wraps.
+    pub mechanism: &'static str,
+    /// The algorithm of its signing key, where it has one.
+    pub signs_by: Option<&'static str>,
+    /// Calls that may be under way at once; none while its module is being started.
+    pub sessions: usize,
+    /// Whether it is left alone for a moment, after several calls in a row that found it in trouble.
+    pub rests: bool,
+    /// Calls of the last hour.
+    pub calls: u64,
+    /// Those of them that failed.
+    pub failed: u64,
+    /// When it last served one; none since the node started.
+    pub last_served: Option<Timestamp>,
+}
+
+impl From<(Description, Usage)> for Custodian {
+    fn from((is, usage): (Description, Usage)) -> Self {
+        Self {
+            name: is.custodian.to_string(),
+            kind: format!("{} {}", is.manufacturer, is.model).trim_end().to_owned(),
+            key: is.key_label,
+            mechanism: is.mechanism.as_str(),
+            signs_by: is.signer,
+            sessions: is.sessions,
+            rests: usage.rests,
+            calls: usage.calls,
+            failed: usage.failed,
+            last_served: usage.last_served,
+        }
+    }
 }
 
 /// The state of a node.
@@ -30,6 +74,8 @@ pub struct Status {
     pub parts: Vec<Part>,
     /// Entries in the ledger.
     pub ledger_size: u64,
+    /// Every custodian, and what was asked of it in the last hour.
+    pub custodians: Vec<Custodian>,
     /// Calls made to custodians since the node started.
     pub custodian_calls: u64,
     /// Tenant keys that are warm now.
@@ -53,6 +99,8 @@ impl Admin {
         let slots = self.slab.counters();
         let keyring = self.keyring.integrator().await;
         let policy_digest = self.records.policy().await?;
+        let custodians: Vec<Custodian> = self.keys.custodians().into_iter().map(Custodian::from).collect();
+        let resting = custodians.iter().filter(|custodian| custodian.rests).count();
         let parts = vec![
             Part { name: "records", ready: true, detail: format!("{} entries", head.size) },
             Part {
@@ -67,8 +115,8 @@ impl Admin {
             },
             Part {
                 name: "custodians",
-                ready: keys.failed_calls == 0 || keys.custodian_calls > keys.failed_calls,
-                detail: format!("{} calls, {} failed", keys.custodian_calls, keys.failed_calls),
+                ready: resting == 0,
+                detail: format!("{} of {} left alone", resting, custodians.len()),
             },
         ];
         Ok(Status {
@@ -81,6 +129,7 @@ impl Admin {
             },
             parts,
             ledger_size: head.size,
+            custodians,
             custodian_calls: keys.custodian_calls,
             warm_keys: keys.warm_now,
             slots_taken: slots.taken,

@@ -8,6 +8,7 @@ use cofre_model::time::{Clock, Monotonic, Span};
 
 use crate::custodian::CustodianId;
 use crate::fault::{Cause, Detail, Fault, Operation, Says};
+use crate::tally::{Tally, Usage};
 
 /// After this many calls in a row that found it in trouble it is left alone.
 pub const IN_A_ROW: u32 = 5;
@@ -26,6 +27,8 @@ pub(crate) struct Breaker {
     custodian: CustodianId,
     clock: Arc<dyn Clock>,
     seen: Mutex<Seen>,
+    /// Of all calls of the custodian, those that another breaker judges too.
+    tally: Arc<Mutex<Tally>>,
 }
 
 #[derive(Debug)]
@@ -59,12 +62,19 @@ impl Breaker {
         // Whoever opened the custodian just saw it serve.
         let served = Some(clock.monotonic());
         let seen = Seen { state: State::Serves { in_a_row: 0 }, trials: 0, served, checked: None };
-        Self { custodian, clock, seen: Mutex::new(seen) }
+        Self { custodian, clock, seen: Mutex::new(seen), tally: Arc::new(Mutex::new(Tally::new())) }
     }
 
     /// For other calls of the same custodian.
     pub(crate) fn another(&self) -> Self {
-        Self::new(self.custodian.clone(), self.clock.clone())
+        Self { tally: self.tally.clone(), ..Self::new(self.custodian.clone(), self.clock.clone()) }
+    }
+
+    /// What was asked lately, and whether nobody is let through now.
+    pub(crate) fn usage(&self) -> Usage {
+        let rests = matches!(self.seen().state, State::Rests { .. });
+        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.usage(self.clock.monotonic(), rests)
     }
 
     /// What is left to say where a check did not come to its end.
@@ -98,6 +108,11 @@ impl Breaker {
     fn resting(&self, operation: Operation, cause: Cause) -> Fault {
         let detail = Some(Detail(format!("after {cause}")));
         Fault { custodian: self.custodian.clone(), operation, cause: Cause::Resting, detail, request: None }
+    }
+
+    fn count(&self, served: bool) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.note(self.clock.monotonic(), served.then(|| self.clock.now()));
     }
 
     fn served(&self) {
@@ -211,6 +226,7 @@ impl Leave<'_> {
     /// With what the custodian answered.
     pub(crate) fn end<T>(mut self, answer: Result<T, Fault>) -> Result<T, Fault> {
         self.ended = true;
+        self.breaker.count(answer.is_ok());
         match &answer {
             Ok(_) => self.breaker.served(),
             Err(fault) => self.breaker.failed(fault, self.trial),

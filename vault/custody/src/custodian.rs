@@ -14,6 +14,7 @@ use cofre_model::sealed::WrappedKey;
 
 use crate::fault::Fault;
 use crate::set::WrappedShare;
+use crate::tally::Usage;
 
 /// A future of a trait method that is called through `dyn`.
 pub type Pending<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
@@ -209,6 +210,11 @@ pub trait Custodian: Send + Sync + fmt::Debug {
 
     /// What it is. Known since it was opened; costs no call.
     fn describe(&self) -> Description;
+
+    /// What was asked of it lately; nothing where nobody counts.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
 
     /// Whether it would serve now. Costs a call to the hardware, and no use of a key. How seldom it is asked is for
     /// [`crate::Guarded`] to say.

@@ -13,6 +13,7 @@ use crate::breaker::Breaker;
 use crate::custodian::{Custodian, CustodianId, Description, Pending, Signer, Unwrapped, VerifyingKey, Wrapped};
 use crate::fault::{Fault, Operation};
 use crate::set::WrappedShare;
+use crate::tally::Usage;
 
 /// An open custodian, spared while it is in trouble.
 #[derive(Clone)]
@@ -55,6 +56,10 @@ impl Custodian for Guarded {
 
     fn describe(&self) -> Description {
         self.inner.describe()
+    }
+
+    fn usage(&self) -> Usage {
+        self.breaker.usage()
     }
 
     fn check(&self) -> Pending<'_, (), Fault> {

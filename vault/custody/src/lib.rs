@@ -70,6 +70,7 @@ pub mod remote;
 mod rewrap;
 mod set;
 mod shares;
+mod tally;
 #[cfg(feature = "transit")]
 pub mod transit;
 mod warm;
@@ -89,4 +90,5 @@ pub use open::{
 pub use rewrap::{RewrapKeys, Rewrapped};
 pub use set::{CustodySet, Member, Rule, SetError, WrappedShare, WrappedTenantKey};
 pub use shares::{Custodians, Unwrapping, Wrapping};
+pub use tally::Usage;
 pub use warm::{Counters, IDLE, TenantKeys, TenantRef, WARM_FOR, Wiring};

@@ -16,6 +16,7 @@ use crate::error::{Broken, Error};
 use crate::fault::{Cause, Fault};
 use crate::journal::Call;
 use crate::set::{CustodySet, Member, Place, Rule, SetError, WrappedShare, WrappedTenantKey};
+use crate::tally::Usage;
 use crate::warm::TenantRef;
 
 type Drivers = Arc<BTreeMap<CustodianId, Arc<dyn Custodian>>>;
@@ -189,6 +190,11 @@ impl fmt::Debug for Unwrapping {
 }
 
 impl Unwrapping {
+    /// Every custodian as it stands now, and what was asked of it lately.
+    pub(crate) fn standing(&self) -> Vec<(Description, Usage)> {
+        self.0.values().map(|driver| (driver.describe(), driver.usage())).collect()
+    }
+
     /// Opens a tenant key and lists every custodian call it took, also when it failed. The key's id is derived again
     /// and must be the recorded one.
     pub(crate) async fn unwrap(

@@ -177,16 +177,17 @@ impl Transit {
     /// engine's own texts, which are checked.
     fn body(&self, name: &str, value: &str, context: &[u8]) -> Zeroizing<Vec<u8>> {
         let context = STANDARD.encode(context);
-        let mut body = Zeroizing::new(String::with_capacity(2 * context.len() + value.len() + 128));
+        // SECURITY: large enough from the start. A buffer that grows leaves copies behind.
+        let mut body = Zeroizing::new(Vec::with_capacity(2 * context.len() + value.len() + 128));
         for part in ["{\"", name, "\":\"", value, "\",\"associated_data\":\"", &context] {
-            body.push_str(part);
+            body.extend_from_slice(part.as_bytes());
         }
         if self.form.get() == Some(&Mechanism::TransitDerived) {
-            body.push_str("\",\"context\":\"");
-            body.push_str(&context);
+            body.extend_from_slice(b"\",\"context\":\"");
+            body.extend_from_slice(context.as_bytes());
         }
-        body.push_str("\"}");
-        Zeroizing::new(body.as_bytes().to_vec())
+        body.extend_from_slice(b"\"}");
+        body
     }
 
     fn signer_key(&self) -> Result<(&str, u32), Trouble> {

@@ -11,11 +11,13 @@ use cofre_model::id::TenantId;
 use cofre_model::time::{Clock, Monotonic, Span};
 use tokio::sync::OnceCell;
 
+use crate::custodian::Description;
 use crate::error::Error;
 use crate::journal::{Failed, Journal, WarmOutcome};
 use crate::open::{DepositKeys, ReleaseKeys, RowKeys, WrapKey};
 use crate::rewrap::RewrapKeys;
 use crate::shares::{Unwrapping, Wrapping};
+use crate::tally::Usage;
 
 /// How long a tenant key stays warm where the tenant does not say otherwise.
 pub const WARM_FOR: Span = Span::secs(300);
@@ -223,6 +225,12 @@ impl TenantKeys {
             self.inner.wipe(held);
             held.rows = None;
         }
+    }
+
+    /// Every custodian of this node as it stands now, and what was asked of it lately. Asks none.
+    #[must_use]
+    pub fn custodians(&self) -> Vec<(Description, Usage)> {
+        self.inner.wiring.unwrapping.standing()
     }
 
     /// What happened so far.

@@ -3,6 +3,7 @@
 //! A module reads its environment when it is initialised, once per process; a test that needs a fresh token runs in
 //! a process of its own, started with [`TokenFolder::environment`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -217,6 +218,19 @@ impl TokenFolder {
         };
         (self.kind.variable(), value)
     }
+}
+
+/// How often the simulated token in this folder finished each function, by its own log: (function, code) to count.
+///
+/// # Errors
+/// Where there is no log, or it cannot be read.
+pub fn calls(tokens: &Path) -> Result<BTreeMap<(String, String), usize>> {
+    let log = std::fs::read_to_string(tokens.join("calls.log")).context("the token's log")?;
+    let mut all = BTreeMap::new();
+    for (function, code) in log.lines().filter_map(|line| line.split_once(' ')) {
+        *all.entry((function.to_owned(), code.to_owned())).or_default() += 1;
+    }
+    Ok(all)
 }
 
 fn copy_all(from: &Path, to: &Path) -> Result<()> {

@@ -60,9 +60,10 @@ fn failures(token: &Path) -> u64 {
 
 /// Log-ins the token has seen, and those it refused for their PIN.
 fn logins(token: &Path) -> (usize, usize) {
-    let log = std::fs::read_to_string(token.join("calls.log")).expect("the token's log");
-    let logins = || log.lines().filter(|line| line.starts_with("C_Login "));
-    (logins().count(), logins().filter(|line| line.ends_with("CKR_PIN_INCORRECT")).count())
+    let calls = cofre_testkit::hsm::calls(token).expect("the token's log");
+    let logins = || calls.iter().filter(|((function, _), _)| function == "C_Login");
+    let wrong = logins().filter(|((_, code), _)| code == "CKR_PIN_INCORRECT");
+    (logins().map(|(_, count)| count).sum(), wrong.map(|(_, count)| count).sum())
 }
 
 pub(super) async fn refused(folder: &Path) {

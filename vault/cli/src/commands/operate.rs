@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use cofre_client::people::Operator;
 use cofre_model::id::TenantId;
-use cofre_proto::v1::StatusResponse;
+use cofre_model::time::Timestamp;
+use cofre_proto::v1::{Custodian, StatusResponse};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, entry_json, pairs, table};
@@ -189,7 +190,33 @@ fn status_text(status: &StatusResponse) -> String {
     let parts = status.parts.iter().map(|part| {
         [part.name.clone(), if part.ready { "ready" } else { "NOT READY" }.to_owned(), part.detail.clone()]
     });
-    format!("{figures}\n\n{}", table(["part", "state", "detail"], parts))
+    let parts = table(["part", "state", "detail"], parts);
+    let head = ["custodian", "kind", "mechanism", "key", "sessions", "state", "calls/h", "failed/h", "last served"];
+    format!("{figures}\n\n{parts}\n\n{}", table(head, status.custodians.iter().map(custodian_row)))
+}
+
+fn custodian_row(of: &Custodian) -> [String; 9] {
+    let last = of.last_served_us.map_or_else(|| "not yet".to_owned(), |at| Timestamp::from_micros(at).to_string());
+    [
+        of.name.clone(),
+        of.kind.clone(),
+        of.mechanism.clone(),
+        of.key.clone(),
+        of.sessions.to_string(),
+        if of.rests { "LEFT ALONE" } else { "serves" }.to_owned(),
+        of.calls_last_hour.to_string(),
+        of.failed_last_hour.to_string(),
+        last,
+    ]
+}
+
+fn custodian_json(of: &Custodian) -> Value {
+    json!({
+        "name": of.name, "kind": of.kind, "mechanism": of.mechanism, "key": of.key, "sessions": of.sessions,
+        "signs_by": of.signs_by, "rests": of.rests, "calls_last_hour": of.calls_last_hour,
+        "failed_last_hour": of.failed_last_hour,
+        "last_served": of.last_served_us.map(|at| Timestamp::from_micros(at).to_string()),
+    })
 }
 
 fn status_json(status: &StatusResponse) -> Value {
@@ -201,6 +228,7 @@ fn status_json(status: &StatusResponse) -> Value {
         "parts": status.parts.iter()
             .map(|part| json!({ "name": part.name, "ready": part.ready, "detail": part.detail }))
             .collect::<Vec<_>>(),
+        "custodians": status.custodians.iter().map(custodian_json).collect::<Vec<_>>(),
     })
 }
 

@@ -86,6 +86,12 @@ fn changes_name_their_entry_and_a_part_that_is_not_ready_fails() {
     );
     let ran = vault.ask(&["status"]);
     assert!(ran.code == 1 && ran.out.contains("NOT READY"), "{}{}", ran.out, ran.err);
+    let line = ran.out.lines().find(|line| line.trim_start().starts_with("hsm-1")).expect("the custodian's line");
+    for cell in ["Maker Model", "aes-kwp", "LEFT ALONE", " 12 ", " 5 ", "2026-09-21T"] {
+        assert!(line.contains(cell), "{cell} is not in {line}");
+    }
+    let told: serde_json::Value = serde_json::from_str(&vault.ask(&["status", "--json"]).out).expect("JSON");
+    assert_eq!(told["custodians"][0]["failed_last_hour"], 5);
 }
 
 #[test]

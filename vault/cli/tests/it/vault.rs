@@ -210,6 +210,16 @@ impl OperatorService for Register {
             deployment: "cofre.test".into(),
             ledger_size: self.leaves.len() as u64,
             parts: vec![part("ledger", true), part("custodian", false)],
+            custodians: vec![v1::Custodian {
+                name: "hsm-1".into(),
+                kind: "Maker Model".into(),
+                mechanism: "aes-kwp".into(),
+                rests: true,
+                calls_last_hour: 12,
+                failed_last_hour: 5,
+                last_served_us: Some(1_790_000_000_000_000),
+                ..v1::Custodian::default()
+            }],
             ..v1::StatusResponse::default()
         }))
     }

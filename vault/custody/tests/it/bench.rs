@@ -142,6 +142,13 @@ pub(crate) fn run_alone(child: &str, case: &str, kind: Module, folder: &TokenFol
     }
 }
 
+/// Runs each of these cases on a copy of the token; all are run before any failure is told.
+pub(crate) fn run_each(child: &str, cases: &[&str], ready: &TokenFolder, kind: Module, runs: Runs) {
+    let one = |case: &&str| run_alone(child, case, kind, &ready.copy().expect("a copy of the token"), runs).err();
+    let failed: Vec<String> = cases.iter().filter_map(one).collect();
+    assert!(failed.is_empty(), "{} of {} cases failed\n{}", failed.len(), cases.len(), failed.join("\n"));
+}
+
 /// Runs one named case in a fresh process and answers how that ended.
 pub(crate) fn alone(child: &str, case: &str, kind: Module, folder: &TokenFolder, runs: Runs) -> std::process::Output {
     let (name, value) = folder.environment();
@@ -208,18 +215,18 @@ pub(crate) fn child() -> Option<Child> {
     Some(Child { case: case.to_owned(), kind, module, tokens, runs, configuration })
 }
 
-/// How often the simulated token finished each function, by its own log: (function, code) to count.
+/// How often the simulated token finished each function, by its own log; nothing where it was never asked.
 pub(crate) fn calls(child: &Child) -> BTreeMap<(String, String), usize> {
-    let log = std::fs::read_to_string(child.tokens.join("calls.log")).unwrap_or_default();
-    let mut all = BTreeMap::new();
-    for (function, code) in log.lines().filter_map(|line| line.split_once(' ')) {
-        *all.entry((function.to_owned(), code.to_owned())).or_default() += 1;
-    }
-    all
+    cofre_testkit::hsm::calls(&child.tokens).unwrap_or_default()
 }
 
 pub(crate) fn count(child: &Child, function: &str) -> usize {
     calls(child).iter().filter(|((name, _), _)| name == function).map(|(_, count)| count).sum()
+}
+
+/// Tries of each cell of a table of faults; the night has more.
+pub(crate) fn tries() -> usize {
+    if std::env::var_os("COFRE_NIGHT").is_some() { 100 } else { 5 }
 }
 
 /// Replaces the fault plan in one step.

@@ -14,7 +14,7 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::session::{Session, UserType};
 
 use crate::bench::{
-    Child, Runs, any_warm_permit, child as this_child, context, custodian, row_of, run_alone, share, slab,
+    Child, Runs, any_warm_permit, child as this_child, context, custodian, row_of, run_alone, run_each, share, slab,
 };
 use crate::capability;
 use crate::site::{AsCustodian, Form, Served, Site};
@@ -145,20 +145,16 @@ fn hsm_sim_keeps_the_contract_inside() {
 fn keep(kind: Module) {
     let ready = prepared(kind);
     on(&ready, kind, &of_a_token(), Runs::Hosted);
-    on(&ready, kind, &INSIDE.iter().map(|(name, _)| *name).collect::<Vec<_>>(), Runs::Inside);
+    on(&ready, kind, &names(INSIDE), Runs::Inside);
 }
 
 fn on(ready: &TokenFolder, kind: Module, cases: &[&str], runs: Runs) {
-    let mut failed = Vec::new();
-    for name in cases {
-        let folder = ready.copy().expect("a copy of the token");
-        failed.extend(run_alone("contract::child", name, kind, &folder, runs).err());
-    }
+    run_each("contract::child", cases, ready, kind, runs);
+    // One after the other on one token.
     let folder = ready.copy().expect("a copy of the token");
     for (half, _) in wrapping::HALVES {
-        failed.extend(run_alone("contract::child", half, kind, &folder, runs).err());
+        run_alone("contract::child", half, kind, &folder, runs).unwrap_or_else(|out| panic!("{out}"));
     }
-    assert!(failed.is_empty(), "{} of {} cases failed\n{}", failed.len(), cases.len() + 2, failed.join("\n"));
 }
 
 #[test]
@@ -195,6 +191,11 @@ fn keep_at(form: Form) {
         }
     }
     assert!(failed.is_empty(), "failed at {form:?}, see above: {failed:?}");
+}
+
+/// The names of cases.
+pub(crate) fn names(cases: &[Case]) -> Vec<&'static str> {
+    cases.iter().map(|(name, _)| *name).collect()
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
@@ -280,6 +281,32 @@ pub(crate) fn without_login(child: &Child) -> Session {
     let _ = module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
     let slots = module.get_slots_with_initialized_token().expect("slots");
     module.open_rw_session(slots[0]).expect("session")
+}
+
+/// A prepared folder of the simulated module, whose log holds nothing of the preparation.
+pub(crate) fn prepared_in_silence() -> TokenFolder {
+    let ready = prepared(Module::HsmSim);
+    std::fs::remove_file(ready.tokens().join("calls.log")).expect("the token keeps a log");
+    ready
+}
+
+/// Asks until the share comes; whatever else is answered meanwhile has to be one of the causes that may be.
+pub(crate) async fn serves_within(
+    token: &Token,
+    bytes: &[u8],
+    most: Duration,
+    may_be: impl Fn(Cause) -> bool,
+) -> Result<(), tokio::time::error::Elapsed> {
+    let serves = async {
+        loop {
+            match unwrapped(token, bytes.to_vec()).await {
+                Ok(first) => return assert_eq!(first, 7),
+                Err(fault) => assert!(may_be(fault.cause), "{fault}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(most, serves).await
 }
 
 async fn prepare(child: &Child) {

@@ -6,8 +6,8 @@ use cofre_custody::pkcs11::Token;
 use cofre_custody::{Cause, Custodian};
 use cofre_testkit::hsm::Module;
 
-use crate::bench::{Child, Runs, calls, count, faults, run_alone, slab};
-use crate::contract::{Case, cases, open, opened, pin, prepared, settings, unwrapped, wrapped};
+use crate::bench::{Child, Runs, calls, count, faults, run_each, slab};
+use crate::contract::{Case, cases, names, open, opened, pin, prepared_in_silence, settings, unwrapped, wrapped};
 
 pub(crate) const CASES: &[Case] = cases![
     a_device_error_costs_one_call,
@@ -45,15 +45,7 @@ fn a_misbehaving_token_is_borne_inside() {
 }
 
 fn borne(cases: &[Case], runs: Runs) {
-    let ready = prepared(Module::HsmSim);
-    let mut failed = Vec::new();
-    for (name, _) in cases {
-        let folder = ready.copy().expect("a copy of the token");
-        // The log of the preparation is not the case's.
-        std::fs::remove_file(folder.tokens().join("calls.log")).expect("the token keeps a log");
-        failed.extend(run_alone("contract::child", name, Module::HsmSim, &folder, runs).err());
-    }
-    assert!(failed.is_empty(), "{} of {} cases failed\n{}", failed.len(), cases.len(), failed.join("\n"));
+    run_each("contract::child", &names(cases), &prepared_in_silence(), Module::HsmSim, runs);
 }
 
 async fn one(child: &Child) -> std::sync::Arc<Token> {

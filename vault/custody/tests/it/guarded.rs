@@ -12,7 +12,8 @@ use cofre_envelope::BoundShare;
 use cofre_model::permit::{Permit, Warm};
 use cofre_model::time::{Clock, Span};
 use cofre_testkit::custody::{Memory, Signs};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinHandle;
 
 use crate::bench::{HandClock, any_warm_permit, context, custodian, row_of, share, slab};
 use crate::warm::House;
@@ -124,6 +125,19 @@ impl Bench {
         self.ask().await.err().map(|fault| fault.cause)
     }
 
+    /// A call that has reached the custodian, one and no more, and is held up there until the gate is let go.
+    async fn trial_under_way(self: &Arc<Self>) -> (JoinHandle<Result<u8, Fault>>, SemaphorePermit<'_>) {
+        let held = self.faulty.gate.acquire_many(100).await.expect("open");
+        let before = self.faulty.calls();
+        let bench = self.clone();
+        let trial = tokio::spawn(async move { bench.ask().await });
+        while self.faulty.calls() == before {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(self.faulty.calls(), before + 1);
+        (trial, held)
+    }
+
     /// Trouble, until it is left alone.
     async fn trouble(&self, cause: Cause) {
         self.faulty.fail(cause);
@@ -187,19 +201,12 @@ async fn one_call_tries_at_a_time_and_a_trial_that_serves_ends_the_rest() {
     bench.trouble(Cause::Timeout).await;
     bench.faulty.fail(None);
     bench.clock.forward(LONGEST);
-    let held = bench.faulty.gate.acquire_many(100).await.expect("open");
+    let (trial, held) = bench.trial_under_way().await;
     let before = bench.faulty.calls();
-    let trial = tokio::spawn({
-        let bench = bench.clone();
-        async move { bench.ask().await }
-    });
-    while bench.faulty.calls() == before {
-        tokio::task::yield_now().await;
-    }
     for _ in 0..100 {
         assert_eq!(bench.cause().await, Some(Cause::Resting), "a second trial");
     }
-    assert_eq!(bench.faulty.calls(), before + 1);
+    assert_eq!(bench.faulty.calls(), before);
     drop(held);
     assert_eq!(trial.await.expect("no panic"), Ok(7));
     for _ in 0..100 {
@@ -246,15 +253,7 @@ async fn a_trial_that_nobody_waits_for_leaves_the_way_to_the_next() {
     bench.trouble(Cause::Timeout).await;
     bench.faulty.fail(None);
     bench.clock.forward(LONGEST);
-    let held = bench.faulty.gate.acquire_many(100).await.expect("open");
-    let before = bench.faulty.calls();
-    let trial = tokio::spawn({
-        let bench = bench.clone();
-        async move { bench.ask().await }
-    });
-    while bench.faulty.calls() == before {
-        tokio::task::yield_now().await;
-    }
+    let (trial, held) = bench.trial_under_way().await;
     trial.abort();
     assert!(trial.await.expect_err("aborted").is_cancelled());
     drop(held);
@@ -288,6 +287,28 @@ async fn a_check_that_goes_well_lets_the_next_call_try() {
     assert_eq!(bench.cause().await, Some(Cause::Resting));
     bench.guarded.check().await.expect("well again");
     assert_eq!(bench.ask().await, Ok(7));
+}
+
+#[tokio::test]
+async fn what_was_asked_in_the_last_hour_is_told() {
+    let bench = Bench::new().await;
+    let before = bench.guarded.usage();
+    assert!(!before.rests);
+    bench.ask().await.expect("serves");
+    let served = bench.guarded.usage();
+    assert_eq!((served.calls, served.failed), (before.calls + 1, before.failed));
+    assert_eq!(served.last_served, Some(bench.clock.now()));
+    bench.trouble(Cause::Timeout).await;
+    let rests = bench.guarded.usage();
+    let failed = u64::from(IN_A_ROW);
+    assert_eq!((rests.calls, rests.failed, rests.rests), (served.calls + failed, served.failed + failed, true));
+    assert_eq!(bench.cause().await, Some(Cause::Resting));
+    assert_eq!(bench.guarded.usage(), rests, "who is left alone was not asked");
+    let signer = bench.guarded.signer(Signs::new(custodian("hsm-1"), &[7; 32]));
+    signer.sign(b"a message").await.expect("signs");
+    assert_eq!(bench.guarded.usage().calls, rests.calls + 1, "signing counts as well");
+    bench.clock.forward(Span::minutes(60));
+    assert_eq!((bench.guarded.usage().calls, bench.guarded.usage().failed), (0, 0));
 }
 
 /// A signer that is always too slow.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cofre_custody::pkcs11::host::{Profile, Sandbox};
 use cofre_custody::pkcs11::{Place, Settings, Token, ceremony};
 use cofre_custody::{Cause, Signer};
 use cofre_envelope::{Backing, Room, Slab};
@@ -14,10 +13,13 @@ use cofre_testkit::hsm::Module;
 use cryptoki::object::{Attribute, ObjectClass};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::bench::{Child, Runs, alone, calls, count, faults, run_alone, slab};
+use crate::bench::{Child, Runs, alone, calls, count, faults, run_each, slab};
 use crate::contract::{
-    Case, KEY, SIGNER, USER_PIN, by_hand, cases, open, opened, pin, prepared, settings, unwrapped, wrapped,
+    Case, KEY, SIGNER, USER_PIN, by_hand, cases, names, open, opened, pin, prepared, prepared_in_silence, runtime,
+    serves_within, settings, unwrapped, wrapped,
 };
+
+mod walls;
 
 pub(crate) const CASES: &[Case] = cases![
     killed_at_any_moment_it_serves_again_and_never_wrongly,
@@ -31,42 +33,27 @@ pub(crate) const CASES: &[Case] = cases![
     a_host_that_hangs_in_a_later_login_is_started_again,
     another_key_after_a_restart_is_not_taken,
     a_token_away_at_a_restart_serves_when_it_is_back,
-    nothing_of_the_vault_is_passed_on,
-    the_walls_stand,
-    what_is_tried_from_inside_is_refused,
-    every_profile_serves,
     keys_pass_through_secret_memory,
     what_does_not_start_is_said,
-    a_place_that_is_not_there_is_said,
     closing_ends_the_process,
 ];
 
 /// What is asked of a module of another make: one that keeps its tokens elsewhere, and whose answers are vague.
-const SOFTHSM: &[Case] =
-    cases![a_folder_that_is_not_named_is_out_of_reach, a_changed_key_is_missing_though_the_answer_is_vague];
+const SOFTHSM: &[Case] = cases![a_changed_key_is_missing_though_the_answer_is_vague];
 
 /// What ends without being asked.
 const ENDS: &[Case] = cases![a_vault_that_dies];
 
 #[test]
 fn a_module_may_crash_and_hang() {
-    let ready = prepared(Module::HsmSim);
-    let mut failed = Vec::new();
-    for (name, _) in CASES {
-        let folder = ready.copy().expect("a copy of the token");
-        // The log of the preparation is not the case's.
-        std::fs::remove_file(folder.tokens().join("calls.log")).expect("the token keeps a log");
-        failed.extend(run_alone("host::child", name, Module::HsmSim, &folder, Runs::Hosted).err());
-    }
-    assert!(failed.is_empty(), "{} of {} cases failed\n{}", failed.len(), CASES.len(), failed.join("\n"));
+    let cases = [names(CASES), names(walls::CASES)].concat();
+    run_each("host::child", &cases, &prepared_in_silence(), Module::HsmSim, Runs::Hosted);
 }
 
 #[test]
 fn a_module_of_another_make_is_held_too() {
-    let ready = prepared(Module::SoftHsm);
-    for (name, _) in SOFTHSM {
-        run_alone("host::child", name, Module::SoftHsm, &ready, Runs::Hosted).unwrap_or_else(|out| panic!("{out}"));
-    }
+    let cases = [names(SOFTHSM), names(walls::SOFTHSM)].concat();
+    run_each("host::child", &cases, &prepared(Module::SoftHsm), Module::SoftHsm, Runs::Hosted);
 }
 
 /// Killed, not told: nothing of the vault runs any more that could end the host.
@@ -91,10 +78,9 @@ fn a_host_dies_with_its_vault() {
 #[test]
 fn child() {
     let Some(child) = crate::bench::child() else { return };
-    let all = [CASES, SOFTHSM, ENDS].concat();
+    let all = [CASES, SOFTHSM, ENDS, walls::CASES, walls::SOFTHSM].concat();
     let (_, case) = all.iter().find(|(name, _)| *name == child.case).unwrap_or_else(|| panic!("no {}", child.case));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(case(&child));
+    runtime().block_on(case(&child));
 }
 
 fn pid(token: &Token) -> Option<Pid> {
@@ -262,21 +248,12 @@ async fn a_host_that_hangs_in_a_later_login_is_started_again(child: &Child) {
     let cause = unwrapped(&token, bytes.clone()).await.expect_err("hangs").cause;
     assert!(cause.retryable(), "{cause}");
     faults(child, "");
-    serves_within(&token, &bytes, Duration::from_secs(10)).await;
+    serves_again(&token, &bytes).await;
 }
 
-/// The bar for a fault that ended: no more than this, and no restart of the vault.
-async fn serves_within(token: &Token, bytes: &[u8], most: Duration) {
-    let serves = async {
-        loop {
-            match unwrapped(token, bytes.to_vec()).await {
-                Ok(first) => return assert_eq!(first, 7),
-                Err(fault) => assert!(fault.cause.retryable(), "{fault}"),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(most, serves).await.expect("service again");
+/// After a fault that ended, and without a restart of the vault.
+async fn serves_again(token: &Token, bytes: &[u8]) {
+    serves_within(token, bytes, Duration::from_secs(10), Cause::retryable).await.expect("service again");
 }
 
 /// The token was swapped for one with the same labels and another key while no host had it open.
@@ -306,129 +283,7 @@ async fn a_token_away_at_a_restart_serves_when_it_is_back(child: &Child) {
         assert_eq!(unwrapped(&token, bytes.clone()).await.expect_err("away").cause, Cause::TokenAbsent);
     }
     faults(child, "");
-    serves_within(&token, &bytes, Duration::from_secs(10)).await;
-}
-
-/// No PIN on the command line or in the environment, and no variable but those that were named.
-async fn nothing_of_the_vault_is_passed_on(child: &Child) {
-    let token = opened(child).await;
-    let place = PathBuf::from(format!("/proc/{}", token.host().and_then(|host| host.pid).expect("serves")));
-    let read = |name: &str| std::fs::read(place.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let line = read("cmdline").expect("every process may be asked");
-    assert!(line.starts_with("cofred\0") && !line.contains(USER_PIN), "{line}");
-    // A process that is closed to tracing shows its environment to a privileged user only.
-    if let Ok(environment) = read("environ") {
-        let names: Vec<_> = environment.split_terminator('\0').filter_map(|pair| pair.split('=').next()).collect();
-        assert_eq!(names, [child.kind.variable()], "{environment}");
-    }
-    if let Ok(open) = std::fs::read_dir(place.join("fd")) {
-        let open: Vec<_> = open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok()).collect();
-        let shared: Vec<_> = open.iter().filter(|to| to.to_string_lossy().contains("memfd")).collect();
-        assert!(shared.is_empty(), "the shared memory stays mapped, and its descriptor is closed: {open:?}");
-    }
-}
-
-async fn the_walls_stand(child: &Child) {
-    let token = opened(child).await;
-    let host = token.host().expect("a host");
-    for wall in ["profile files: landlock full", "0 limited", "no new privileges", "not dumpable"] {
-        assert_eq!(host.walls.contains(wall), wall != "0 limited", "{wall}: {}", host.walls);
-    }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid.expect("serves"))).expect("it runs");
-    for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
-        assert!(status.contains(line), "{line} is not in\n{status}");
-    }
-    let filters = |status: &str| -> usize {
-        let count = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:\t"));
-        count.expect("the kernel counts them").parse().expect("a number")
-    };
-    let own = filters(&std::fs::read_to_string("/proc/self/status").expect("this process runs"));
-    assert!(filters(&status) >= own + 2, "besides those that this process was started under:\n{status}");
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", host.pid.expect("serves")));
-    if let Ok(limits) = limits {
-        let open = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
-        assert!(open.contains("512"), "{open}");
-    }
-}
-
-/// What the simulated module tries at its start, and the error numbers that may come back: refused by the filter (EPERM),
-/// by Landlock (EACCES), not there (ENOSYS, EBADF).
-const ATTEMPTS: [&str; 19] = [
-    "read",
-    "append",
-    "make",
-    "chmod",
-    "chown",
-    "utimens",
-    "setxattr",
-    "truncate",
-    "left-open",
-    "program",
-    "signal",
-    "owner",
-    "limits",
-    "dumpable",
-    "unshare",
-    "queue",
-    "listen",
-    "send",
-    "pair",
-];
-
-/// The same attempts without walls: they are worth something only if they succeed there.
-async fn what_is_tried_from_inside_is_refused(child: &Child) {
-    let foreign = tempfile::tempdir().expect("a folder");
-    let file = foreign.path().join("foreign");
-    let left_open = leave_open();
-    let plan = format!("[attempts]\nfile = {:?}\n", file.display().to_string());
-    let tried = async |profile| -> std::collections::BTreeMap<String, String> {
-        std::fs::write(&file, "untouched").expect("written");
-        let mut walled = settings(child);
-        let mut hosting = child.hosting();
-        hosting.sandbox.profile = profile;
-        walled.place = Place::Child(hosting);
-        faults(child, &plan);
-        open(walled).await.expect("opens").close().await.expect("closes");
-        let log = std::fs::read_to_string(child.tokens.join("attempts.log")).expect("noted");
-        log.lines().filter_map(|line| line.split_once(' ')).map(|(name, said)| (name.into(), said.into())).collect()
-    };
-    let files = tried(Profile::Files).await;
-    assert_eq!(files.len(), ATTEMPTS.len(), "{files:?}");
-    for name in ATTEMPTS {
-        assert!(matches!(files[name].as_str(), "1" | "13" | "38" | "9"), "{name}: {}", files[name]);
-    }
-    assert_eq!(std::fs::read_to_string(&file).expect("there"), "untouched");
-    assert!(!file.with_extension("made").exists());
-    let network = tried(Profile::Network).await;
-    let free: Vec<_> = network.iter().filter(|(_, said)| *said == "ok").map(|(name, _)| name.as_str()).collect();
-    // A socket that nobody may listen on, and a pair of them.
-    assert_eq!(free, ["pair", "queue", "send"]);
-    let off = tried(Profile::Off).await;
-    let held: Vec<_> = off.iter().filter(|(_, said)| *said != "ok").map(|(name, _)| name.as_str()).collect();
-    assert_eq!(held, ["left-open"], "inherited descriptors are closed whatever the profile: {off:?}");
-    drop(left_open);
-}
-
-/// A descriptor of this process that a program it starts would inherit.
-fn leave_open() -> std::os::fd::OwnedFd {
-    let file = std::fs::File::open("/dev/null").expect("there");
-    let left = rustix::io::fcntl_dupfd_cloexec(&file, 300).expect("a high number");
-    assert_eq!(std::os::fd::AsRawFd::as_raw_fd(&left), 300);
-    rustix::io::fcntl_setfd(&left, rustix::io::FdFlags::empty()).expect("inherited from now on");
-    left
-}
-
-async fn every_profile_serves(child: &Child) {
-    for profile in [Profile::Files, Profile::Network, Profile::Off] {
-        let mut walled = settings(child);
-        let mut hosting = child.hosting();
-        hosting.sandbox.profile = profile;
-        walled.place = Place::Child(hosting);
-        let token = open(walled).await.expect("opens");
-        assert!(token.host().expect("a host").walls.starts_with(&format!("profile {}", profile.as_str())));
-        assert_eq!(unwrapped(&token, wrapped(&token).await).await.expect("serves"), 7);
-        token.close().await.expect("closes");
-    }
+    serves_again(&token, &bytes).await;
 }
 
 /// Both backings of locked memory; the other cases have the plain one.
@@ -459,17 +314,6 @@ async fn what_does_not_start_is_said(child: &Child) {
     assert_eq!(count(child, "C_Initialize"), 0);
 }
 
-async fn a_place_that_is_not_there_is_said(child: &Child) {
-    let mut walled = settings(child);
-    let mut hosting = child.hosting();
-    hosting.sandbox.writable.push("/nonexistent/tokens".into());
-    walled.place = Place::Child(hosting);
-    let fault = open(walled).await.map(drop).expect_err("no such place");
-    assert_eq!(fault.cause, Cause::Unprotected);
-    assert!(fault.to_string().contains("/nonexistent/tokens"), "{fault}");
-    assert_eq!(count(child, "C_Initialize"), 0);
-}
-
 async fn closing_ends_the_process(child: &Child) {
     let token = opened(child).await;
     let bytes = wrapped(&token).await;
@@ -480,24 +324,6 @@ async fn closing_ends_the_process(child: &Child) {
     assert_eq!(unwrapped(&token, bytes).await.expect_err("closed").cause, Cause::Stopped);
     // In order: the sessions were closed one by one and not by the end of the process.
     assert!(count(child, "C_CloseSession") >= 1);
-}
-
-/// SoftHSM2 keeps its tokens where its configuration says: a folder that nobody named to the walls.
-async fn a_folder_that_is_not_named_is_out_of_reach(child: &Child) {
-    let mut walled = settings(child);
-    let mut hosting = child.hosting();
-    hosting.sandbox = Sandbox::default();
-    walled.place = Place::Child(hosting.clone());
-    let fault = open(walled.clone()).await.map(drop).expect_err("out of reach");
-    assert!(matches!(fault.cause, Cause::TokenAbsent | Cause::ModuleUnusable | Cause::Transient), "{fault}");
-    hosting.sandbox.writable = vec![child.tokens.clone()];
-    walled.place = Place::Child(hosting);
-    assert_eq!(
-        unwrapped(&open(walled.clone()).await.expect("opens"), wrapped(&open(walled).await.expect("opens")).await)
-            .await
-            .expect("serves"),
-        7
-    );
 }
 
 /// The key is destroyed and another one made under its label while no host has the token open. Of a value under the old

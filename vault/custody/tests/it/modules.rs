@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use cofre_custody::pkcs11::Token;
 use cofre_custody::{Cause, Custodian, Mechanism, WrappedShare};
-use cofre_model::sealed::WrappedKey;
 use cofre_testkit::hsm::{Module, TokenFolder};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::bench::{Child, Runs, any_warm_permit, calls, context, custodian};
-use crate::contract::{KEY, open, prepared, settings, unwrapped, wrapped};
+use crate::bench::{Child, Runs, any_warm_permit, calls, context, row, tries};
+use crate::contract::{KEY, open, prepared, runtime, serves_within, settings, unwrapped, wrapped};
 
 mod rows;
 
@@ -103,13 +102,7 @@ impl World {
             Asks::OfAnotherMechanism => mechanism = Mechanism::AesKwp,
         }
         let context = cofre_envelope::context::WrapTenant { tenant, ..good };
-        let row = WrappedShare {
-            custodian: custodian("hsm-1"),
-            share: 0,
-            wrapped: WrappedKey::from_bytes(bytes),
-            mechanism,
-            custodian_key: key.to_owned(),
-        };
+        let row = WrappedShare { mechanism, ..row(self.token.id(), key, bytes) };
         let answer = self.token.unwrap(&any_warm_permit(), context.encode(), &row).await;
         answer.map(drop).map_err(|fault| fault.cause)
     }
@@ -141,15 +134,12 @@ impl World {
     }
 
     async fn serves_again(&self, row: &Row, named: &str) {
-        let again = async {
-            while let Err(cause) = self.ask(Asks::Good).await {
-                assert!(cause.retryable() || row.seen.contains(&cause), "{named}, after it ended: {cause}");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        let may_be = |cause: Cause| {
+            assert!(cause.retryable() || row.seen.contains(&cause), "{named}, after it ended: {cause}");
+            true
         };
-        tokio::time::timeout(AGAIN_WITHIN, again)
-            .await
-            .unwrap_or_else(|_| panic!("{named}: no service after it ended"));
+        let again = serves_within(&self.token, &self.bytes, AGAIN_WITHIN, may_be).await;
+        again.unwrap_or_else(|_| panic!("{named}: no service after it ended"));
     }
 
     /// What the token counts when everything is over.
@@ -162,16 +152,10 @@ impl World {
     }
 }
 
-/// Tries of each cell; the night has more.
-fn tries() -> usize {
-    if std::env::var_os("COFRE_NIGHT").is_some() { 100 } else { 5 }
-}
-
 /// Plays every row on one module, four cells at a time: most of them wait.
 fn table(kind: Module, rows: &[&'static [Row]]) {
     let (ready, other) = (Arc::new(prepared(kind)), Arc::new(prepared(kind)));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let played = runtime.expect("a runtime").block_on(async {
+    let played = runtime().block_on(async {
         let at_once = Arc::new(tokio::sync::Semaphore::new(4));
         let mut cells = tokio::task::JoinSet::new();
         for row in rows.iter().flat_map(|rows| rows.iter()) {

@@ -8,7 +8,7 @@ use cofre_custody::Cause;
 use cofre_custody::remote::Patience;
 use cofre_testkit::kms::{CALLER, Kind, Kms, Spoilt, State, Weather};
 
-use crate::bench::{context, share, slab};
+use crate::bench::{context, share, slab, tries};
 use crate::contract::{KEY, SIGNER, runtime, unwrapped, wrapped};
 use crate::site::{Form, Held, Served, Wanted};
 
@@ -120,11 +120,6 @@ const ROWS: &[Row] = &[
         expected: [SERVES, [None, BAD, BAD, None], SERVES],
     },
 ];
-
-/// Tries of each cell; the night has more.
-fn tries() -> usize {
-    if std::env::var_os("COFRE_NIGHT").is_some() { 100 } else { 5 }
-}
 
 const fn column(form: Form) -> usize {
     match form {

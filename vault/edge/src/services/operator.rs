@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cofre_admin::{Admin, KeyJobs, KeyStatus, Progress, RewrapOrder, Source, Status};
 use cofre_deposit::Deposits;
 use cofre_model::id::{KeyJobId, TenantId};
+use cofre_model::time::Timestamp;
 use cofre_proto::convert;
 use cofre_proto::v1;
 use tonic::Request;
@@ -139,10 +140,26 @@ fn status_to_wire(status: Status) -> v1::StatusResponse {
         memory: status.memory.to_owned(),
         parts: status.parts.into_iter().map(part).collect(),
         ledger_size: status.ledger_size,
+        custodians: status.custodians.into_iter().map(custodian_to_wire).collect(),
         custodian_calls: status.custodian_calls,
         warm_keys: status.warm_keys,
         slots_taken: status.slots_taken,
         slots_wiped: status.slots_wiped,
         policy_digest: status.policy_digest.map(|digest| digest.to_vec()).unwrap_or_default(),
+    }
+}
+
+fn custodian_to_wire(custodian: cofre_admin::Custodian) -> v1::Custodian {
+    v1::Custodian {
+        name: custodian.name,
+        kind: custodian.kind,
+        key: custodian.key,
+        mechanism: custodian.mechanism.to_owned(),
+        signs_by: custodian.signs_by.unwrap_or_default().to_owned(),
+        sessions: custodian.sessions as u64,
+        rests: custodian.rests,
+        calls_last_hour: custodian.calls,
+        failed_last_hour: custodian.failed,
+        last_served_us: custodian.last_served.map(Timestamp::micros),
     }
 }
