@@ -95,6 +95,14 @@ words! {
         KeysCounted = 40 "KEYS_COUNTED",
         /// What a custodian wrapped is used no more.
         KeysRetired = 41 "KEYS_RETIRED",
+        /// The next version of a tenant key was made and wrapped. Nothing is wrapped under it yet.
+        TenantKeyMade = 42 "TENANT_KEY_MADE",
+        /// A version of a tenant key is in force from here on; what is new is wrapped under it.
+        TenantKeyOpened = 43 "TENANT_KEY_OPENED",
+        /// Keys under an older version of a tenant key are about to be wrapped under the one in force: the permit to open them.
+        KeysMove = 44 "KEYS_MOVE",
+        /// Nothing is left under older versions of a tenant key.
+        TenantKeyMoved = 45 "TENANT_KEY_MOVED",
     }
 
     /// Whether an entry says yes or no.

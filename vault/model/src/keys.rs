@@ -1,7 +1,7 @@
 //! Jobs over the key tree: what they are to do and where they stand. How far a job has come is not here: the rows it
 //! works on say that themselves, until it ends.
 
-use crate::id::KeyJobId;
+use crate::id::{KeyJobId, TenantId};
 use crate::time::Timestamp;
 use crate::wording::words;
 
@@ -10,6 +10,20 @@ words! {
     KeyJobKind {
         /// Every tenant key's shares are opened with the custodians they have and wrapped for another custody set.
         Rewrap = 1 "REWRAP",
+        /// Every tenant, or one, gets a new version of its key, and what lies under older ones is wrapped under it.
+        Rotate = 2 "ROTATE",
+    }
+
+    /// Where a version of a tenant key stands.
+    TenantKeyState {
+        /// It was made and wrapped. Nothing lies under it.
+        Made = 1 "MADE",
+        /// What is new is wrapped under it.
+        Current = 2 "CURRENT",
+        /// It opens what lies under it; nothing new is put there.
+        Closed = 3 "CLOSED",
+        /// Nothing lies under it, and it is asked for no more.
+        Retired = 4 "RETIRED",
     }
 
     /// Where a job over keys stands.
@@ -38,7 +52,7 @@ pub struct KeyJob {
     pub id: KeyJobId,
     /// What it does.
     pub kind: KeyJobKind,
-    /// Where to: the text of a custody set.
+    /// For a rewrap where to, the text of a custody set; for a rotation whose keys, the id of a tenant or [`Self::ALL`].
     pub target: String,
     /// What this key of a custodian wrapped is moved too, though its set is the target already.
     pub from_key: Option<String>,
@@ -57,6 +71,8 @@ pub struct KeyJob {
 impl KeyJob {
     /// The most keys a second that one node may be told to move. Without a rate it moves as many as it can.
     pub const FASTEST: u32 = 10_000;
+    /// The target of a rotation of every tenant's key.
+    pub const ALL: &'static str = "all";
 
     /// What the entry that opened it has to say of it.
     #[must_use]
@@ -72,6 +88,23 @@ pub fn reference(id: &KeyJobId, kind: KeyJobKind, target: &str, rate: Option<u32
     let rate = rate.map_or_else(|| "-".to_owned(), |rate| rate.to_string());
     let from_key = from_key.map(|key| format!(" {key}")).unwrap_or_default();
     format!("{id} {kind} {target} {rate}{from_key}")
+}
+
+/// A version of a tenant key, as the records know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantKeyVersion {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Its version, from 1. Versions may be left out: one that was begun and not recorded is not used.
+    pub version: u32,
+    /// The id that is derived from the key.
+    pub key_id: [u8; 16],
+    /// Where it stands.
+    pub state: TenantKeyState,
+    /// The index of the entry by which it came into its state.
+    pub state_entry: u64,
+    /// When that was, as the ledger says.
+    pub state_at: Timestamp,
 }
 
 /// How a job over keys ended. Rows that it moved may have been moved on since, so this is written down.

@@ -127,6 +127,8 @@ kinds! {
     Warm => WarmWarrant;
     /// Ask the custodians for one tenant key, to wrap it anew.
     Rewrap => RewrapWarrant;
+    /// Open keys under one version of a tenant key, to wrap them under another.
+    Move => MoveWarrant;
 }
 
 /// What a release permit warrants: exactly one version of one login, for one worker's one request.
@@ -201,6 +203,26 @@ pub struct RewrapWarrant {
     pub tenant_key_version: u32,
     /// The id the key must have.
     pub tenant_key_id: [u8; 16],
+}
+
+/// What a move permit warrants: opening as many keys as it says that lie directly under one version of a tenant key, and
+/// wrapping them under the one in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoveWarrant {
+    /// The job.
+    pub job: KeyJobId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The version they leave.
+    pub from_version: u32,
+    /// The id that version's key must have.
+    pub from_id: [u8; 16],
+    /// The version they go to: the one in force.
+    pub to_version: u32,
+    /// The id that version's key must have.
+    pub to_id: [u8; 16],
+    /// Keys at most.
+    pub count: u32,
 }
 
 /// The right to mint permits. A process has one: `server` makes it and moves it into `store`.
