@@ -17,6 +17,8 @@ pub enum Broken {
     DataKey,
     /// The deposit key pair did not open.
     DepositKey,
+    /// The keys of the tenant's rows did not open, or are missing beside a later key.
+    RowKeys,
 }
 
 impl Broken {
@@ -29,6 +31,7 @@ impl Broken {
             Self::SubjectKey => "subject key",
             Self::DataKey => "data key",
             Self::DepositKey => "deposit key",
+            Self::RowKeys => "keys of the tenant's rows",
         }
     }
 }

@@ -68,6 +68,7 @@ pub mod pkcs11;
 #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
 pub mod remote;
 mod rewrap;
+mod rotate;
 mod set;
 mod shares;
 mod tally;
@@ -88,7 +89,8 @@ pub use open::{
     WrapKey, WrappedKeys,
 };
 pub use rewrap::{RewrapKeys, Rewrapped};
-pub use set::{CustodySet, Member, Rule, SetError, WrappedShare, WrappedTenantKey};
+pub use rotate::{Held, MovedKey, RotateKeys, UnderKey};
+pub use set::{CarriedKeys, CustodySet, Member, Rule, SetError, WrappedShare, WrappedTenantKey};
 pub use shares::{Custodians, Unwrapping, Wrapping};
 pub use tally::Usage;
 pub use warm::{Counters, IDLE, TenantKeys, TenantRef, WARM_FOR, Wiring};

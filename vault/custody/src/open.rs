@@ -18,7 +18,7 @@ use crate::shares::Which;
 use crate::warm::{Inner, TenantRef};
 
 /// The version of an owner's first subject key and of a tenant's first key.
-const FIRST: u32 = 1;
+pub(crate) const FIRST: u32 = 1;
 
 macro_rules! handles {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -74,6 +74,8 @@ pub struct WrappedKeys {
 pub struct SubjectKeyRow {
     /// Its version.
     pub version: u32,
+    /// The version of the tenant key above it.
+    pub under: TenantRef,
     /// The key, under the tenant key.
     pub wrapped: WrappedKey,
 }
@@ -89,14 +91,16 @@ pub struct DepositKeyRow {
     pub not_before: Timestamp,
     /// Valid until.
     pub not_after: Timestamp,
-    /// The private half, under the tenant key.
+    /// The version of the tenant key above it.
+    pub under: TenantRef,
+    /// The private half, under that tenant key.
     pub wrapped: WrappedKey,
 }
 
 /// The rows that a deposit opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DepositRows {
-    /// The tenant key above them.
+    /// The tenant key in force, for what is new. The others may still lie under an older one.
     pub tenant: TenantRef,
     /// The key pair the deposit was sealed to.
     pub deposit_key: DepositKeyRow,
@@ -227,7 +231,8 @@ impl DepositKeys {
         if deposit_key.id != warrant.deposit_key {
             return Err(Error::Foreign);
         }
-        let key = self.0.key(&tenant).await?;
+        let mut asked = Asked::default();
+        let key = asked.above(&self.0, &tenant, &deposit_key.under).await?;
         let context = WrapDepositKey {
             tenant: tenant.tenant,
             key: deposit_key.id,
@@ -237,7 +242,7 @@ impl DepositKeys {
         };
         let pair =
             key.unwrap_deposit_key(&deposit_key.wrapped, &context).map_err(Error::opening(Broken::DepositKey))?;
-        let (subject_key_version, subject, new_subject) = self.subject(&key, &tenant, warrant.owner, subject)?;
+        let (subject_key_version, subject, new_subject) = self.subject(asked, &tenant, warrant.owner, subject).await?;
         let secret = SecretContext::from(warrant);
         self.0.data_keys.fetch_add(1, Ordering::Relaxed);
         let dek = Dek::generate(&self.0.wiring.slab)?;
@@ -246,21 +251,23 @@ impl DepositKeys {
     }
 
     /// The owner's subject key: the one there is, or a first one with its row.
-    fn subject(
+    async fn subject(
         &self,
-        key: &TenantKey,
+        mut asked: Asked,
         tenant: &TenantRef,
         owner: SubjectId,
         row: Option<SubjectKeyRow>,
     ) -> Result<(u32, SubjectKey, Option<SubjectKeyRow>), Error> {
-        if let Some(row) = row {
-            let context = subject_context(tenant, owner, row.version);
-            let subject = key.unwrap_subject(&row.wrapped, &context).map_err(Error::opening(Broken::SubjectKey))?;
-            return Ok((row.version, subject, None));
+        if let Some(SubjectKeyRow { version, under, wrapped }) = row {
+            let key = asked.above(&self.0, tenant, &under).await?;
+            let context = subject_context(&under, owner, version);
+            let subject = key.unwrap_subject(&wrapped, &context).map_err(Error::opening(Broken::SubjectKey))?;
+            return Ok((version, subject, None));
         }
+        let key = asked.above(&self.0, tenant, tenant).await?;
         let subject = SubjectKey::generate(&self.0.wiring.slab)?;
         let wrapped = key.wrap_subject(&subject, &subject_context(tenant, owner, FIRST))?;
-        Ok((FIRST, subject, Some(SubjectKeyRow { version: FIRST, wrapped })))
+        Ok((FIRST, subject, Some(SubjectKeyRow { version: FIRST, under: tenant.clone(), wrapped })))
     }
 }
 
@@ -302,11 +309,30 @@ impl WrapKey {
     }
 }
 
+/// The versions of a tenant key that one deposit has asked for: each once, also where none may stay warm.
+#[derive(Default)]
+struct Asked(Vec<([u8; 16], Arc<TenantKey>)>);
+
+impl Asked {
+    /// The version that a row lies under.
+    async fn above(&mut self, inner: &Inner, tenant: &TenantRef, under: &TenantRef) -> Result<Arc<TenantKey>, Error> {
+        if under.tenant != tenant.tenant {
+            return Err(Error::Foreign);
+        }
+        if let Some((_, key)) = self.0.iter().find(|(id, _)| *id == under.key_id) {
+            return Ok(key.clone());
+        }
+        let key = inner.key(under).await?;
+        self.0.push((under.key_id, key.clone()));
+        Ok(key)
+    }
+}
+
 fn belongs(rows: &TenantRef, tenant: TenantId, key_id: &[u8; 16]) -> Result<(), Error> {
     if rows.tenant == tenant && rows.key_id == *key_id { Ok(()) } else { Err(Error::Foreign) }
 }
 
-fn subject_context(tenant: &TenantRef, owner: SubjectId, subject_key_version: u32) -> WrapSubject {
+pub(crate) fn subject_context(tenant: &TenantRef, owner: SubjectId, subject_key_version: u32) -> WrapSubject {
     WrapSubject {
         tenant: tenant.tenant,
         owner,

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::journal::{Call, Failed, WarmOutcome};
 use crate::set::{CustodySet, WrappedTenantKey};
 use crate::shares::Which;
-use crate::warm::{Inner, TenantRef};
+use crate::warm::{Inner, TenantRef, row_keys};
 
 /// What a job over keys may do with them.
 #[derive(Clone)]
@@ -88,9 +88,9 @@ impl RewrapKeys {
             return Rewrapped { entry, calls: Vec::new(), result: Err(Error::Foreign) };
         }
         let wiring = &self.0.wiring;
-        let (result, calls) = wiring.unwrapping.prove(permit.ask(), tenant, wrapped, wiring.clock.as_ref()).await;
+        let (key, calls) = wiring.unwrapping.prove(permit.ask(), tenant, wrapped, wiring.clock.as_ref()).await;
         self.0.tally(&calls);
-        Rewrapped { entry, calls, result }
+        Rewrapped { entry, calls, result: key.map(drop) }
     }
 
     /// Whether every custodian of a set is configured here.
@@ -102,7 +102,7 @@ impl RewrapKeys {
     }
 
     /// Opens every share of a tenant key as it is wrapped now, under a Warm entry of its own, and compares the id each
-    /// of them gives. Nothing is kept warm by it.
+    /// of them gives; opens the keys of the tenant's rows that lie beside it. Nothing is kept warm by it.
     ///
     /// # Errors
     /// [`Error`]; the wrapping is not proven then.
@@ -111,8 +111,9 @@ impl RewrapKeys {
         let (permit, wrapped) = wiring.journal.warm(tenant).await?;
         self.0.warm_ups.fetch_add(1, Ordering::Relaxed);
         let entry = permit.entry().clone();
-        let (proven, calls) = wiring.unwrapping.prove(permit, tenant, &wrapped, wiring.clock.as_ref()).await;
+        let (key, calls) = wiring.unwrapping.prove(permit, tenant, &wrapped, wiring.clock.as_ref()).await;
         self.0.tally(&calls);
+        let proven = key.and_then(|key| row_keys(tenant, &key, wrapped.carried.as_ref()).map(drop));
         let result = proven.as_ref().copied().map_err(Failed::from);
         wiring.journal.warmed(entry, WarmOutcome { calls, result }).await?;
         proven

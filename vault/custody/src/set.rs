@@ -298,6 +298,17 @@ pub struct WrappedTenantKey {
     pub set: CustodySet,
     /// The shares, in any order.
     pub shares: Vec<WrappedShare>,
+    /// The keys of the tenant's rows, under this key; nothing beside the first version, which they are derived from.
+    pub carried: Option<CarriedKeys>,
+}
+
+/// The keys of a tenant's rows, wrapped by a later version of the tenant key than the one they were derived from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedKeys {
+    /// The key of row MACs.
+    pub integrity: WrappedKey,
+    /// The key of duplicate tags.
+    pub dedupe: WrappedKey,
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ impl Wrapping {
                 custodian_key: wrapped.custodian_key,
             });
         }
-        Ok(WrappedTenantKey { set: set.clone(), shares })
+        Ok(WrappedTenantKey { set: set.clone(), shares, carried: None })
     }
 }
 
@@ -209,14 +209,14 @@ impl Unwrapping {
         (key, asking.calls)
     }
 
-    /// Opens every share, also where one would do, and says whether all of them give the key recorded.
+    /// Opens every share, also where one would do; gives the key where all of them give the one recorded.
     pub(crate) async fn prove(
         &self,
         permit: Permit<Warm>,
         tenant: &TenantRef,
         wrapped: &WrappedTenantKey,
         clock: &dyn Clock,
-    ) -> (Result<(), Error>, Vec<Call>) {
+    ) -> (Result<TenantKey, Error>, Vec<Call>) {
         let mut asking = Asking { drivers: &self.0, permit, tenant, wrapped, clock, calls: Vec::new() };
         let proven = asking.prove().await;
         (proven, asking.calls)
@@ -252,16 +252,17 @@ impl Asking<'_> {
         if same { Ok(()) } else { Err(Error::Foreign) }
     }
 
-    async fn prove(&mut self) -> Result<(), Error> {
+    async fn prove(&mut self) -> Result<TenantKey, Error> {
         self.named()?;
-        let gives = |shares| TenantKey::combine(shares, &self.tenant.key_id).map(drop);
+        let gives = |shares| TenantKey::combine(shares, &self.tenant.key_id);
         let broken = || Error::opening(Broken::TenantKey);
         let wrapped = self.wrapped;
         let mut one_of_each = Vec::new();
+        let mut key = Err(Error::Incomplete);
         for (member, place) in wrapped.set.members() {
             let mut shares = self.every_one(member, place).await?;
             match wrapped.set.rule() {
-                Rule::Any => gives(shares).map_err(broken())?,
+                Rule::Any => key = Ok(gives(shares).map_err(broken())?),
                 Rule::All => {
                     // Those who may stand in for each other hold one and the same share.
                     let first = shares.swap_remove(0);
@@ -273,7 +274,7 @@ impl Asking<'_> {
             }
         }
         match wrapped.set.rule() {
-            Rule::Any => Ok(()),
+            Rule::Any => key,
             Rule::All => gives(one_of_each).map_err(broken()),
         }
     }

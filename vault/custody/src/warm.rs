@@ -6,16 +6,18 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cofre_envelope::{DedupeKey, RowMac, Slab, TenantKey};
+use cofre_envelope::{DedupeKey, RowKeyPlace, RowMac, Slab, TenantKey};
 use cofre_model::id::TenantId;
 use cofre_model::time::{Clock, Monotonic, Span};
 use tokio::sync::OnceCell;
 
 use crate::custodian::Description;
-use crate::error::Error;
+use crate::error::{Broken, Error};
 use crate::journal::{Failed, Journal, WarmOutcome};
-use crate::open::{DepositKeys, ReleaseKeys, RowKeys, WrapKey};
+use crate::open::{DepositKeys, FIRST, ReleaseKeys, RowKeys, WrapKey};
 use crate::rewrap::RewrapKeys;
+use crate::rotate::RotateKeys;
+use crate::set::CarriedKeys;
 use crate::shares::{Unwrapping, Wrapping};
 use crate::tally::Usage;
 
@@ -50,6 +52,11 @@ impl TenantRef {
             key_id: tenant.tenant_key_id,
             warm_for: WARM_FOR,
         }
+    }
+
+    /// Where the keys of the tenant's rows are wrapped under this version.
+    pub(crate) const fn row_keys(&self) -> RowKeyPlace {
+        RowKeyPlace { tenant: self.tenant, tenant_key_id: self.key_id, tenant_key_version: self.key_version }
     }
 }
 
@@ -105,9 +112,10 @@ pub(crate) struct Inner {
 /// Everything kept of one tenant.
 #[derive(Default)]
 struct Tenant {
-    warm: Option<WarmKey>,
-    rows: Option<Rows>,
-    flight: Option<Arc<Flight>>,
+    /// One for each version in use: two while what lies under a key moves to the next.
+    warm: Vec<WarmKey>,
+    rows: Vec<Rows>,
+    flights: Vec<Arc<Flight>>,
     /// Raised by every wipe: a key that was under way at that time is used by those who wait, but not kept.
     wipes: u64,
 }
@@ -194,19 +202,19 @@ impl TenantKeys {
     /// any more would otherwise stay.
     pub fn sweep(&self) -> usize {
         let now = self.inner.now();
-        self.inner.wipe_where(|held| held.warm.as_ref().is_some_and(|warm| warm.over(now)))
+        self.inner.wipe_over(now)
     }
 
     /// Wipes one tenant's warm key: suspension, rotation. Operations that already hold it end with it.
     pub fn wipe(&self, tenant: &TenantId) -> bool {
         let mut tenants = self.inner.tenants();
-        tenants.get_mut(tenant).is_some_and(|held| self.inner.wipe(held))
+        tenants.get_mut(tenant).is_some_and(|held| self.inner.wipe(held) > 0)
     }
 
     /// Wipes all warm keys and answers how many: lockdown, lost heartbeat.
     pub fn wipe_all(&self) -> usize {
         // Also where nothing is warm yet: a key under way must not stay when it arrives.
-        self.inner.wipe_where(|_| true)
+        self.inner.tenants().values_mut().map(|held| self.inner.wipe(held)).sum()
     }
 
     /// Drops everything of one tenant, its row keys too: the node stops serving it.
@@ -214,7 +222,7 @@ impl TenantKeys {
         let mut tenants = self.inner.tenants();
         if let Some(held) = tenants.get_mut(tenant) {
             self.inner.wipe(held);
-            held.rows = None;
+            held.rows.clear();
         }
     }
 
@@ -223,7 +231,7 @@ impl TenantKeys {
         let mut tenants = self.inner.tenants();
         for held in tenants.values_mut() {
             self.inner.wipe(held);
-            held.rows = None;
+            held.rows.clear();
         }
     }
 
@@ -236,7 +244,7 @@ impl TenantKeys {
     /// What happened so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let warm_now = self.inner.tenants().values().filter(|held| held.warm.is_some()).count();
+        let warm_now: usize = self.inner.tenants().values().map(|held| held.warm.len()).sum();
         Counters {
             custodian_calls: self.inner.calls.load(Ordering::Relaxed),
             failed_calls: self.inner.failed.load(Ordering::Relaxed),
@@ -245,6 +253,14 @@ impl TenantKeys {
             wiped: self.inner.wiped.load(Ordering::Relaxed),
             data_keys: self.inner.data_keys.load(Ordering::Relaxed),
         }
+    }
+}
+
+impl TenantKeys {
+    /// For jobs over keys: making the next version of a tenant key, and moving what lies under the ones before it.
+    #[must_use]
+    pub fn for_rotating(&self) -> RotateKeys {
+        RotateKeys(self.inner.clone())
     }
 }
 
@@ -274,20 +290,22 @@ impl Inner {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wipe(&self, held: &mut Tenant) -> bool {
+    fn wipe(&self, held: &mut Tenant) -> usize {
         held.wipes += 1;
         // SECURITY: whoever asks from now on asks anew, under a Warm entry of its own. Boarding what is under way would
         // keep a key that was wiped before it arrived.
-        held.flight = None;
-        let wiped = held.warm.take().is_some();
-        self.wiped.fetch_add(u64::from(wiped), Ordering::Relaxed);
-        wiped
+        held.flights.clear();
+        self.wiped(held.warm.drain(..).count())
     }
 
-    fn wipe_where(&self, concerned: impl Fn(&Tenant) -> bool) -> usize {
+    fn wipe_over(&self, now: Monotonic) -> usize {
         let mut tenants = self.tenants();
-        let wiped = tenants.values_mut().filter(|held| concerned(held)).map(|held| self.wipe(held));
-        wiped.filter(|wiped| *wiped).count()
+        tenants.values_mut().map(|held| self.wiped(held.warm.extract_if(.., |warm| warm.over(now)).count())).sum()
+    }
+
+    fn wiped(&self, keys: usize) -> usize {
+        self.wiped.fetch_add(u64::try_from(keys).unwrap_or(u64::MAX), Ordering::Relaxed);
+        keys
     }
 
     /// The tenant key, for the one operation that asks.
@@ -304,8 +322,9 @@ impl Inner {
 
     /// The row keys; the tenant key is asked for only where they are not there yet, and is not kept.
     pub(crate) async fn rows(&self, tenant: &TenantRef) -> Result<Rows, Error> {
-        let there = self.tenants().get(&tenant.tenant).and_then(|held| held.rows.clone());
-        match there.filter(|rows| rows.id == tenant.key_id) {
+        let of_key = |held: &Tenant| held.rows.iter().find(|rows| rows.id == tenant.key_id).cloned();
+        let there = self.tenants().get(&tenant.tenant).and_then(of_key);
+        match there {
             Some(rows) => Ok(rows),
             None => self.fly(tenant, Want::Rows).await.map(|(_, rows)| rows),
         }
@@ -315,10 +334,8 @@ impl Inner {
         let now = self.now();
         let mut tenants = self.tenants();
         let held = tenants.get_mut(&tenant.tenant)?;
-        if held.warm.as_ref().is_some_and(|warm| warm.over(now) || warm.id != tenant.key_id) {
-            self.wipe(held);
-        }
-        let warm = held.warm.as_mut()?;
+        self.wiped(held.warm.extract_if(.., |warm| warm.over(now)).count());
+        let warm = held.warm.iter_mut().find(|warm| warm.id == tenant.key_id)?;
         warm.idle = now.plus(IDLE);
         Some(warm.key.clone())
     }
@@ -334,11 +351,11 @@ impl Inner {
     fn board(&self, tenant: &TenantRef) -> (Arc<Flight>, u64) {
         let mut tenants = self.tenants();
         let held = tenants.entry(tenant.tenant).or_default();
-        let flight = match held.flight.as_ref().filter(|flight| flight.id == tenant.key_id) {
+        let flight = match held.flights.iter().find(|flight| flight.id == tenant.key_id) {
             Some(flight) => flight.clone(),
             None => {
                 let flight = Arc::new(Flight { id: tenant.key_id, answer: OnceCell::new() });
-                held.flight = Some(flight.clone());
+                held.flights.push(flight.clone());
                 flight
             }
         };
@@ -356,21 +373,18 @@ impl Inner {
         let now = self.now();
         let mut tenants = self.tenants();
         let held = tenants.entry(tenant.tenant).or_default();
-        if held.flight.as_ref().is_some_and(|own| Arc::ptr_eq(own, flight)) {
-            held.flight = None;
-        }
+        held.flights.retain(|own| !Arc::ptr_eq(own, flight));
         let Some((key, rows)) = answer else { return };
         if held.wipes != wipes {
             return;
         }
-        held.rows = Some(rows.clone());
-        if want == Want::Key && held.warm.is_none() && tenant.warm_for > Span::default() {
-            held.warm = Some(WarmKey {
-                key: key.clone(),
-                id: tenant.key_id,
-                until: now.plus(tenant.warm_for),
-                idle: now.plus(IDLE),
-            });
+        if held.rows.iter().all(|own| own.id != rows.id) {
+            held.rows.push(rows.clone());
+        }
+        let warm = held.warm.iter().any(|warm| warm.id == tenant.key_id);
+        if want == Want::Key && !warm && tenant.warm_for > Span::default() {
+            let (until, idle) = (now.plus(tenant.warm_for), now.plus(IDLE));
+            held.warm.push(WarmKey { key: key.clone(), id: tenant.key_id, until, idle });
         }
     }
 
@@ -383,8 +397,8 @@ impl Inner {
         let (key, calls) = unwrapping.unwrap(permit, tenant, &wrapped, clock.as_ref()).await;
         self.tally(&calls);
         let answer = key.and_then(|key| {
-            let rows =
-                Rows { id: tenant.key_id, integrity: Arc::new(key.integrity()?), dedupe: Arc::new(key.dedupe()?) };
+            let (integrity, dedupe) = row_keys(tenant, &key, wrapped.carried.as_ref())?;
+            let rows = Rows { id: tenant.key_id, integrity: Arc::new(integrity), dedupe: Arc::new(dedupe) };
             Ok((Arc::new(key), rows))
         });
         let result = answer.as_ref().map(|_| ()).map_err(Failed::from);
@@ -399,6 +413,25 @@ impl Inner {
         for call in calls {
             self.calls.fetch_add(1, Ordering::Relaxed);
             self.failed.fetch_add(u64::from(call.result.is_err()), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The keys of a tenant's rows: derived from its first key, carried under every later one, so that a new key needs no
+/// row to be tagged anew.
+///
+/// SECURITY: a later key whose carried ones are missing gives none. What would be derived from it instead makes every
+/// row of the tenant look forged, and makes new rows that no other node takes for genuine.
+pub(crate) fn row_keys(
+    tenant: &TenantRef,
+    key: &TenantKey,
+    carried: Option<&CarriedKeys>,
+) -> Result<(RowMac, DedupeKey), Error> {
+    match (tenant.key_version, carried) {
+        (FIRST, None) => Ok((key.integrity()?, key.dedupe()?)),
+        (FIRST, Some(_)) | (_, None) => Err(Error::Integrity(Broken::RowKeys)),
+        (_, Some(CarriedKeys { integrity, dedupe })) => {
+            key.unwrap_row_keys((integrity, dedupe), tenant.row_keys()).map_err(Error::opening(Broken::RowKeys))
         }
     }
 }

@@ -232,6 +232,45 @@ impl WrapDepositKey {
     }
 }
 
+/// Which key of a tenant's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowKeyKind {
+    /// Of row MACs.
+    Integrity,
+    /// Of duplicate tags.
+    Dedupe,
+}
+
+/// `wrap/row-key`: a key of the tenant's rows under a later version of the tenant key than the one it was derived from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrapRowKey {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Which key.
+    pub kind: RowKeyKind,
+    /// The id derived from the tenant key that wraps it.
+    pub tenant_key_id: [u8; 16],
+    /// The version of that tenant key.
+    pub tenant_key_version: u32,
+}
+
+impl WrapRowKey {
+    /// The canonical bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let kind: &[u8] = match self.kind {
+            RowKeyKind::Integrity => b"integrity",
+            RowKeyKind::Dedupe => b"dedupe",
+        };
+        Encoder::new("wrap/row-key")
+            .text(self.tenant)
+            .part(kind)
+            .part(&self.tenant_key_id)
+            .part(&self.tenant_key_version.to_be_bytes())
+            .done()
+    }
+}
+
 /// `wrap/evidence`: an owner's evidence key under the tenant key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrapEvidence {

@@ -23,7 +23,9 @@ mod v1;
 
 pub use client::ClientSecret;
 pub use error::{Error, Forged};
-pub use keys::{BoundShare, DedupeKey, Dek, EvidenceKey, NodeKey, RowMac, ServiceKey, Share, SubjectKey, TenantKey};
+pub use keys::{
+    BoundShare, DedupeKey, Dek, EvidenceKey, NodeKey, RowKeyPlace, RowMac, ServiceKey, Share, SubjectKey, TenantKey,
+};
 pub use opened::{Narrowed, Opened, open};
 pub use plain::Plain;
 pub use primitive::sha256;

@@ -8,8 +8,8 @@ use cofre_model::time::Timestamp;
 use cofre_model::wording::Class;
 
 use crate::context::{
-    AnswerContext, DepositContext, ReleaseContext, SecretContext, WrapData, WrapDepositKey, WrapEvidence, WrapSubject,
-    WrapTenant,
+    AnswerContext, DepositContext, ReleaseContext, RowKeyKind, SecretContext, WrapData, WrapDepositKey, WrapEvidence,
+    WrapRowKey, WrapSubject, WrapTenant,
 };
 use crate::keys::KeyBytes;
 use crate::{Backing, Error, Room, Slab, Suite};
@@ -83,6 +83,10 @@ pub(crate) fn wrap_deposit_key() -> WrapDepositKey {
         not_before: Timestamp::from_millis(AT),
         not_after: Timestamp::from_millis(AT + 86_400_000),
     }
+}
+
+pub(crate) fn wrap_row_key() -> WrapRowKey {
+    WrapRowKey { tenant: tenant(), kind: RowKeyKind::Dedupe, tenant_key_id: [0xa1; 16], tenant_key_version: 3 }
 }
 
 pub(crate) fn wrap_evidence() -> WrapEvidence {

@@ -12,6 +12,7 @@ mod memory;
 mod mixed;
 mod modules;
 mod open;
+mod rotate;
 mod services;
 mod sets;
 mod site;

@@ -12,7 +12,7 @@ use crate::bench::warm_permit;
 /// A register in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Register {
-    pub(crate) keys: Mutex<std::collections::HashMap<TenantId, WrappedTenantKey>>,
+    pub(crate) keys: Mutex<std::collections::HashMap<(TenantId, u32), WrappedTenantKey>>,
     pub(crate) entries: Mutex<Vec<WarmWarrant>>,
     pub(crate) outcomes: Mutex<Vec<WarmOutcome>>,
     pub(crate) refuses: AtomicBool,
@@ -23,7 +23,11 @@ pub(crate) struct Register {
 
 impl Register {
     pub(crate) fn keep(&self, tenant: TenantId, wrapped: WrappedTenantKey) {
-        self.keys.lock().expect("whole").insert(tenant, wrapped);
+        self.keep_version(tenant, 1, wrapped);
+    }
+
+    pub(crate) fn keep_version(&self, tenant: TenantId, version: u32, wrapped: WrappedTenantKey) {
+        self.keys.lock().expect("whole").insert((tenant, version), wrapped);
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -41,7 +45,8 @@ impl Journal for Register {
             if self.refuses.load(Ordering::SeqCst) {
                 return Err(JournalError::Refused(cofre_model::reason::Reason::Lockdown));
             }
-            let kept = self.keys.lock().expect("whole").get(&tenant.tenant).cloned().ok_or(JournalError::NoSuchKey)?;
+            let key = (tenant.tenant, tenant.key_version);
+            let kept = self.keys.lock().expect("whole").get(&key).cloned().ok_or(JournalError::NoSuchKey)?;
             let warrant = WarmWarrant {
                 tenant: self.confuses.lock().expect("whole").unwrap_or(tenant.tenant),
                 tenant_key_version: tenant.key_version,

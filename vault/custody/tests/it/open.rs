@@ -15,7 +15,7 @@ use cofre_model::wording::Class;
 use crate::bench::{custodian, entry, mint};
 use crate::warm::House;
 
-fn owner(number: u8) -> SubjectId {
+pub(crate) fn owner(number: u8) -> SubjectId {
     SubjectId::from_parts(1, [number; 10])
 }
 
@@ -66,14 +66,14 @@ fn release_permit(tenant: &TenantRef, (login, whose): (u8, u8)) -> Permit<Releas
     )
 }
 
-struct Desk {
-    house: House,
-    tenant: TenantRef,
-    key: DepositKeyRow,
+pub(crate) struct Desk {
+    pub(crate) house: House,
+    pub(crate) tenant: TenantRef,
+    pub(crate) key: DepositKeyRow,
 }
 
 impl Desk {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let house = House::new(&["a"]);
         let tenant = house.tenant(1, &CustodySet::any_of(vec![custodian("a")]).expect("a set")).await;
         let (id, suite) = (DepositKeyId::from_parts(1, [1; 10]), Suite::X25519);
@@ -81,18 +81,18 @@ impl Desk {
         let wrapping = house.keys.for_wrapping();
         let made = wrapping.new_deposit_key(&tenant, id, suite, not_before, not_after).await.expect("made");
         assert_eq!(made.0.suite(), suite);
-        let key = DepositKeyRow { id, suite, not_before, not_after, wrapped: made.1 };
+        let key = DepositKeyRow { id, suite, not_before, not_after, under: tenant.clone(), wrapped: made.1 };
         Self { house, tenant, key }
     }
 
-    async fn deposit(&self, who: (u8, u8), subject: Option<SubjectKeyRow>) -> Result<OpenedDeposit, Error> {
+    pub(crate) async fn deposit(&self, who: (u8, u8), subject: Option<SubjectKeyRow>) -> Result<OpenedDeposit, Error> {
         let permit = deposit_permit(&self.tenant, self.key.id, who);
         let rows = DepositRows { tenant: self.tenant.clone(), deposit_key: self.key.clone(), subject };
         self.house.keys.for_deposit().open_deposit(permit, rows).await
     }
 
     /// A login at rest: its sealed field and its wrapped keys.
-    async fn rest(&self, who: (u8, u8)) -> (SealedSecret, WrappedKeys, SecretContext) {
+    pub(crate) async fn rest(&self, who: (u8, u8)) -> (SealedSecret, WrappedKeys, SecretContext) {
         let opened = self.deposit(who, None).await.expect("opens");
         let plain = Plain::copy_of(&self.house.slab, b"correct horse").expect("room");
         let sealed = opened.dek.seal_field(&opened.secret, &field(), plain).expect("seals");
@@ -106,7 +106,7 @@ impl Desk {
         (sealed, wrapped, opened.secret)
     }
 
-    async fn open(&self, who: (u8, u8), wrapped: WrappedKeys) -> Result<cofre_envelope::Dek, Error> {
+    pub(crate) async fn open(&self, who: (u8, u8), wrapped: WrappedKeys) -> Result<cofre_envelope::Dek, Error> {
         self.house.keys.for_release().open_keys(release_permit(&self.tenant, who), wrapped, Warmed::default()).await
     }
 }

@@ -57,7 +57,7 @@ async fn shares_of_another_tenant_do_not_open() {
     for set in [CustodySet::any_of(names()), CustodySet::all_of(names())] {
         let set = set.expect("a set");
         let (one, two) = (house.tenant(1, &set).await, house.tenant(2, &set).await);
-        let other = house.register.keys.lock().expect("whole")[&two.tenant].clone();
+        let other = house.register.keys.lock().expect("whole")[&(two.tenant, 1)].clone();
         house.register.keep(one.tenant, other);
         let error = house.keys.for_release().warm(&one, Warmed::default()).await.map(drop);
         assert_eq!(error, Err(Error::Integrity(Broken::Share)));
@@ -74,7 +74,7 @@ async fn the_binding_holds_where_the_mechanism_has_none() {
     house.custodians[0].forget_contexts();
     house.keys.for_release().warm(&one, Warmed::default()).await.map(drop).expect("its own share opens");
     house.keys.wipe_all();
-    let other = house.register.keys.lock().expect("whole")[&two.tenant].clone();
+    let other = house.register.keys.lock().expect("whole")[&(two.tenant, 1)].clone();
     house.register.keep(one.tenant, other);
     assert_eq!(
         house.keys.for_release().warm(&one, Warmed::default()).await.map(drop),
@@ -87,7 +87,7 @@ async fn a_loosened_set_does_not_open() {
     let house = House::new(&["a", "b"]);
     let strict = CustodySet::all_of(names()).expect("a set");
     let tenant = house.tenant(1, &strict).await;
-    let mut rows = house.register.keys.lock().expect("whole")[&tenant.tenant].clone();
+    let mut rows = house.register.keys.lock().expect("whole")[&(tenant.tenant, 1)].clone();
     rows.set = CustodySet::any_of(names()).expect("a set");
     house.register.keep(tenant.tenant, rows);
     assert_eq!(
@@ -100,7 +100,7 @@ async fn a_loosened_set_does_not_open() {
 async fn swapped_or_missing_shares_do_not_combine() {
     let house = House::new(&["a", "b"]);
     let tenant = house.tenant(1, &CustodySet::all_of(names()).expect("a set")).await;
-    let rows = house.register.keys.lock().expect("whole")[&tenant.tenant].clone();
+    let rows = house.register.keys.lock().expect("whole")[&(tenant.tenant, 1)].clone();
     let mut lacking = rows.clone();
     lacking.shares.pop();
     house.register.keep(tenant.tenant, lacking);
@@ -167,7 +167,7 @@ async fn a_loosened_inner_set_does_not_open() {
     ] {
         let house = House::new(&["a", "b", "c"]);
         let tenant = house.tenant(1, &set(made)).await;
-        let mut rows = house.register.keys.lock().expect("whole")[&tenant.tenant].clone();
+        let mut rows = house.register.keys.lock().expect("whole")[&(tenant.tenant, 1)].clone();
         rows.set = set(claimed);
         house.register.keep(tenant.tenant, rows);
         let answer = house.keys.for_release().warm(&tenant, Warmed::default()).await.map(drop);

@@ -44,6 +44,13 @@ impl House {
         Self { custodians: Vec::new(), register, clock, slab, keys }
     }
 
+    /// The same house, for another look at it.
+    pub(crate) fn share(&self) -> Self {
+        let Self { custodians, register, clock, slab, keys } = self;
+        let (register, clock, slab) = (register.clone(), clock.clone(), slab.clone());
+        Self { custodians: custodians.clone(), register, clock, slab, keys: keys.clone() }
+    }
+
     pub(crate) async fn tenant(&self, number: u8, set: &CustodySet) -> TenantRef {
         let made = self.keys.for_wrapping().new_tenant_key("eu-nl", tenant(number), set).await.expect("wraps");
         self.register.keep(tenant(number), made.wrapped);

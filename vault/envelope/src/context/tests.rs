@@ -2,7 +2,7 @@ use super::*;
 use crate::samples;
 
 #[test]
-fn pinned_vectors_of_all_eleven_contexts() {
+fn pinned_vectors_of_all_twelve_contexts() {
     let vectors = samples::vectors();
     let password = samples::field("password");
     let secret = samples::secret();
@@ -12,6 +12,7 @@ fn pinned_vectors_of_all_eleven_contexts() {
         ("wrap/subject", samples::wrap_subject().encode()),
         ("wrap/tenant", samples::wrap_tenant().encode()),
         ("wrap/deposit-key", samples::wrap_deposit_key().encode()),
+        ("wrap/row-key", samples::wrap_row_key().encode()),
         ("wrap/evidence", samples::wrap_evidence().encode()),
         ("evidence", samples::wrap_evidence().document("cns_example")),
         ("cofre/v1/deposit", samples::deposit().encode()),

@@ -25,7 +25,7 @@ pub use derived::{DedupeKey, RowMac, ServiceKey};
 pub use node::NodeKey;
 pub use share::{BoundShare, Share};
 pub use subject::{EvidenceKey, SubjectKey};
-pub use tenant::TenantKey;
+pub use tenant::{RowKeyPlace, TenantKey};
 
 /// 32 bytes of key in locked memory. The public key types wrap it, each with only the operations that are its own.
 pub(crate) struct KeyBytes(Slot);

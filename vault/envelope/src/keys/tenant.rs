@@ -2,15 +2,34 @@
 
 use std::sync::Arc;
 
+use cofre_model::id::TenantId;
 use cofre_model::sealed::WrappedKey;
 use subtle::ConstantTimeEq;
 
 use super::{DedupeKey, EvidenceKey, KeyBytes, RowMac, ServiceKey, Share, SubjectKey, share};
-use crate::context::{Encoder, WrapDepositKey, WrapEvidence, WrapSubject};
+use crate::context::{Encoder, RowKeyKind, WrapDepositKey, WrapEvidence, WrapRowKey, WrapSubject};
 use crate::error::Error;
 use crate::primitive::hkdf_sha512;
 use crate::sealing::DepositKeyPair;
 use crate::slab::Slab;
+
+/// Under which version of a tenant key the keys of its rows are wrapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowKeyPlace {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The id derived from the key that wraps.
+    pub tenant_key_id: [u8; 16],
+    /// Its version.
+    pub tenant_key_version: u32,
+}
+
+impl RowKeyPlace {
+    const fn of(self, kind: RowKeyKind) -> WrapRowKey {
+        let Self { tenant, tenant_key_id, tenant_key_version } = self;
+        WrapRowKey { tenant, kind, tenant_key_id, tenant_key_version }
+    }
+}
 
 /// The root key of one tenant, one version of it.
 #[expect(missing_debug_implementations, reason = "secret")]
@@ -50,6 +69,34 @@ impl TenantKey {
     /// [`Error::SlabFull`].
     pub fn dedupe(&self) -> Result<DedupeKey, Error> {
         self.0.derive("dedupe").map(DedupeKey)
+    }
+
+    /// Wraps the keys of the tenant's rows, derived from its first key, so that rows go on to verify under this one. Gives
+    /// the key of row MACs and the key of duplicate tags, in this order.
+    ///
+    /// # Errors
+    /// [`Error::Randomness`] or [`Error::SlabFull`].
+    pub fn wrap_row_keys(
+        &self,
+        (integrity, dedupe): (&RowMac, &DedupeKey),
+        place: RowKeyPlace,
+    ) -> Result<(WrappedKey, WrappedKey), Error> {
+        let integrity = self.0.wrap(&integrity.0, &place.of(RowKeyKind::Integrity).encode())?;
+        Ok((integrity, self.0.wrap(&dedupe.0, &place.of(RowKeyKind::Dedupe).encode())?))
+    }
+
+    /// Unwraps what [`Self::wrap_row_keys`] wrapped.
+    ///
+    /// # Errors
+    /// The cause, where key, context or bytes are not those of the wrapping.
+    pub fn unwrap_row_keys(
+        &self,
+        (integrity, dedupe): (&WrappedKey, &WrappedKey),
+        place: RowKeyPlace,
+    ) -> Result<(RowMac, DedupeKey), Error> {
+        let integrity = self.0.unwrap(integrity, &place.of(RowKeyKind::Integrity).encode())?;
+        let dedupe = self.0.unwrap(dedupe, &place.of(RowKeyKind::Dedupe).encode())?;
+        Ok((RowMac(integrity), DedupeKey(dedupe)))
     }
 
     /// A key every node of the tenant can derive for one service, under a label of its own.

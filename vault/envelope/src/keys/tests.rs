@@ -143,6 +143,30 @@ fn rewrapping_changes_the_parent_only() {
 }
 
 #[test]
+fn keys_of_rows_are_carried_to_the_next_tenant_key_and_open_nowhere_else() {
+    let slab = samples::slab();
+    let (old, new) = (TenantKey::generate(&slab).expect("key"), TenantKey::generate(&slab).expect("key"));
+    let (integrity, dedupe) = (old.integrity().expect("derived"), old.dedupe().expect("derived"));
+    let place = RowKeyPlace { tenant: samples::tenant(), tenant_key_id: new.id().expect("id"), tenant_key_version: 2 };
+    let (mac, twin) = new.wrap_row_keys((&integrity, &dedupe), place).expect("wrapped");
+    let (carried, found) = new.unwrap_row_keys((&mac, &twin), place).expect("unwrapped");
+    let tag = |mac: &RowMac| mac.tag("credentials", &[b"a"], &[1; 16]);
+    assert_eq!(tag(&carried), tag(&integrity));
+    assert_ne!(tag(&new.integrity().expect("derived")), tag(&integrity));
+    let institution = InstitutionId::try_from("ins_banco-abierto").expect("an institution");
+    let login = |key: &DedupeKey| key.tag(&institution, &[]);
+    assert_eq!(login(&found), login(&dedupe));
+    let later = RowKeyPlace { tenant_key_version: 3, ..place };
+    for refused in [
+        new.unwrap_row_keys((&twin, &mac), place).err(),
+        new.unwrap_row_keys((&mac, &twin), later).err(),
+        old.unwrap_row_keys((&mac, &twin), place).err(),
+    ] {
+        assert_eq!(refused, Some(Error::Commitment));
+    }
+}
+
+#[test]
 fn all_shares_are_needed_and_a_substituted_one_is_noticed() {
     let slab = samples::slab();
     let key = TenantKey::generate(&slab).expect("key");

@@ -129,7 +129,7 @@ async fn a_tenant_key_is_made_and_comes_back(site: &Site) {
     let calls = house.register.calls();
     assert_eq!(calls.len(), 2);
     assert!(calls.iter().all(|call| call.result.is_ok() && call.request.is_some()), "{calls:?}");
-    let other = house.register.keys.lock().expect("whole")[&two.tenant].clone();
+    let other = house.register.keys.lock().expect("whole")[&(two.tenant, 1)].clone();
     house.register.keep(one.tenant, other);
     house.keys.wipe_all();
     assert_eq!(
