@@ -236,6 +236,7 @@ fn use_cases(stores: &Stores, clock: &Arc<dyn Clock>) -> UseCases {
             records: records.clone(),
             keyring: keyring.clone(),
             rewrapping: keys.for_rewrapping(),
+            rotating: keys.for_rotating(),
             keys: keys.clone(),
             signer,
             deployment: TRUST_DOMAIN.to_owned(),

@@ -2,9 +2,9 @@
 
 use cofre_model::id::Slug;
 use cofre_model::keys::KeyJob;
-use cofre_model::request::{KeyName, RetireKeys, RewrapKeys};
+use cofre_model::request::{KeyName, RetireKeys, RewrapKeys, RotateKeys};
 
-use super::Malformed;
+use super::{Malformed, id};
 use crate::v1;
 
 /// The longest text of a custody set: nine names of 63 characters and what stands between them.
@@ -26,15 +26,29 @@ pub fn rewrap_keys(wire: v1::RewrapKeysRequest) -> Result<RewrapKeys, Malformed>
         let advice = "must read any_of(<custodian>,…) or all_of(<custodian>,…)";
         return Err(Malformed::new("custody_set", advice));
     }
-    if wire.rate > KeyJob::FASTEST {
-        return Err(Malformed::new("rate", format!("must be at most {}, or 0 for as many as it can", KeyJob::FASTEST)));
-    }
+    let rate = rate(wire.rate)?;
     Ok(RewrapKeys {
         from_key: key_name("from_key", &wire.from_key)?,
         custody_set: wire.custody_set,
-        rate: (wire.rate > 0).then_some(wire.rate),
+        rate,
         dry_run: wire.dry_run,
     })
+}
+
+fn rate(rate: u32) -> Result<Option<u32>, Malformed> {
+    if rate > KeyJob::FASTEST {
+        return Err(Malformed::new("rate", format!("must be at most {}, or 0 for as many as it can", KeyJob::FASTEST)));
+    }
+    Ok((rate > 0).then_some(rate))
+}
+
+/// Parses the order of a rotation.
+///
+/// # Errors
+/// [`Malformed`] naming the field.
+pub fn rotate_keys(wire: &v1::RotateKeysRequest) -> Result<RotateKeys, Malformed> {
+    let tenant = if wire.tenant_id.is_empty() { None } else { Some(id("tenant_id", &wire.tenant_id)?) };
+    Ok(RotateKeys { tenant, rate: rate(wire.rate)?, dry_run: wire.dry_run })
 }
 
 /// Parses the order of a retirement.

@@ -7,6 +7,7 @@
 mod progress;
 mod retire;
 mod rewrap;
+mod rotate;
 mod rows;
 
 use std::sync::Arc;
@@ -26,11 +27,13 @@ use cofre_store::{CommitError, Due, Keyring, NewKeyJob, Operation, Records};
 pub use progress::{KeyStatus, Progress};
 pub use retire::{Retired, Source};
 pub use rewrap::Pass;
-pub use rows::{stored, wrapped};
+pub use rotate::RotateOrder;
+pub use rows::{carried, carried_rows, stored, wrapped};
 
 use crate::Error;
 
 const REWRAP: &str = "cofre.v1.OperatorService/RewrapKeys";
+const ROTATE: &str = "cofre.v1.OperatorService/RotateKeys";
 const STOP: &str = "cofre.v1.OperatorService/StopKeyJob";
 const RETIRE: &str = "cofre.v1.OperatorService/RetireKeys";
 
@@ -43,6 +46,8 @@ pub struct KeyJobs {
     pub keyring: Keyring,
     /// Opens and wraps tenant keys anew; opens nothing below them.
     pub rewrapping: cofre_custody::RewrapKeys,
+    /// Makes next versions of tenant keys and moves what lies under them; opens nothing below that.
+    pub rotating: cofre_custody::RotateKeys,
     /// Warm keys, to wipe.
     pub keys: TenantKeys,
     /// Signs counts.
@@ -108,23 +113,39 @@ impl KeyJobs {
         if order.target.custodians().any(is_retired) {
             return Err(Error::field(Reason::BadRequest, "custody_set", RETIRED));
         }
-        if order.rate.is_some_and(|rate| !(1..=KeyJob::FASTEST).contains(&rate)) {
-            return Err(Error::field(Reason::BadRequest, "rate", "must be 1 to 10,000, or be left out"));
-        }
+        Self::rated(order.rate)?;
         let id = KeyJobId::from_parts(self.clock.now().millis(), random::array()?);
         let target = order.target();
         let RewrapOrder { from_key, rate, .. } = order;
         let job = NewKeyJob { id, kind: KeyJobKind::Rewrap, target, from_key, rate };
         let entry = entry(EntryKind::KeyJobOpened, Some(caller), REWRAP)?;
+        let busy = ("custody_set", "another rewrap is running; stop it first, or wait until it is done");
+        self.opened(entry, job, busy).await
+    }
+
+    /// Records a job, and gives its row; `busy` names the field and the way out where one of its kind runs.
+    async fn opened(
+        &self,
+        entry: Entry,
+        job: NewKeyJob,
+        busy: (&'static str, &'static str),
+    ) -> Result<(KeyJob, EntryRef), Error> {
+        let id = job.id;
         let at = match self.records.apply(entry, Operation::OpenKeyJob(job)).await {
             Err(CommitError::Refused(Reason::WrongState)) => {
-                let advice = "another rewrap is running; stop it first, or wait until it is done";
-                return Err(Error::field(Reason::WrongState, "custody_set", advice));
+                return Err(Error::field(Reason::WrongState, busy.0, busy.1));
             }
             applied => applied?,
         };
         let job = self.records.key_job(&id).await?.ok_or(Error::field(Reason::Internal, "job", "is not there"))?;
         Ok((job, at))
+    }
+
+    fn rated(rate: Option<u32>) -> Result<(), Error> {
+        if rate.is_some_and(|rate| !(1..=KeyJob::FASTEST).contains(&rate)) {
+            return Err(Error::field(Reason::BadRequest, "rate", "must be 1 to 10,000, or be left out"));
+        }
+        Ok(())
     }
 
     /// Stops a job. What it moved stays moved, and a new job goes on from there.

@@ -13,7 +13,10 @@ mod tenant;
 use std::sync::Arc;
 
 pub use error::Error;
-pub use keys::{KeyJobs, KeyStatus, Pass, Progress, Retired, RewrapOrder, Source, stored, wrapped};
+pub use keys::{
+    KeyJobs, KeyStatus, Pass, Progress, Retired, RewrapOrder, RotateOrder, Source, carried, carried_rows, stored,
+    wrapped,
+};
 pub use status::{Custodian, Part, Status};
 pub use tenant::RegisteredTenant;
 

@@ -115,7 +115,7 @@ impl Admin {
         let key = self.wrapping.new_tenant_key(home_region.as_str(), id, set).await?;
         let shares = stored(KeyVersion { tenant: id, version: key.version }, key.wrapped);
         // The key first: a tenant whose key is missing could never open anything again.
-        match self.keyring.put_tenant_key(&shares, self.clock.now()).await {
+        match self.keyring.put_tenant_key(&shares, &[], self.clock.now()).await {
             Err(cofre_store::Error::Retired) => return Err(Error::field(Reason::WrongState, "custody_set", RETIRED)),
             put => put?,
         }

@@ -1,6 +1,6 @@
 //! The deposit: intent, open, judge, seal for rest, store, make visible.
 
-use cofre_custody::{DepositKeyRow, DepositRows, OpenedDeposit, SubjectKeyRow};
+use cofre_custody::{DepositKeyRow, DepositRows, OpenedDeposit, SubjectKeyRow, TenantRef};
 use cofre_envelope::context::DepositContext;
 use cofre_envelope::{Plain, SealedDeposit as Envelope, SealedField, Suite, open_deposit, random};
 use cofre_model::caller::Caller;
@@ -93,17 +93,24 @@ impl Deposits {
     ) -> Result<(Credential, Rests), Error> {
         let Judged { tenant, key, credential, template } = judged;
         let evidence = permit.entry().clone();
+        if evidence.warrant.tenant_key_id != tenant.tenant.tenant_key_id {
+            // The tenant's next key came in between; the next try begins with it.
+            return Err(Error::refused(Reason::ConsentChanged));
+        }
         // The commit reads rows and verifies no MAC: what it warrants has to be what was verified here.
         if !warrants(&evidence.warrant, &credential, &deposit) {
             tracing::error!(credential = %credential.id, "incident: the permit of a deposit is for another login");
             return Err(Error::refused(Reason::IntegrityFailure));
         }
-        let subject = self.keyring.subject_key(&credential.owner).await?;
-        let rows = DepositRows {
-            tenant: tenant_ref(&tenant),
-            deposit_key: key_row(key)?,
-            subject: subject.map(|row| SubjectKeyRow { version: row.version, wrapped: row.wrapped }),
+        let subject = match self.keyring.subject_key(&credential.owner).await? {
+            Some(row) => {
+                let under = self.key_above(&tenant, row.tenant_key_version).await?;
+                Some(SubjectKeyRow { version: row.version, under, wrapped: row.wrapped })
+            }
+            None => None,
         };
+        let under = self.key_above(&tenant, key.tenant_key_version).await?;
+        let rows = DepositRows { tenant: tenant_ref(&tenant), deposit_key: key_row(key, under)?, subject };
         let opened = self.keys.open_deposit(permit, rows).await?;
 
         let values = open_fields(&opened, &evidence, deposit)?;
@@ -159,6 +166,17 @@ impl Deposits {
         }
     }
 
+    /// The version of the tenant's key that a row lies under: the one in force, but while a rotation moves such rows.
+    async fn key_above(&self, tenant: &TenantRecord, version: u32) -> Result<TenantRef, Error> {
+        let in_force = tenant_ref(tenant);
+        if version == in_force.key_version {
+            return Ok(in_force);
+        }
+        let known = self.records.tenant_key_version(&tenant.tenant.id, version).await?;
+        let known = known.ok_or(Error::refused(Reason::IntegrityFailure))?;
+        Ok(TenantRef { key_version: known.version, key_id: known.key_id, ..in_force })
+    }
+
     /// The keyed tag over the fields that identify a login; empty where the template names none.
     async fn dedupe_tag(
         &self,
@@ -191,12 +209,12 @@ impl Deposits {
                 owner: warrant.owner,
                 version: row.version,
                 tenant: warrant.tenant,
-                tenant_key_version: tenant.key_version,
+                tenant_key_version: row.under.key_version,
                 wrapped: row.wrapped,
             };
             self.keyring.put_subject_key(&stored).await.map_err(|error| match error {
-                // Another first login of this owner came in between; the next try finds the key it left.
-                cofre_store::Error::Exists => Error::refused(Reason::ConsentChanged),
+                // Another first login of this owner came in between, or the tenant's next key: the next try finds it.
+                cofre_store::Error::Exists | cofre_store::Error::Closed => Error::refused(Reason::ConsentChanged),
                 error => error.into(),
             })?;
         }
@@ -284,12 +302,13 @@ fn warrants(warrant: &DepositWarrant, credential: &Credential, deposit: &SealedD
         && warrant.deposit_key == deposit.deposit_key
 }
 
-fn key_row(stored: StoredDepositKey) -> Result<DepositKeyRow, Error> {
+fn key_row(stored: StoredDepositKey, under: TenantRef) -> Result<DepositKeyRow, Error> {
     Ok(DepositKeyRow {
         id: stored.id,
         suite: Suite::from_id(stored.suite)?,
         not_before: stored.not_before,
         not_after: stored.not_after,
+        under,
         wrapped: stored.wrapped_private,
     })
 }

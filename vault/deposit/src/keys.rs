@@ -106,6 +106,7 @@ impl Deposits {
         let stored = StoredDepositKey {
             id,
             tenant: tenant.tenant.id,
+            tenant_key_version: tenant.key_version,
             suite: suite.id(),
             public: key.bytes,
             wrapped_private: wrapped,
@@ -113,7 +114,11 @@ impl Deposits {
             not_after,
             signature,
         };
-        self.keyring.put_deposit_key(&stored).await?;
+        self.keyring.put_deposit_key(&stored).await.map_err(|error| match error {
+            // The tenant's next key came in between; the next try makes a pair under it.
+            cofre_store::Error::Closed => Error::refused(Reason::ConsentChanged),
+            error => error.into(),
+        })?;
         Ok((served(stored)?, at))
     }
 }

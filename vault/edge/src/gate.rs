@@ -48,8 +48,10 @@ const TABLE: &[(&str, &[Role])] = &[
     ("/cofre.v1.OperatorService/RotateDepositKey", &[O]),
     ("/cofre.v1.OperatorService/KeyStatus", &[O, A]),
     ("/cofre.v1.OperatorService/RewrapKeys", &[O]),
+    ("/cofre.v1.OperatorService/RotateKeys", &[O]),
     ("/cofre.v1.OperatorService/StopKeyJob", &[O]),
     ("/cofre.v1.OperatorService/RetireKeys", &[O]),
+    ("/cofre.v1.OperatorService/RetireTenantKeys", &[O]),
     ("/grpc.health.v1.Health/Check", ANY),
 ];
 

@@ -8,7 +8,7 @@ mod release;
 
 pub use audit::{Page, SearchQuery};
 pub use deposit::{Login, OpenEnrolment, SealedDeposit, SubjectRef};
-pub use keys::{KeyName, NotAKeyName, RetireKeys, RewrapKeys};
+pub use keys::{KeyName, NotAKeyName, RetireKeys, RewrapKeys, RotateKeys};
 pub use release::{ReleaseRequest, SealKey, SealSuite};
 
 use crate::caller::SpiffeId;

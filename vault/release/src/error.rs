@@ -27,8 +27,9 @@ pub enum Error {
     /// What the decision relied on kept changing.
     #[error("what the decision relied on changed three times")]
     Contended,
-    /// The secret that the grant names was entered anew before it could be opened.
-    #[error("the login was entered anew meanwhile")]
+    /// The secret that the grant names was entered anew before it could be opened, or its owner's key was moved to the
+    /// tenant's next one.
+    #[error("the login was entered anew, or moved to the tenant's next key, meanwhile")]
     Renewed,
     /// No randomness was to be had.
     #[error("the system gives no randomness")]

@@ -11,9 +11,11 @@ use cofre_model::entry::EntryId;
 use cofre_model::id::TenantId;
 use cofre_model::job::{AttendanceStatement, Job, SigningKey};
 use cofre_model::permit::{Evidence as Committed, ReleaseWarrant};
+use cofre_model::registry::Tenant;
 use cofre_model::request::ReleaseRequest;
 use cofre_model::sealed::SealedSecret;
 use cofre_model::time::Timestamp;
+use cofre_model::wording::Class;
 use cofre_policy::facts::{AttendanceFacts, Evidence, Facts, JobFault, RequestFacts};
 use cofre_store::{ReleaseQuery, ReleaseRows};
 
@@ -61,6 +63,7 @@ impl Releases {
         let statements = statements.held_against(rows.job_key.as_ref(), rows.attendance_key.as_ref());
         let statements_until = statements.until();
         let evidence = self.evidence(&rows, statements.job.is_ok()).await?;
+        let (tenant, tenant_key_version) = self.key_above(&rows, &evidence.0, request.class).await?;
         let repeat = rows.repeat(&digest, &seal_key_digest);
         let clock_trusted = rows.clock_trusted(now);
         let attendance = attendance(&rows, statements.attendance);
@@ -81,8 +84,8 @@ impl Releases {
             },
             worker: rows.worker,
             lockdown: rows.lockdown,
-            tenant: rows.tenant,
-            tenant_key_version: rows.tenant_key_version,
+            tenant,
+            tenant_key_version,
             tenant_warm_for: rows.tenant_warm_for,
             job: statements.job,
             statements_until,
@@ -94,6 +97,30 @@ impl Releases {
             releases_last_hour: rows.releases_last_hour,
             lease: rows.lease,
         })
+    }
+
+    /// The tenant, with the version of its key that the owner's subject key lies under: the one in force, but while a
+    /// rotation moves what lies under it. What is granted then names the key that is going to open it.
+    async fn key_above(
+        &self,
+        rows: &ReleaseRows,
+        credential: &Evidence<Credential>,
+        class: Class,
+    ) -> Result<(Option<Tenant>, u32), Error> {
+        let in_force = (rows.tenant.clone(), rows.tenant_key_version);
+        let (Some(tenant), Evidence::Genuine(credential)) = (&rows.tenant, credential) else { return Ok(in_force) };
+        if rows.tenant_key_oldest >= rows.tenant_key_version {
+            return Ok(in_force);
+        }
+        let Some(data) = self.keyring.data_key(&credential.id, class, credential.secret_version).await? else {
+            return Ok(in_force);
+        };
+        let Some(subject) = self.keyring.subject_key_version(&credential.owner, data.subject_key_version).await? else {
+            return Ok(in_force);
+        };
+        let known = self.records.tenant_key_version(&tenant.id, subject.tenant_key_version).await?;
+        let known = known.ok_or(Error::Missing)?;
+        Ok((Some(Tenant { tenant_key_id: known.key_id, ..tenant.clone() }), known.version))
     }
 
     /// The rows under a MAC, looked at. A request whose job does not hold is no reason to ask a custodian: to it there
@@ -199,6 +226,17 @@ impl Releases {
         let subject = self.keyring.subject_key_version(&warrant.owner, data.subject_key_version).await?;
         let subject = subject.ok_or(Error::Missing)?;
         let tenant = self.records.tenant(&warrant.tenant).await?.ok_or(Error::Missing)?;
+        let granted = if tenant.tenant.tenant_key_id == warrant.tenant_key_id {
+            tenant.key_version
+        } else {
+            let versions = self.records.tenant_key_versions(&warrant.tenant).await?;
+            let named = versions.iter().find(|version| version.key_id == warrant.tenant_key_id);
+            named.map(|version| version.version).ok_or(Error::Missing)?
+        };
+        if subject.tenant_key_version > granted {
+            // It was moved in the milliseconds since: the next request names the key it lies under now.
+            return Err(Error::Renewed);
+        }
         Ok(WrappedKeys {
             tenant: TenantRef {
                 key_id: warrant.tenant_key_id,

@@ -20,7 +20,11 @@ impl StoreJournal {
         if rows.is_empty() {
             return Err(JournalError::NoSuchKey);
         }
-        let wrapped = cofre_admin::wrapped(rows).ok_or(JournalError::NoSuchKey)?;
+        let mut wrapped = cofre_admin::wrapped(rows).ok_or(JournalError::NoSuchKey)?;
+        if tenant.key_version > 1 {
+            let carried = self.keyring.carried_keys(&tenant.tenant, tenant.key_version).await.map_err(unavailable)?;
+            wrapped.carried = cofre_admin::carried(carried);
+        }
         let mut entry = Entry::new(EntryKind::Warm, random::array().map_err(unavailable)?);
         entry.tenant = Some(tenant.tenant);
         entry.tenant_key = Some((tenant.key_id, tenant.key_version));

@@ -93,6 +93,7 @@ impl Parts {
                 records: records.clone(),
                 keyring: keyring.clone(),
                 rewrapping: self.keys.for_rewrapping(),
+                rotating: self.keys.for_rotating(),
                 keys: self.keys.clone(),
                 signer: Arc::clone(&self.signer),
                 deployment: config.deployment.clone(),

@@ -107,6 +107,13 @@ impl Known {
                 dry_run: choice & 4 == 4,
             }
             .encode_to_vec(),
+            "OperatorService/RotateKeys" => v1::RotateKeysRequest {
+                tenant_id: if choice & 2 == 0 { String::new() } else { self.tenant.to_string() },
+                rate: u32::from(choice >> 6),
+                dry_run: choice & 4 == 4,
+            }
+            .encode_to_vec(),
+            "OperatorService/RetireTenantKeys" => v1::RetireTenantKeysRequest {}.encode_to_vec(),
             "OperatorService/RetireKeys" => {
                 v1::RetireKeysRequest { custodian: "hsm-1".to_owned(), key: String::new() }.encode_to_vec()
             }

@@ -1,10 +1,11 @@
 //! How far a job over keys has come, as the rows say, and which custodian wraps what.
 
-use cofre_model::keys::{KeyJob, KeyJobState};
+use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState};
 use cofre_store::{CustodianShares, Due, KeyFailure};
 
 use crate::Error;
 use crate::keys::KeyJobs;
+use crate::keys::rotate::whose;
 
 /// Jobs that are shown, and failures of each: all of it has to fit into one message.
 const SHOWN: (u32, u32) = (8, 32);
@@ -14,7 +15,7 @@ const SHOWN: (u32, u32) = (8, 32);
 pub struct Progress {
     /// The job.
     pub job: KeyJob,
-    /// Keys it moved.
+    /// Tenant keys it moved; of a rotation, tenants whose key is new and has all that lay under the one before.
     pub moved: u64,
     /// Keys it could not move so far.
     pub failed: u64,
@@ -56,9 +57,8 @@ impl KeyJobs {
     /// # Errors
     /// The stores'.
     pub async fn progress(&self, job: KeyJob) -> Result<Progress, Error> {
-        let due = Due { target: &job.target, from_key: job.from_key.as_deref() };
         let left = match job.state {
-            KeyJobState::Running => self.keyring.keys_due_count(due).await?,
+            KeyJobState::Running => self.left(&job).await?,
             KeyJobState::Done | KeyJobState::Stopped => 0,
         };
         let moved = self.moved(&job).await?;
@@ -76,9 +76,23 @@ impl KeyJobs {
 
     /// Keys that a job has moved: what the rows say while it runs, and what they said when it ended.
     pub(super) async fn moved(&self, job: &KeyJob) -> Result<u64, Error> {
-        match job.ended {
-            Some(end) => Ok(end.moved),
-            None => Ok(self.keyring.keys_moved_since(&job.target, job.opened_at).await?),
-        }
+        Ok(match (job.ended, job.kind) {
+            (Some(end), _) => end.moved,
+            (None, KeyJobKind::Rewrap) => self.keyring.keys_moved_since(&job.target, job.opened_at).await?,
+            (None, KeyJobKind::Rotate) => {
+                self.records.tenants_rotated_count(whose(job)?.as_ref(), job.opened_entry).await?
+            }
+        })
+    }
+
+    /// Keys that are due of a rewrap, tenants of a rotation.
+    async fn left(&self, job: &KeyJob) -> Result<u64, Error> {
+        Ok(match job.kind {
+            KeyJobKind::Rewrap => {
+                let due = Due { target: &job.target, from_key: job.from_key.as_deref() };
+                self.keyring.keys_due_count(due).await?
+            }
+            KeyJobKind::Rotate => self.records.tenants_to_rotate_count(whose(job)?.as_ref(), job.opened_entry).await?,
+        })
     }
 }

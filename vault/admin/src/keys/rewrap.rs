@@ -7,7 +7,7 @@ use std::time::Duration;
 use cofre_custody::{CustodySet, RequestId, Rewrapped, TenantRef, WrappedTenantKey};
 use cofre_envelope::random;
 use cofre_model::entry::{Entry, EntryKind};
-use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState};
+use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState, TenantKeyState};
 use cofre_model::permit::{Permit, Rewrap};
 use cofre_model::reason::Reason;
 use cofre_model::time::Span;
@@ -18,14 +18,14 @@ use crate::Error;
 use crate::keys::{KeyJobs, entry, no_looser, rows};
 
 /// A key that a node has claimed and not moved is free again after this long.
-const CLAIM: Span = Span::secs(30);
+pub(super) const CLAIM: Span = Span::secs(30);
 /// A key that could not be moved is left alone for this long: trying costs entries, and calls of a custodian.
-const AGAIN: Span = Span::secs(60);
+pub(super) const AGAIN: Span = Span::secs(60);
 /// A tenant is registered within this long of its key, or never.
 const REGISTERED: Span = Span::hours(1);
 /// Keys read at once, and failures.
 const PAGE: u32 = 256;
-const FAILURES: u32 = 100_000;
+pub(super) const FAILURES: u32 = 100_000;
 
 /// Why a key stays with the custodian's key it was to leave.
 const STILL: &str =
@@ -47,7 +47,7 @@ pub struct Pass {
 }
 
 /// What became of one key.
-enum One {
+pub(super) enum One {
     Moved,
     Failed,
     Others,
@@ -82,6 +82,7 @@ impl KeyJobs {
         for job in self.records.key_jobs_running().await? {
             match job.kind {
                 KeyJobKind::Rewrap => _ = self.rewrap(&job, ended).await?,
+                KeyJobKind::Rotate => _ = self.rotate(&job, ended).await?,
             }
         }
         Ok(())
@@ -131,7 +132,7 @@ impl KeyJobs {
             }
         }
         if self.keyring.keys_due_count(due).await? == pass.nobodys {
-            pass.done = self.end(job).await?;
+            pass.done = self.end(job, super::REWRAP).await?;
         }
         Ok(pass)
     }
@@ -140,7 +141,7 @@ impl KeyJobs {
     ///
     /// SECURITY: rows of jobs carry no MAC. A job moves what the newest entry that opened one says, as long as none says
     /// that it ended, or nothing.
-    async fn ordered(&self, job: &KeyJob) -> Result<bool, Error> {
+    pub(super) async fn ordered(&self, job: &KeyJob) -> Result<bool, Error> {
         if self.records.key_job_stands(job).await? {
             return Ok(true);
         }
@@ -316,16 +317,22 @@ impl KeyJobs {
         })
     }
 
-    /// Whether a key is of no tenant there ever was, and was put too long ago for one still to come: it opens nothing.
+    /// Whether a key is of no tenant there ever was, or of a version that was never recorded, and was put too long ago for
+    /// either still to come: it opens nothing.
     pub(super) async fn is_nobodys(&self, key: KeyVersion) -> Result<bool, Error> {
         let before = self.clock.now().minus(REGISTERED);
-        Ok(!self.records.tenant_known(&key.tenant).await? && self.keyring.put_before(key, before).await?)
+        let known = self.records.tenant_known(&key.tenant).await?
+            && self.records.tenant_key_version(&key.tenant, key.version).await?.is_some();
+        Ok(!known && self.keyring.put_before(key, before).await?)
     }
 
-    /// A tenant's key, with the id the records say it must have; nothing where they know it by another version.
+    /// A version of a tenant's key, with the id the records say it must have; nothing where they know of no such version.
     pub(super) async fn tenant(&self, key: KeyVersion) -> Result<Option<TenantRef>, Error> {
-        let record = self.records.tenant(&key.tenant).await?.filter(|record| record.key_version == key.version);
-        Ok(record.map(|record| TenantRef::of(&record.tenant, key.version)))
+        let Some(record) = self.records.tenant(&key.tenant).await? else { return Ok(None) };
+        let version = self.records.tenant_key_version(&key.tenant, key.version).await?;
+        // One that was retired is asked for no more, and moved no more.
+        let version = version.filter(|version| version.state != TenantKeyState::Retired);
+        Ok(version.map(|version| TenantRef { key_id: version.key_id, ..TenantRef::of(&record.tenant, key.version) }))
     }
 
     async fn failed(&self, job: &KeyJob, key: KeyVersion, cause: &str) -> Result<One, Error> {
@@ -335,8 +342,8 @@ impl KeyJobs {
     }
 
     /// Whichever node comes first ends it.
-    async fn end(&self, job: &KeyJob) -> Result<bool, Error> {
-        let entry = entry(EntryKind::KeyJobEnded, None, super::REWRAP)?;
+    pub(super) async fn end(&self, job: &KeyJob, method: &'static str) -> Result<bool, Error> {
+        let entry = entry(EntryKind::KeyJobEnded, None, method)?;
         let moved = self.moved(job).await?;
         let done = Operation::EndKeyJob { job: job.id, to: KeyJobState::Done, moved };
         match self.records.apply(entry, done).await {
@@ -347,12 +354,12 @@ impl KeyJobs {
     }
 }
 
-fn corrupt() -> Error {
+pub(super) fn corrupt() -> Error {
     Error::field(Reason::IntegrityFailure, "job", "is not the one that was ordered; stop it and order another")
 }
 
 /// One key at once, the next ones no sooner than the rate allows.
-fn paced(rate: u32) -> Interval {
+pub(super) fn paced(rate: u32) -> Interval {
     let mut pace = interval(Duration::from_secs(1) / rate.clamp(1, KeyJob::FASTEST));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is always due; the pace is held after each key.

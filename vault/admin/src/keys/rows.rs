@@ -1,7 +1,7 @@
 //! Between the rows of the keyring, which know no custodian, and what custody opens.
 
-use cofre_custody::{CustodianId, Mechanism, WrappedShare, WrappedTenantKey};
-use cofre_store::{KeyVersion, TenantKeyShare};
+use cofre_custody::{CarriedKeys, CustodianId, Mechanism, WrappedShare, WrappedTenantKey};
+use cofre_store::{CarriedKey, CarriedKind, KeyVersion, TenantKeyShare};
 
 /// A tenant key as custody opens it, from the rows of one wrapping. Nothing where the rows are none, say different sets,
 /// or name what no custodian is called.
@@ -20,7 +20,7 @@ pub fn wrapped(rows: Vec<TenantKeyShare>) -> Option<WrappedTenantKey> {
             custodian_key: row.custodian_key,
         })
     });
-    Some(WrappedTenantKey { set: set.parse().ok()?, shares: shares.collect::<Option<_>>()? })
+    Some(WrappedTenantKey { set: set.parse().ok()?, shares: shares.collect::<Option<_>>()?, carried: None })
 }
 
 /// The rows of a wrapping, to be put as the first one of its version.
@@ -44,4 +44,25 @@ pub fn stored(key: KeyVersion, wrapped: WrappedTenantKey) -> Vec<TenantKeyShare>
             wrapping: 1,
         })
         .collect()
+}
+
+/// The keys of a tenant's rows as custody opens them; nothing where one of them is missing.
+#[must_use]
+pub fn carried(rows: Vec<CarriedKey>) -> Option<CarriedKeys> {
+    let (mut integrity, mut dedupe) = (None, None);
+    for CarriedKey { kind, wrapped } in rows {
+        match kind {
+            CarriedKind::Integrity => integrity = Some(wrapped),
+            CarriedKind::Dedupe => dedupe = Some(wrapped),
+        }
+    }
+    Some(CarriedKeys { integrity: integrity?, dedupe: dedupe? })
+}
+
+/// The rows of the keys of a tenant's rows, to be put beside the key that wraps them.
+#[must_use]
+pub fn carried_rows(keys: CarriedKeys) -> Vec<CarriedKey> {
+    let CarriedKeys { integrity, dedupe } = keys;
+    let row = |kind, wrapped| CarriedKey { kind, wrapped };
+    vec![row(CarriedKind::Integrity, integrity), row(CarriedKind::Dedupe, dedupe)]
 }

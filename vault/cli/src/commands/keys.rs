@@ -4,9 +4,9 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use cofre_client::people::Operator;
-use cofre_model::id::{KeyJobId, Slug};
-use cofre_model::request::{KeyName, RetireKeys, RewrapKeys};
+use cofre_client::people::{Operator, OrderedJob, RetiredKeys};
+use cofre_model::id::{KeyJobId, Slug, TenantId};
+use cofre_model::request::{KeyName, RetireKeys, RewrapKeys, RotateKeys};
 use cofre_proto::v1::{KeyJob, KeyStatusResponse};
 use serde_json::{Value, json};
 
@@ -50,20 +50,38 @@ enum What {
         #[arg(long, conflicts_with = "dry_run")]
         wait: bool,
     },
+    /// Give one tenant, or each, a new key, and wrap what lies under older ones under it, while everything is served.
+    Rotate {
+        /// The tenant, ten_…; without it every tenant.
+        #[arg(long, value_name = "TENANT")]
+        tenant: Option<TenantId>,
+        /// Keys under tenant keys a second that each node may move at most.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(cofre_model::keys::KeyJob::FASTEST)))]
+        rate: Option<u32>,
+        /// Only count the tenants.
+        #[arg(long)]
+        dry_run: bool,
+        /// Wait until nothing is left, or nothing but what failed.
+        #[arg(long, conflicts_with = "dry_run")]
+        wait: bool,
+    },
     /// Stop a job. What it moved stays moved.
     Stop {
         /// The job, kjb_…
         #[arg(value_name = "JOB")]
         job: KeyJobId,
     },
-    /// Use no more what a custodian wrapped, under a signed count of zero.
+    /// Use no more what a custodian wrapped, or older versions of tenant keys, under a signed count of zero.
     Retire {
         /// The custodian.
-        #[arg(value_name = "CUSTODIAN", value_parser = |text: &str| Slug::try_from(text).map_err(|why| why.to_string()))]
-        custodian: Slug,
+        #[arg(value_name = "CUSTODIAN", required_unless_present = "tenant_keys", conflicts_with = "tenant_keys", value_parser = |text: &str| Slug::try_from(text).map_err(|why| why.to_string()))]
+        custodian: Option<Slug>,
         /// One of its keys; without it all of them.
-        #[arg(long, value_name = "KEY", value_parser = key_name)]
+        #[arg(long, value_name = "KEY", value_parser = key_name, requires = "custodian")]
         custodian_key: Option<KeyName>,
+        /// The versions of tenant keys that a rotation has left behind.
+        #[arg(long)]
+        tenant_keys: bool,
     },
 }
 
@@ -82,29 +100,53 @@ impl Keys {
             }
             What::Rewrap { to, from_key, rate, dry_run, wait } => {
                 let order = RewrapKeys { custody_set: to, from_key, rate, dry_run };
-                rewrap(&operator, &order, wait).await
+                let ordered = operator.rewrap_keys(&order).await?;
+                let what = Ordered {
+                    done: "ordered rewrap",
+                    would: format!("tenant keys would be moved to {}", order.custody_set),
+                    does: "tenant keys",
+                };
+                ordered_job(&operator, ordered, what, wait).await
+            }
+            What::Rotate { tenant, rate, dry_run, wait } => {
+                let ordered = operator.rotate_keys(&RotateKeys { tenant, rate, dry_run }).await?;
+                let what = Ordered {
+                    done: "ordered rotation",
+                    would: "tenants would get a new key".to_owned(),
+                    does: "tenants to a new key",
+                };
+                ordered_job(&operator, ordered, what, wait).await
             }
             What::Stop { job } => {
                 let entry = operator.stop_key_job(&job).await?;
                 Ok(Answer::recorded(&format!("stopped {job}"), &entry))
             }
-            What::Retire { custodian, custodian_key } => {
-                retire(&operator, RetireKeys { custodian, key: custodian_key }).await
+            What::Retire { custodian: Some(custodian), custodian_key, .. } => {
+                let retired =
+                    operator.retire_keys(&RetireKeys { custodian: custodian.clone(), key: custodian_key }).await?;
+                Ok(retired_answer(&retired, custodian.as_str()))
+            }
+            What::Retire { custodian: None, .. } => {
+                Ok(retired_answer(&operator.retire_tenant_keys().await?, "older tenant keys"))
             }
         }
     }
 }
 
-async fn rewrap(operator: &Operator, order: &RewrapKeys, wait: bool) -> Result<Answer, Failure> {
-    let ordered = operator.rewrap_keys(order).await?;
+/// How an order is told.
+struct Ordered {
+    done: &'static str,
+    would: String,
+    does: &'static str,
+}
+
+async fn ordered_job(operator: &Operator, ordered: OrderedJob, what: Ordered, wait: bool) -> Result<Answer, Failure> {
     let due = ordered.due;
     let Some((job, entry)) = ordered.job else {
-        let text = format!("{due} tenant keys would be moved to {}", order.custody_set);
-        return Ok(Answer::new(text, json!({ "dry_run": true, "due": due, "custody_set": order.custody_set })));
+        return Ok(Answer::new(format!("{due} {}", what.would), json!({ "dry_run": true, "due": due })));
     };
-    let mut text = format!("{job} moves {due} tenant keys: ledger entry {} at {}", entry.index, entry.time);
-    let mut json =
-        json!({ "done": "ordered rewrap", "job_id": job.to_string(), "due": due, "entry": entry_json(&entry) });
+    let mut text = format!("{job} moves {due} {}: ledger entry {} at {}", what.does, entry.index, entry.time);
+    let mut json = json!({ "done": what.done, "job_id": job.to_string(), "due": due, "entry": entry_json(&entry) });
     if !wait {
         return Ok(Answer::new(text, json));
     }
@@ -163,18 +205,17 @@ fn figures(job: &KeyJob) -> String {
     )
 }
 
-async fn retire(operator: &Operator, order: RetireKeys) -> Result<Answer, Failure> {
-    let retired = operator.retire_keys(&order).await?;
+fn retired_answer(retired: &RetiredKeys, what: &str) -> Answer {
     let (counted, entry) = (&retired.counted, &retired.entry);
     let text = format!(
-        "retired {} shares of {}: counted zero in ledger entry {}, retired in {} at {}",
-        retired.shares, order.custodian, counted.index, entry.index, entry.time
+        "retired {} shares of {what}: counted zero in ledger entry {}, retired in {} at {}",
+        retired.shares, counted.index, entry.index, entry.time
     );
     let json = json!({
-        "done": "retired", "custodian": order.custodian.as_str(), "shares": retired.shares,
+        "done": "retired", "custodian": what, "shares": retired.shares,
         "counted": entry_json(counted), "entry": entry_json(entry), "statement": hex::encode(&retired.statement),
     });
-    Ok(Answer::new(text, json))
+    Answer::new(text, json)
 }
 
 fn status_text(status: &KeyStatusResponse) -> String {

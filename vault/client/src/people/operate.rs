@@ -6,7 +6,7 @@ use cofre_model::id::{DepositKeyId, KeyJobId, RecipientId, SigningKeyId, TenantI
 use cofre_model::job::StatementKind;
 use cofre_model::permit::EntryRef;
 use cofre_model::registry::{Institution, InstitutionState, Template};
-use cofre_model::request::{PutTenant, PutWorker, RetireKeys, RewrapKeys};
+use cofre_model::request::{PutTenant, PutWorker, RetireKeys, RewrapKeys, RotateKeys};
 use cofre_model::time::Clock;
 use cofre_proto::v1::admin_service_client::AdminServiceClient;
 use cofre_proto::v1::operator_service_client::OperatorServiceClient;
@@ -160,12 +160,12 @@ impl Operator {
     }
 }
 
-/// What an ordered rewrap came to.
+/// What an ordered job over keys came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderedRewrap {
+pub struct OrderedJob {
     /// The job and its entry; none after a dry run.
     pub job: Option<(KeyJobId, EntryRef)>,
-    /// Keys to move.
+    /// Keys to move; of a rotation, tenants that get a new key.
     pub due: u64,
 }
 
@@ -199,7 +199,7 @@ impl Operator {
     ///
     /// # Errors
     /// BAD_REQUEST names the field; WRONG_STATE while another rewrap runs.
-    pub async fn rewrap_keys(&self, order: &RewrapKeys) -> Result<OrderedRewrap, Error> {
+    pub async fn rewrap_keys(&self, order: &RewrapKeys) -> Result<OrderedJob, Error> {
         let request = v1::RewrapKeysRequest {
             custody_set: order.custody_set.clone(),
             from_key: order.from_key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default(),
@@ -208,7 +208,22 @@ impl Operator {
         };
         let wire = self.operators().rewrap_keys(call(request)).await?.into_inner();
         let job = if wire.job_id.is_empty() { None } else { Some((id("job_id", &wire.job_id)?, entry(wire.entry)?)) };
-        Ok(OrderedRewrap { job, due: wire.due })
+        Ok(OrderedJob { job, due: wire.due })
+    }
+
+    /// Orders a new key for one tenant or for each, or counts whose it would be.
+    ///
+    /// # Errors
+    /// NOT_FOUND for a tenant there is not; WRONG_STATE while another rotation runs.
+    pub async fn rotate_keys(&self, order: &RotateKeys) -> Result<OrderedJob, Error> {
+        let request = v1::RotateKeysRequest {
+            tenant_id: order.tenant.map(|tenant| tenant.to_string()).unwrap_or_default(),
+            rate: order.rate.unwrap_or_default(),
+            dry_run: order.dry_run,
+        };
+        let wire = self.operators().rotate_keys(call(request)).await?.into_inner();
+        let job = if wire.job_id.is_empty() { None } else { Some((id("job_id", &wire.job_id)?, entry(wire.entry)?)) };
+        Ok(OrderedJob { job, due: wire.due })
     }
 
     /// Ends a job over keys.
@@ -229,10 +244,21 @@ impl Operator {
             custodian: order.custodian.to_string(),
             key: order.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default(),
         };
-        let wire = self.operators().retire_keys(call(request)).await?.into_inner();
-        let (counted, entry) = (entry(wire.counted)?, entry(wire.entry)?);
-        Ok(RetiredKeys { shares: wire.shares, counted, entry, statement: wire.statement })
+        retired(self.operators().retire_keys(call(request)).await?.into_inner())
     }
+
+    /// Uses no more the versions of tenant keys that nothing lies under.
+    ///
+    /// # Errors
+    /// WRONG_STATE while a job over keys runs, or something lies under one of them.
+    pub async fn retire_tenant_keys(&self) -> Result<RetiredKeys, Error> {
+        retired(self.operators().retire_tenant_keys(call(v1::RetireTenantKeysRequest {})).await?.into_inner())
+    }
+}
+
+fn retired(wire: v1::RetireKeysResponse) -> Result<RetiredKeys, Error> {
+    let (counted, entry) = (entry(wire.counted)?, entry(wire.entry)?);
+    Ok(RetiredKeys { shares: wire.shares, counted, entry, statement: wire.statement })
 }
 
 fn registered_key(wire: &v1::RegisteredKey) -> Result<RegisteredKey, Error> {

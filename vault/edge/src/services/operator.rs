@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use cofre_admin::{Admin, KeyJobs, KeyStatus, Progress, RewrapOrder, Source, Status};
+use cofre_admin::{Admin, KeyJobs, KeyStatus, Progress, Retired, RewrapOrder, RotateOrder, Source, Status};
 use cofre_deposit::Deposits;
 use cofre_model::id::{KeyJobId, TenantId};
+use cofre_model::request::RotateKeys;
 use cofre_model::time::Timestamp;
 use cofre_proto::convert;
 use cofre_proto::v1;
@@ -65,6 +66,23 @@ impl v1::operator_service_server::OperatorService for Service {
             .await
     }
 
+    async fn rotate_keys(&self, request: Request<v1::RotateKeysRequest>) -> Answer<v1::RotateKeysResponse> {
+        let jobs = Arc::clone(&self.key_jobs);
+        self.desk
+            .answer(request, |caller, wire| async move {
+                let RotateKeys { tenant, rate, dry_run } = convert::rotate_keys(&wire)?;
+                let order = RotateOrder { tenant, rate };
+                let due = jobs.to_rotate(&order).await?;
+                if dry_run {
+                    return Ok(v1::RotateKeysResponse { job_id: String::new(), due, entry: None });
+                }
+                let (job, entry) = jobs.open_rotation(&caller, &order).await?;
+                let entry = Some(convert::entry_ref(&entry));
+                Ok(v1::RotateKeysResponse { job_id: job.id.to_string(), due, entry })
+            })
+            .await
+    }
+
     async fn stop_key_job(&self, request: Request<v1::StopKeyJobRequest>) -> Answer<v1::StopKeyJobResponse> {
         let jobs = Arc::clone(&self.key_jobs);
         self.desk
@@ -81,15 +99,28 @@ impl v1::operator_service_server::OperatorService for Service {
         self.desk
             .answer(request, |caller, wire| async move {
                 let source = Source::try_from(convert::retire_keys(&wire)?)?;
-                let retired = jobs.retire(&caller, &source).await?;
-                Ok(v1::RetireKeysResponse {
-                    shares: retired.shares,
-                    counted: Some(convert::entry_ref(&retired.counted)),
-                    entry: Some(convert::entry_ref(&retired.entry)),
-                    statement: retired.statement,
-                })
+                Ok(retired_to_wire(jobs.retire(&caller, &source).await?))
             })
             .await
+    }
+
+    async fn retire_tenant_keys(
+        &self,
+        request: Request<v1::RetireTenantKeysRequest>,
+    ) -> Answer<v1::RetireKeysResponse> {
+        let jobs = Arc::clone(&self.key_jobs);
+        self.desk
+            .answer(request, |caller, _| async move { Ok(retired_to_wire(jobs.retire_versions(&caller).await?)) })
+            .await
+    }
+}
+
+fn retired_to_wire(retired: Retired) -> v1::RetireKeysResponse {
+    v1::RetireKeysResponse {
+        shares: retired.shares,
+        counted: Some(convert::entry_ref(&retired.counted)),
+        entry: Some(convert::entry_ref(&retired.entry)),
+        statement: retired.statement,
     }
 }
 

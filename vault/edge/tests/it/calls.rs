@@ -21,7 +21,7 @@ const BY_LETTER: &str = "
     AuditService Checkpoint FWTSAOPCN · Tile FWTSAOPCN · Prove WA · Entry A · Search A · Export A
     AdminService PutTenant O · PutInstitution O · PutTemplate O · PutWorker O
     SecurityService Lockdown S · QuarantineWorker S
-    OperatorService Status OA · RotateDepositKey O · KeyStatus OA · RewrapKeys O · StopKeyJob O · RetireKeys O";
+    OperatorService Status OA · RotateDepositKey O · KeyStatus OA · RewrapKeys O · RotateKeys O · StopKeyJob O · RetireKeys O · RetireTenantKeys O";
 
 fn letter(role: Role) -> char {
     match role {

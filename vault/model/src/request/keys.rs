@@ -1,6 +1,6 @@
 //! Orders about the key tree.
 
-use crate::id::Slug;
+use crate::id::{Slug, TenantId};
 
 /// What a custodian calls one of its keys: 1 to 256 visible characters of ASCII, spaces among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,17 @@ pub struct RewrapKeys {
     /// A custodian's key that shall wrap nothing any more.
     pub from_key: Option<KeyName>,
     /// Keys a second for each node; none for as many as it can.
+    pub rate: Option<u32>,
+    /// Only count.
+    pub dry_run: bool,
+}
+
+/// Order a new key for one tenant or for each, or count whose it would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RotateKeys {
+    /// Whose; every tenant's where nobody is named.
+    pub tenant: Option<TenantId>,
+    /// Keys under tenant keys a second for each node; none for as many as it can.
     pub rate: Option<u32>,
     /// Only count.
     pub dry_run: bool,
