@@ -55,7 +55,7 @@ async fn copy_database(cluster: &Cluster, from: &Path, to: &Path, store: Store) 
 pub async fn empty(cluster: Option<&Cluster>, folder: &Path, store: Store) -> Result<()> {
     let tables: &[&str] = match store {
         Store::Ciphertexts => &["sealed_fields"],
-        Store::Keyring => &["tenant_keys", "subject_keys", "data_keys", "deposit_keys"],
+        Store::Keyring => &["tenant_keys", "row_keys", "subject_keys", "data_keys", "deposit_keys"],
         Store::Records => bail!("records are not emptied by this control"),
     };
     match cluster {

@@ -17,9 +17,11 @@ mod permits;
 pub(crate) mod postgres;
 mod registry;
 mod release;
+pub(crate) mod request;
 pub(crate) mod sqlite;
 pub(crate) mod submit;
 mod undelivered;
+mod versions;
 pub(crate) mod writer;
 
 use std::sync::Arc;

@@ -179,6 +179,12 @@ pub enum Error {
     /// A custodian that was retired wrapped this, or a key of it that was: it would be opened by nobody one day.
     #[error("a custodian that was retired holds no key any more")]
     Retired,
+    /// The version of the tenant key is closed: rows come under the one in force alone.
+    #[error("the version of the tenant key takes no new rows; use the one in force")]
+    Closed,
+    /// The version of the tenant key that is to take new rows cannot be opened by anybody.
+    #[error("the version of the tenant key has no share in force: nothing may come under it")]
+    Shareless,
     /// The owner's keys, or this key, were destroyed; nothing of theirs is stored again.
     #[error("the keys of this owner were destroyed: nothing of theirs is stored again")]
     Destroyed,

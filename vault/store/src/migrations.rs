@@ -38,6 +38,7 @@ const COMMIT: &str = concat!(
     include_str!("../migrations/postgres/commit/enrolments.sql"),
     include_str!("../migrations/postgres/commit/registry.sql"),
     include_str!("../migrations/postgres/commit/keys.sql"),
+    include_str!("../migrations/postgres/commit/versions.sql"),
     include_str!("../migrations/postgres/commit/undelivered.sql"),
     include_str!("../migrations/postgres/commit/dispatch.sql"),
 );

@@ -12,6 +12,7 @@ pub(crate) mod key_jobs;
 pub(crate) mod ledger;
 pub(crate) mod search;
 pub(crate) mod subjects;
+pub(crate) mod tenant_key_versions;
 pub(crate) mod tenants;
 pub(crate) mod workers;
 

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use cofre_model::entry::{Entry, EntryId, EntryKind};
 use cofre_model::id::{ConsentId, CredentialId, InstitutionId, KeyJobId, SubjectId, TenantId};
-use cofre_model::keys::KeyJob;
+use cofre_model::keys::{KeyJob, KeyJobKind};
 use cofre_model::registry::LockdownScope;
 use cofre_model::wording::Outcome;
 
@@ -59,8 +59,8 @@ pub struct Standing {
     quarantined: HashSet<String>,
     /// Every tenant that was ever put.
     tenants: HashSet<TenantId>,
-    /// The newest job over keys, until it ends.
-    key_job: Option<Ordered>,
+    /// The newest job over keys of each kind, until it ends.
+    key_jobs: HashMap<KeyJobKind, Ordered>,
     /// The ledger is not the one that was signed: nothing stands.
     distrusted: bool,
 }
@@ -101,11 +101,8 @@ impl Standing {
             EntryKind::Lockdown => self.lockdowns.extend(entry.reference.clone()),
             EntryKind::TenantPut => self.tenants.extend(entry.tenant),
             EntryKind::WorkerQuarantined => self.quarantined.extend(entry.reference.clone()),
-            // One job runs at a time: where another was opened, the one before has ended, whatever its row says.
-            EntryKind::KeyJobOpened => {
-                self.key_job = entry.reference.clone().map(|reference| Ordered { opened: index, reference });
-            }
-            EntryKind::KeyJobEnded => _ = self.key_job.take_if(|job| entry.follows == Some(job.opened)),
+            EntryKind::KeyJobOpened => self.ordered(index, entry),
+            EntryKind::KeyJobEnded => self.key_jobs.retain(|_, job| entry.follows != Some(job.opened)),
             _ => {}
         }
         true
@@ -162,6 +159,16 @@ impl Standing {
         }
     }
 
+    /// One job of a kind runs at a time: where another was opened, the one before has ended, whatever its row says. One
+    /// whose kind cannot be told may be of any.
+    fn ordered(&mut self, opened: u64, entry: &Entry) {
+        let reference = entry.reference.clone().unwrap_or_default();
+        match reference.split(' ').nth(1).and_then(KeyJobKind::from_text) {
+            Some(kind) => _ = self.key_jobs.insert(kind, Ordered { opened, reference }),
+            None => self.key_jobs.clear(),
+        }
+    }
+
     /// What the ledger says of the row of a consent that the entry `written` wrote.
     pub(crate) fn consent(&self, id: &ConsentId, holder: &SubjectId, written: &EntryId) -> Word {
         match self.consents.get(id).filter(|_| !self.distrusted) {
@@ -180,9 +187,9 @@ impl Standing {
         }
     }
 
-    /// Whether this job was ordered just so, and neither ended nor was followed by another.
+    /// Whether this job was ordered just so, and neither ended nor was followed by another of its kind.
     pub(crate) fn key_job(&self, job: &KeyJob) -> bool {
-        let ordered = self.key_job.as_ref().filter(|_| !self.distrusted);
+        let ordered = self.key_jobs.get(&job.kind).filter(|_| !self.distrusted);
         ordered.is_some_and(|ordered| ordered.opened == job.opened_entry && ordered.reference == job.reference())
     }
 
@@ -191,10 +198,10 @@ impl Standing {
         self.distrusted || self.tenants.contains(id)
     }
 
-    /// Whether the job of this id has neither ended nor was followed by another.
+    /// Whether the job of this id has neither ended nor was followed by another of its kind.
     pub(crate) fn key_job_runs(&self, id: &KeyJobId) -> bool {
-        let ordered = self.key_job.as_ref().filter(|_| !self.distrusted);
-        ordered.and_then(|ordered| ordered.reference.split_once(' ')).is_some_and(|(named, _)| named == id.to_string())
+        let named = |ordered: &Ordered| ordered.reference.split(' ').next() == Some(id.to_string().as_str());
+        !self.distrusted && self.key_jobs.values().any(named)
     }
 
     /// Whether this worker was quarantined.

@@ -206,10 +206,20 @@ async fn tenant(
         Cell::text(&tenant.home_region),
         Cell::Bytes(tenant.tenant_key_id.to_vec()),
         Cell::Int(1),
+        Cell::Int(1),
         Cell::Int(300_000_000),
         Cell::Int(1),
     ];
-    hands.records.put(vec![(Table::Tenants, vec![row])]).await.context("are these tenants there already?")?;
+    let version = vec![
+        Cell::text(tenant.id),
+        Cell::Int(1),
+        Cell::Bytes(tenant.tenant_key_id.to_vec()),
+        Cell::text("CURRENT"),
+        Cell::Int(0),
+        Cell::instant(order.at),
+    ];
+    let rows = vec![(Table::Tenants, vec![row]), (Table::TenantKeyVersions, vec![version])];
+    hands.records.put(rows).await.context("are these tenants there already?")?;
     let fields = FIELDS.iter().map(|(name, value)| Ok((FieldKey::try_from(*name)?, *value)));
     Ok(Made {
         rows: key.integrity()?,

@@ -277,7 +277,17 @@ pub(super) async fn of_the_keyring(house: &House) {
     let mut records = house.administrator(Store::Records).await;
     records.run("UPDATE tenants SET warm_for_us = 0").await.expect("never warm");
     tokio::time::sleep(COOLED).await;
-    let apart = ["meta", "destroyed", "integrator", "deposit_keys", "retired_custodians", "key_claims", "key_failures"];
+    let apart = [
+        "meta",
+        "destroyed",
+        "integrator",
+        "deposit_keys",
+        "retired_custodians",
+        "key_claims",
+        "key_failures",
+        "closed_keys",
+        "row_keys",
+    ];
     let [refused, released] = of(house, Store::Keyring, &apart).await;
     assert!(refused > 100 && released > 5, "{refused} refused, {released} released");
 }

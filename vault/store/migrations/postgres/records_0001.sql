@@ -11,8 +11,16 @@ CREATE TABLE policy_active (scope TEXT COLLATE "C" PRIMARY KEY, digest BYTEA NOT
 CREATE TABLE tenants (
   id TEXT COLLATE "C" PRIMARY KEY, slug TEXT COLLATE "C" NOT NULL UNIQUE, legal_name TEXT COLLATE "C" NOT NULL,
   state TEXT COLLATE "C" NOT NULL, home_region TEXT COLLATE "C" NOT NULL,
-  tenant_key_id BYTEA NOT NULL, tenant_key_version BIGINT NOT NULL, warm_for_us BIGINT NOT NULL,
-  epoch BIGINT NOT NULL
+  tenant_key_id BYTEA NOT NULL, tenant_key_version BIGINT NOT NULL, tenant_key_oldest BIGINT NOT NULL,
+  warm_for_us BIGINT NOT NULL, epoch BIGINT NOT NULL
+);
+
+-- Each version of a tenant's key, and where it stands. The tenant's row names the one in force, and in tenant_key_oldest the
+-- oldest that something may still lie under.
+CREATE TABLE tenant_key_versions (
+  tenant_id TEXT COLLATE "C" NOT NULL REFERENCES tenants (id), version BIGINT NOT NULL, key_id BYTEA NOT NULL,
+  state TEXT COLLATE "C" NOT NULL, state_entry BIGINT NOT NULL, state_at BIGINT NOT NULL,
+  PRIMARY KEY (tenant_id, version)
 );
 
 -- What is to be done to keys. How far it has come, the rows of the keyring say, until it has ended.

@@ -10,6 +10,14 @@ CREATE TABLE tenant_keys (
   PRIMARY KEY (tenant_id, version, wrapping, custodian_id, share)
 ) STRICT, WITHOUT ROWID;
 
+-- What older rows need of the key that they were made under, wrapped under a version that came later: it goes with that one.
+CREATE TABLE row_keys (
+  tenant_id TEXT NOT NULL, version INTEGER NOT NULL, kind TEXT NOT NULL, wrapped BLOB NOT NULL, PRIMARY KEY (tenant_id, version, kind)
+) STRICT, WITHOUT ROWID;
+
+-- Versions of a tenant's key below this one take no new rows.
+CREATE TABLE closed_keys (tenant_id TEXT PRIMARY KEY, below INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
 -- Custodians that wrap nothing any more, each with the key that is meant; where that is empty, all of its keys.
 CREATE TABLE retired_custodians (
   custodian_id TEXT NOT NULL, custodian_key TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (custodian_id, custodian_key)
@@ -27,6 +35,7 @@ CREATE TABLE subject_keys (
   owner_id TEXT NOT NULL, version INTEGER NOT NULL, tenant_id TEXT NOT NULL, tenant_key_version INTEGER NOT NULL, wrapped BLOB NOT NULL,
   PRIMARY KEY (owner_id, version)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX subject_keys_under ON subject_keys (tenant_id, tenant_key_version, owner_id, version);
 
 CREATE TABLE data_keys (
   credential_id TEXT NOT NULL, class TEXT NOT NULL, version INTEGER NOT NULL, owner_id TEXT NOT NULL, subject_key_version INTEGER NOT NULL,
@@ -35,8 +44,8 @@ CREATE TABLE data_keys (
 CREATE INDEX data_keys_owner ON data_keys (owner_id);
 
 CREATE TABLE deposit_keys (
-  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, suite INTEGER NOT NULL, public BLOB NOT NULL, wrapped_private BLOB NOT NULL,
-  not_before INTEGER NOT NULL, not_after INTEGER NOT NULL, signature BLOB NOT NULL
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, tenant_key_version INTEGER NOT NULL, suite INTEGER NOT NULL, public BLOB NOT NULL,
+  wrapped_private BLOB NOT NULL, not_before INTEGER NOT NULL, not_after INTEGER NOT NULL, signature BLOB NOT NULL
 ) STRICT;
 CREATE INDEX deposit_keys_tenant ON deposit_keys (tenant_id, not_after);
 

@@ -10,8 +10,16 @@ CREATE TABLE policy_active (scope TEXT PRIMARY KEY, digest BLOB NOT NULL, epoch 
 
 CREATE TABLE tenants (
   id TEXT PRIMARY KEY, slug TEXT NOT NULL UNIQUE, legal_name TEXT NOT NULL, state TEXT NOT NULL, home_region TEXT NOT NULL,
-  tenant_key_id BLOB NOT NULL, tenant_key_version INTEGER NOT NULL, warm_for_us INTEGER NOT NULL, epoch INTEGER NOT NULL
+  tenant_key_id BLOB NOT NULL, tenant_key_version INTEGER NOT NULL, tenant_key_oldest INTEGER NOT NULL,
+  warm_for_us INTEGER NOT NULL, epoch INTEGER NOT NULL
 ) STRICT;
+
+-- Each version of a tenant's key, and where it stands. The tenant's row names the one in force, and in tenant_key_oldest the
+-- oldest that something may still lie under.
+CREATE TABLE tenant_key_versions (
+  tenant_id TEXT NOT NULL REFERENCES tenants (id), version INTEGER NOT NULL, key_id BLOB NOT NULL, state TEXT NOT NULL,
+  state_entry INTEGER NOT NULL, state_at INTEGER NOT NULL, PRIMARY KEY (tenant_id, version)
+) STRICT, WITHOUT ROWID;
 
 -- What is to be done to keys. How far it has come, the rows of the keyring say, until it has ended.
 CREATE TABLE key_jobs (

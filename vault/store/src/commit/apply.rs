@@ -7,7 +7,7 @@ use cofre_model::reason::Reason;
 use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
 use crate::commit::operation::Operation as Op;
-use crate::commit::{consents, ending, enrolment, keys, registry, undelivered};
+use crate::commit::{consents, ending, enrolment, keys, registry, undelivered, versions};
 use crate::error::CommitError;
 
 /// Nothing of that name for this caller.
@@ -76,6 +76,13 @@ pub(crate) async fn apply(group: &mut Group<'_>, entry: Entry, operation: Op) ->
         }
         Op::OpenKeyJob(job) => keys::open(group, &job).await?,
         Op::EndKeyJob { job, to, moved } => keys::end(group, &job, to, moved).await?,
+        Op::MakeTenantKey { job, tenant, version, key_id } => {
+            versions::make(group, &job, tenant, version, key_id).await?
+        }
+        Op::OpenTenantKey { job, tenant, version } => versions::open(group, &entry, &job, &tenant, version).await?,
+        Op::TenantKeyMoved { job, tenant, version, .. } => {
+            versions::moved(group, &entry, &job, &tenant, version).await?
+        }
         Op::CountKeys { subject, remaining, statement } => {
             keys::counted(group, &subject, remaining, &statement).await?
         }

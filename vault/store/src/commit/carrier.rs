@@ -2,7 +2,7 @@
 //! minting are the writer's, whatever the engine.
 
 use cofre_model::entry::NodeRef;
-use cofre_model::permit::{DepositWarrant, EntryRef, ReleaseWarrant, RewrapWarrant, SendBy, WarmWarrant};
+use cofre_model::permit::{DepositWarrant, EntryRef, MoveWarrant, ReleaseWarrant, RewrapWarrant, SendBy, WarmWarrant};
 use cofre_model::reason::Reason;
 use cofre_model::time::{Clock, Timestamp};
 
@@ -22,6 +22,7 @@ pub(crate) enum Outcome {
     Moved,
     Warm(WarmWarrant),
     Rewrap(RewrapWarrant),
+    Move(MoveWarrant),
     Intended(DepositWarrant),
     Written,
     Done,

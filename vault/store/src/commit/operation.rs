@@ -5,14 +5,13 @@ use cofre_model::consent::{Consent, ConsentState};
 use cofre_model::credential::Credential;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::id::{
-    ConsentId, CredentialId, DepositKeyId, EnrolmentId, ErasureId, InstitutionId, JobId, KeyJobId, ReceiptId,
-    SubjectId, TenantId,
+    ConsentId, CredentialId, EnrolmentId, ErasureId, InstitutionId, JobId, KeyJobId, ReceiptId, SubjectId, TenantId,
 };
 use cofre_model::job::SigningKey;
 use cofre_model::keys::{KeyJobKind, KeyJobState, reference};
 use cofre_model::registry::{Institution, LockdownScope, Recipient, Template, Tenant, Worker};
 use cofre_model::time::{Span, Timestamp};
-use cofre_model::wording::{Class, Locale, Outcome};
+use cofre_model::wording::{Locale, Outcome};
 use sha2::{Digest as _, Sha256};
 
 use crate::records::subjects::Subject;
@@ -188,19 +187,50 @@ pub enum Operation {
         /// Rows it moved.
         moved: u64,
     },
-    /// Keeps a signed count of what a custodian still wraps.
+    /// Records that the next version of a tenant's key was made and wrapped.
+    MakeTenantKey {
+        /// The job, a rotation that is running.
+        job: KeyJobId,
+        /// The tenant.
+        tenant: TenantId,
+        /// The version: later than every one before.
+        version: u32,
+        /// The id that was derived from the key.
+        key_id: [u8; 16],
+    },
+    /// Brings a version of a tenant's key into force. Those before it, opened or not, are closed.
+    OpenTenantKey {
+        /// The job, a rotation that is running.
+        job: KeyJobId,
+        /// The tenant.
+        tenant: TenantId,
+        /// The version: one that was made, later than the one in force.
+        version: u32,
+    },
+    /// Records that nothing is left under versions of a tenant's key before the one in force.
+    TenantKeyMoved {
+        /// The job, a rotation that is running.
+        job: KeyJobId,
+        /// The tenant.
+        tenant: TenantId,
+        /// The version in force.
+        version: u32,
+        /// How many keys were moved there.
+        moved: u64,
+    },
+    /// Keeps a signed count of what a custodian still wraps, or of what lies under closed versions of tenants' keys.
     CountKeys {
-        /// The custodian, with its key where one was named.
+        /// The custodian, with its key where one was named; or [`crate::KeyCount::OF_TENANT_KEYS`].
         subject: String,
-        /// How many shares are in force.
+        /// How many shares are in force, or keys are left.
         remaining: u64,
         /// The statement and its signature.
         statement: Vec<u8>,
     },
-    /// What a custodian wrapped is about to be retired. Needs its count of zero, and uses that up; the keyring retires
-    /// the shares under it.
+    /// What a custodian wrapped, or closed versions of tenants' keys, are about to be retired. Needs their count of zero,
+    /// and uses that up; the keyring retires the shares under it.
     RetireKeys {
-        /// The custodian, with its key where one was named.
+        /// What was counted.
         subject: String,
     },
     /// Retired shares past their time are about to be destroyed. Entry only; the keyring destroys them under it.
@@ -247,6 +277,9 @@ impl Operation {
             Self::KeysDestroyed { .. } => "KEYS_DESTROYED",
             Self::OpenKeyJob(_) => "OPEN_KEY_JOB",
             Self::EndKeyJob { .. } => "END_KEY_JOB",
+            Self::MakeTenantKey { .. } => "MAKE_TENANT_KEY",
+            Self::OpenTenantKey { .. } => "OPEN_TENANT_KEY",
+            Self::TenantKeyMoved { .. } => "TENANT_KEY_MOVED",
             Self::CountKeys { .. } => "COUNT_KEYS",
             Self::RetireKeys { .. } => "RETIRE_KEYS",
             Self::RetiredKeysDestroyed => "RETIRED_KEYS_DESTROYED",
@@ -298,6 +331,9 @@ pub(crate) const FITS: &[(&str, &[EntryKind])] = {
         ("KEYS_DESTROYED", &[K::KeysDestroyed]),
         ("OPEN_KEY_JOB", &[K::KeyJobOpened]),
         ("END_KEY_JOB", &[K::KeyJobEnded]),
+        ("MAKE_TENANT_KEY", &[K::TenantKeyMade]),
+        ("OPEN_TENANT_KEY", &[K::TenantKeyOpened]),
+        ("TENANT_KEY_MOVED", &[K::TenantKeyMoved]),
         ("COUNT_KEYS", &[K::KeysCounted]),
         ("RETIRE_KEYS", &[K::KeysRetired]),
         ("RETIRED_KEYS_DESTROYED", &[K::KeysDestroyed]),
@@ -319,6 +355,7 @@ pub(crate) const FITS: &[(&str, &[EntryKind])] = {
         ),
         ("WARM", &[K::Warm]),
         ("REWRAP", &[K::Rewrap]),
+        ("MOVE_KEYS", &[K::KeysMove]),
         ("INTEND", &[K::DepositIntended]),
     ]
 };
@@ -355,6 +392,18 @@ impl Operation {
             }
             Self::EndKeyJob { job, to, moved } => {
                 (entry.reference, entry.count) = (Some(format!("{job} {to}")), Some(*moved));
+            }
+            // The key that is opened or was moved to is named by whoever has it, or by the records.
+            Self::MakeTenantKey { job, tenant, version, key_id } => {
+                (entry.tenant, entry.reference) = (Some(*tenant), Some(job.to_string()));
+                entry.tenant_key = Some((*key_id, *version));
+            }
+            Self::OpenTenantKey { job, tenant, .. } => {
+                (entry.tenant, entry.reference) = (Some(*tenant), Some(job.to_string()));
+            }
+            Self::TenantKeyMoved { job, tenant, moved, .. } => {
+                (entry.tenant, entry.reference) = (Some(*tenant), Some(job.to_string()));
+                entry.count = Some(*moved);
             }
             Self::CountKeys { subject, remaining, statement } => {
                 (entry.reference, entry.count) = (Some(subject.clone()), Some(*remaining));
@@ -402,36 +451,6 @@ impl Lockdown {
     }
 }
 
-/// Asks to ask a custodian for a tenant key.
-#[derive(Debug, Clone)]
-pub struct WarmRequest {
-    /// The tenant.
-    pub tenant: TenantId,
-    /// The version of its key.
-    pub tenant_key_version: u32,
-    /// The id the key must have.
-    pub tenant_key_id: [u8; 16],
-    /// The entry, of kind WARM.
-    pub entry: Entry,
-}
-
-/// Asks to ask custodians for a tenant key, to wrap it anew.
-#[derive(Debug, Clone)]
-pub struct RewrapRequest {
-    /// The job, which must be running.
-    pub job: KeyJobId,
-    /// Where it moves the key. The entry comes to say so.
-    pub target: String,
-    /// The tenant.
-    pub tenant: TenantId,
-    /// The version of its key.
-    pub tenant_key_version: u32,
-    /// The id the key must have.
-    pub tenant_key_id: [u8; 16],
-    /// The entry, of kind REWRAP.
-    pub entry: Entry,
-}
-
 /// A job over keys that is to be opened.
 #[derive(Debug, Clone)]
 pub struct NewKeyJob {
@@ -439,25 +458,10 @@ pub struct NewKeyJob {
     pub id: KeyJobId,
     /// What it does.
     pub kind: KeyJobKind,
-    /// Where to: the text of a custody set.
+    /// For a rewrap where to, the text of a custody set; for a rotation whose keys, a tenant's id or [`cofre_model::keys::KeyJob::ALL`].
     pub target: String,
-    /// A custodian's key that shall wrap nothing any more, though its custodian stays.
+    /// For a rewrap, a custodian's key that shall wrap nothing any more, though its custodian stays.
     pub from_key: Option<String>,
     /// Rows a second that one node may move at most.
     pub rate: Option<u32>,
-}
-
-/// Asks to seal a deposit for rest.
-#[derive(Debug, Clone)]
-pub struct DepositIntent {
-    /// The tenant.
-    pub tenant: TenantId,
-    /// The enrolment session.
-    pub enrolment: EnrolmentId,
-    /// The class of secret.
-    pub class: Class,
-    /// The deposit key it was sealed to.
-    pub deposit_key: DepositKeyId,
-    /// The entry, of kind DEPOSIT_INTENDED.
-    pub entry: Entry,
 }

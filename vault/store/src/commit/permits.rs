@@ -3,22 +3,23 @@
 use cofre_model::credential::CredentialState;
 use cofre_model::entry::EntryKind;
 use cofre_model::id::TenantId;
-use cofre_model::keys::KeyJobState;
-use cofre_model::permit::{DepositWarrant, RewrapWarrant, WarmWarrant};
+use cofre_model::keys::{KeyJobKind, KeyJobState, TenantKeyState as State};
+use cofre_model::permit::{DepositWarrant, MoveWarrant, RewrapWarrant, WarmWarrant};
 use cofre_model::reason::Reason;
 
 use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
-use crate::commit::operation::{DepositIntent, RewrapRequest, WarmRequest};
+use crate::commit::request::{DepositIntent, MoveRequest, RewrapRequest, WarmRequest};
+use crate::commit::versions;
 use crate::error::{CommitError, Error};
 use crate::records::credentials::EnrolmentState;
 use crate::records::tenants::TenantRecord;
-use crate::records::{credentials, key_jobs, tenants, workers};
+use crate::records::{credentials, key_jobs, tenant_key_versions, tenants, workers};
 use crate::row::column;
 use crate::statement::statement;
 
 /// The tenant, where nothing keeps its keys from being opened.
-async fn served(group: &mut Group<'_>, id: &TenantId) -> Result<TenantRecord, CommitError> {
+pub(crate) async fn served(group: &mut Group<'_>, id: &TenantId) -> Result<TenantRecord, CommitError> {
     if !group.clock_trusted() {
         return Err(CommitError::Refused(Reason::ClockUntrusted));
     }
@@ -29,23 +30,33 @@ async fn served(group: &mut Group<'_>, id: &TenantId) -> Result<TenantRecord, Co
     }
 }
 
-/// Refuses where the tenant's keys are not to be opened, or its key is of another version or id.
-async fn known(group: &mut Group<'_>, id: &TenantId, version: u32, key_id: &[u8; 16]) -> Result<(), CommitError> {
+/// Refuses where the tenant's keys are not to be opened, or its key has no such version and id in one of these states.
+async fn known(
+    group: &mut Group<'_>,
+    id: &TenantId,
+    (version, key_id): (u32, &[u8; 16]),
+    states: &[State],
+) -> Result<TenantRecord, CommitError> {
     let tenant = served(group, id).await?;
-    if tenant.key_version == version && tenant.tenant.tenant_key_id == *key_id {
-        Ok(())
+    let key = tenant_key_versions::version(group.rows(), id, version).await?;
+    if key.is_some_and(|key| key.key_id == *key_id && states.contains(&key.state)) {
+        Ok(tenant)
     } else {
         Err(CommitError::Refused(Reason::IntegrityFailure))
     }
 }
 
+/// The shares of a version that was made and not opened yet are moved once it was.
 pub(crate) async fn rewrap(group: &mut Group<'_>, request: RewrapRequest) -> Result<Outcome, CommitError> {
     if request.entry.kind != EntryKind::Rewrap {
         return Err(Error::Unfit { kind: request.entry.kind }.into());
     }
-    known(group, &request.tenant, request.tenant_key_version, &request.tenant_key_id).await?;
+    let key = (request.tenant_key_version, &request.tenant_key_id);
+    known(group, &request.tenant, key, &[State::Current, State::Closed]).await?;
     let job = key_jobs::job(group.rows(), &request.job).await?;
-    if job.is_none_or(|job| job.state != KeyJobState::Running || job.target != request.target) {
+    if job.is_none_or(|job| {
+        job.kind != KeyJobKind::Rewrap || job.state != KeyJobState::Running || job.target != request.target
+    }) {
         return Err(CommitError::Refused(Reason::WrongState));
     }
     group.append(request.entry).await?;
@@ -58,11 +69,37 @@ pub(crate) async fn rewrap(group: &mut Group<'_>, request: RewrapRequest) -> Res
     }))
 }
 
+pub(crate) async fn move_keys(group: &mut Group<'_>, request: MoveRequest) -> Result<Outcome, CommitError> {
+    if request.entry.kind != EntryKind::KeysMove {
+        return Err(Error::Unfit { kind: request.entry.kind }.into());
+    }
+    let from = (request.from_version, &request.from_id);
+    let tenant = known(group, &request.tenant, from, &[State::Closed]).await?;
+    if (tenant.key_version, tenant.tenant.tenant_key_id) != (request.to_version, request.to_id) {
+        return Err(CommitError::Refused(Reason::IntegrityFailure));
+    }
+    if request.count == 0 {
+        return Err(CommitError::Refused(Reason::BadRequest));
+    }
+    versions::rotates(group, &request.job, &request.tenant).await?;
+    group.append(request.entry).await?;
+    Ok(Outcome::Move(MoveWarrant {
+        job: request.job,
+        tenant: request.tenant,
+        from_version: request.from_version,
+        from_id: request.from_id,
+        to_version: request.to_version,
+        to_id: request.to_id,
+        count: request.count,
+    }))
+}
+
 pub(crate) async fn warm(group: &mut Group<'_>, request: WarmRequest) -> Result<Outcome, CommitError> {
     if request.entry.kind != EntryKind::Warm {
         return Err(Error::Unfit { kind: request.entry.kind }.into());
     }
-    known(group, &request.tenant, request.tenant_key_version, &request.tenant_key_id).await?;
+    let key = (request.tenant_key_version, &request.tenant_key_id);
+    known(group, &request.tenant, key, &[State::Made, State::Current, State::Closed]).await?;
     group.append(request.entry).await?;
     Ok(Outcome::Warm(WarmWarrant {
         tenant: request.tenant,

@@ -9,6 +9,7 @@ use cofre_model::time::Span;
 use crate::commit::apply::{ABSENT, WRONG_STATE};
 use crate::commit::carrier::Outcome;
 use crate::commit::group::Group;
+use crate::commit::versions;
 use crate::error::CommitError;
 use crate::records::ledger::{Checkpoint, Tile};
 use crate::records::{institutions, tenants, workers};
@@ -40,9 +41,16 @@ pub(crate) async fn put_tenant(group: &mut Group<'_>, tenant: &Tenant, key_versi
     if taken.is_some() {
         return Err(WRONG_STATE);
     }
+    // SECURITY: only a rotation replaces a key. Whoever read the tenant before one would bring the old key back.
+    let known = tenants::tenant(group.rows(), &tenant.id).await?;
+    if let Some(known) = &known
+        && (known.tenant.tenant_key_id, known.key_version) != (tenant.tenant_key_id, key_version)
+    {
+        return Err(WRONG_STATE);
+    }
     statement(
-        "INSERT INTO tenants VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1) ON CONFLICT (id) DO UPDATE SET legal_name = ?3,
-           state = ?4, home_region = ?5, tenant_key_id = ?6, tenant_key_version = ?7, warm_for_us = ?8, epoch = epoch + 1",
+        "INSERT INTO tenants VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, 1) ON CONFLICT (id) DO UPDATE SET legal_name = ?3,
+           state = ?4, home_region = ?5, warm_for_us = ?8, epoch = epoch + 1",
     )
     .bind(tenant.id.to_string())
     .bind(tenant.slug.as_str())
@@ -54,6 +62,9 @@ pub(crate) async fn put_tenant(group: &mut Group<'_>, tenant: &Tenant, key_versi
     .bind(column(warm_for.as_micros()))
     .execute(group.rows())
     .await?;
+    if known.is_none() {
+        versions::first(group, tenant.id, key_version, tenant.tenant_key_id).await?;
+    }
     Ok(None)
 }
 

@@ -117,6 +117,7 @@ async fn perform(group: &mut Group<'_>, work: Work, late: bool) -> Result<Outcom
         },
         Work::Warm(request) => permits::warm(group, request).await,
         Work::Rewrap(request) => permits::rewrap(group, request).await,
+        Work::Move(request) => permits::move_keys(group, request).await,
         Work::Intend(intent) => permits::intend(group, intent).await,
         Work::Apply(entry, operation) => apply::apply(group, entry, operation).await,
         Work::Integrate(tiles, checkpoint) => registry::integrate(group, tiles, checkpoint).await,

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofre_model::entry::Entry;
-use cofre_model::permit::{Deposit, EntryRef, Permit, Rewrap, SendBy, Warm};
+use cofre_model::permit::{Deposit, EntryRef, Move, Permit, Rewrap, SendBy, Warm};
 use cofre_model::time::{Clock, Timestamp};
 use cofre_policy::decision::Decision;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::Committed;
-use crate::commit::operation::{DepositIntent, Operation, RewrapRequest, WarmRequest};
+use crate::commit::operation::Operation;
 use crate::commit::registry::TILES;
+use crate::commit::request::{DepositIntent, MoveRequest, RewrapRequest, WarmRequest};
 use crate::error::{CommitError, Error};
 use crate::records::Records;
 use crate::records::ledger::{Checkpoint, Tile};
@@ -28,6 +29,7 @@ pub(crate) enum Work {
     Decide(Box<Decision>),
     Warm(WarmRequest),
     Rewrap(RewrapRequest),
+    Move(MoveRequest),
     Intend(DepositIntent),
     Apply(Entry, Operation),
     Integrate(Vec<Tile>, Option<Checkpoint>),
@@ -42,9 +44,13 @@ impl Work {
         match self {
             Self::Apply(_, operation) => operation.narrows(),
             Self::Undelivered(_) => true,
-            Self::Decide(_) | Self::Warm(_) | Self::Rewrap(_) | Self::Intend(_) | Self::Integrate(..) | Self::Stop => {
-                false
-            }
+            Self::Decide(_)
+            | Self::Warm(_)
+            | Self::Rewrap(_)
+            | Self::Move(_)
+            | Self::Intend(_)
+            | Self::Integrate(..)
+            | Self::Stop => false,
         }
     }
 }
@@ -55,6 +61,7 @@ pub(crate) enum Answer {
     Decided(Committed),
     Warm(Permit<Warm>),
     Rewrap(Permit<Rewrap>),
+    Move(Permit<Move>),
     Deposit(Permit<Deposit>),
     Written(EntryRef),
     Done,
@@ -206,6 +213,25 @@ impl Records {
         }
     }
 
+    /// Records that keys under a closed version of a tenant's key are about to be opened, to wrap them under the one in
+    /// force, and permits it.
+    ///
+    /// # Errors
+    /// Refused as NOT_FOUND, LOCKDOWN, INTEGRITY_FAILURE (no such closed version, or another one in force), BAD_REQUEST
+    /// (no key at all), WRONG_STATE (no such rotation is running) or CLOCK_UNTRUSTED; else the store's.
+    pub async fn move_keys(&self, mut request: MoveRequest) -> Result<Permit<Move>, CommitError> {
+        let entry = &mut request.entry;
+        (entry.tenant, entry.tenant_key) = (Some(request.tenant), Some((request.to_id, request.to_version)));
+        entry.reference = Some(format!("{} {}", request.job, request.from_version));
+        entry.count = Some(request.count.into());
+        self.not_stopped(&request.tenant).await?;
+        self.key_job_runs(&request.job)?;
+        match self.submissions().submit(Work::Move(request)).await? {
+            Answer::Move(permit) => Ok(permit),
+            _ => Err(Error::Unanswered.into()),
+        }
+    }
+
     /// Records that a deposit is about to be sealed, and permits it. Each intent has a version of its own, so a
     /// malformed deposit may be tried again while its enrolment is open.
     ///
@@ -223,13 +249,14 @@ impl Records {
     /// commit, as is the node; `follows` too, where the operation knows what it follows up and the entry does not.
     ///
     /// # Errors
-    /// Refused as NOT_FOUND, WRONG_STATE or DUPLICATE_LOGIN where the rows do not allow it; [`Error::Unfit`] where
-    /// the entry is of another kind; else the store's.
+    /// Refused as NOT_FOUND, WRONG_STATE or DUPLICATE_LOGIN where the rows do not allow it, and a change of versions of a
+    /// tenant's key as LOCKDOWN or CLOCK_UNTRUSTED too; [`Error::Unfit`] where the entry is of another kind, or names
+    /// another key; else the store's.
     pub async fn apply(&self, entry: Entry, operation: Operation) -> Result<EntryRef, CommitError> {
         if !operation.fits(entry.kind) {
             return Err(Error::Unfit { kind: entry.kind }.into());
         }
-        let entry = operation.named_in(entry);
+        let entry = self.key_named_in(operation.named_in(entry), &operation).await?;
         match self.submissions().submit(Work::Apply(entry, operation)).await? {
             Answer::Written(at) => Ok(at),
             _ => Err(Error::Unanswered.into()),

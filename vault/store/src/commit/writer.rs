@@ -130,6 +130,7 @@ impl Writer {
             (Outcome::Moved, _) => Answer::Decided(Committed::Moved),
             (Outcome::Warm(warrant), Some(at)) => Answer::Warm(mint.permit(at, send_by, warrant)),
             (Outcome::Rewrap(warrant), Some(at)) => Answer::Rewrap(mint.permit(at, send_by, warrant)),
+            (Outcome::Move(warrant), Some(at)) => Answer::Move(mint.permit(at, send_by, warrant)),
             (Outcome::Intended(warrant), Some(at)) => Answer::Deposit(mint.permit(at, send_by, warrant)),
             (Outcome::Written, Some(at)) => Answer::Written(at),
             (Outcome::Done, _) => Answer::Done,

@@ -6,7 +6,7 @@ use cofre_model::sealed::WrappedKey;
 use cofre_model::time::Timestamp;
 
 use crate::error::Error;
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, closing};
 use crate::row::{Cells, Row, column, instant};
 use crate::statement::statement;
 
@@ -17,6 +17,8 @@ pub struct StoredDepositKey {
     pub id: DepositKeyId,
     /// The tenant.
     pub tenant: TenantId,
+    /// The version of the tenant key that wraps the private half.
+    pub tenant_key_version: u32,
     /// The HPKE suite's KEM id (RFC 9180, section 7.1).
     pub suite: u16,
     /// The public half.
@@ -31,11 +33,12 @@ pub struct StoredDepositKey {
     pub signature: Vec<u8>,
 }
 
-fn record(row: &Row) -> Result<StoredDepositKey, Error> {
+pub(crate) fn record(row: &Row) -> Result<StoredDepositKey, Error> {
     let cells = Cells::of("deposit_keys", row);
     Ok(StoredDepositKey {
         id: cells.id("id")?,
         tenant: cells.id("tenant_id")?,
+        tenant_key_version: cells.int("tenant_key_version")?,
         suite: cells.int("suite")?,
         public: cells.blob("public")?.to_vec(),
         wrapped_private: WrappedKey::from_bytes(cells.blob("wrapped_private")?.to_vec()),
@@ -49,7 +52,8 @@ impl Keyring {
     /// Stores a deposit key pair.
     ///
     /// # Errors
-    /// [`Error::Exists`] where the id is taken, [`Error::Destroyed`] where this pair was destroyed.
+    /// [`Error::Exists`] where the id is taken, [`Error::Destroyed`] where this pair was destroyed, [`Error::Closed`] where
+    /// the version of the tenant key takes no new rows.
     pub async fn put_deposit_key(&self, key: &StoredDepositKey) -> Result<(), Error> {
         let mut transaction = self.engine.begin("deposit keys").await?;
         let gone = statement("SELECT 1 FROM destroyed WHERE kind = 'deposit-key' AND id = $1")
@@ -59,10 +63,12 @@ impl Keyring {
         if gone.is_some() {
             return Err(Error::Destroyed);
         }
+        closing::takes_rows(&mut transaction, &key.tenant, key.tenant_key_version).await?;
         let stored =
-            statement("INSERT INTO deposit_keys VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING")
+            statement("INSERT INTO deposit_keys VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING")
                 .bind(key.id.to_string())
                 .bind(key.tenant.to_string())
+                .bind(i64::from(key.tenant_key_version))
                 .bind(i64::from(key.suite))
                 .bind(&key.public)
                 .bind(key.wrapped_private.as_bytes())

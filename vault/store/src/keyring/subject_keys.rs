@@ -8,7 +8,7 @@ use cofre_model::wording::Class;
 
 use crate::engine::Session;
 use crate::error::Error;
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, closing};
 use crate::row::{Cells, Row, column, instant};
 use crate::statement::statement;
 
@@ -62,7 +62,7 @@ pub struct Tombstone {
     pub entry_index: u64,
 }
 
-fn subject_key(row: &Row) -> Result<StoredSubjectKey, Error> {
+pub(crate) fn subject_key(row: &Row) -> Result<StoredSubjectKey, Error> {
     let cells = Cells::of("subject_keys", row);
     Ok(StoredSubjectKey {
         owner: cells.id("owner_id")?,
@@ -98,10 +98,12 @@ impl Keyring {
     /// Stores one version of a subject key.
     ///
     /// # Errors
-    /// [`Error::Exists`] where the version is stored already, [`Error::Destroyed`] where the owner was erased.
+    /// [`Error::Exists`] where the version is stored already, [`Error::Destroyed`] where the owner was erased,
+    /// [`Error::Closed`] where the version of the tenant key takes no new rows.
     pub async fn put_subject_key(&self, key: &StoredSubjectKey) -> Result<(), Error> {
         let mut transaction = self.engine.begin(&key.owner.to_string()).await?;
         alive(&mut transaction, &key.owner).await?;
+        closing::takes_rows(&mut transaction, &key.tenant, key.tenant_key_version).await?;
         let stored = statement("INSERT INTO subject_keys VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING")
             .bind(key.owner.to_string())
             .bind(i64::from(key.version))

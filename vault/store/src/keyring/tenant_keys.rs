@@ -6,7 +6,8 @@ use cofre_model::time::Timestamp;
 
 use crate::engine::Session;
 use crate::error::Error;
-use crate::keyring::Keyring;
+use crate::keyring::carried::CarriedKey;
+use crate::keyring::{Keyring, carried, closing};
 use crate::row::{Cells, Row, instant};
 use crate::statement::statement;
 
@@ -129,26 +130,59 @@ pub(crate) async fn newest(
     rows.iter().map(share).collect()
 }
 
+/// Refuses where a version of a tenant's key is there, was there, or comes too late.
+async fn vacant(transaction: &mut Session<'_>, tenant: &TenantId, version: u32) -> Result<(), Error> {
+    let gone = statement("SELECT 1 FROM destroyed WHERE kind = 'tenant-key' AND id = $1")
+        .bind(format!("{tenant}/{version}"))
+        .fetch_optional(transaction)
+        .await?;
+    if gone.is_some() {
+        return Err(Error::Destroyed);
+    }
+    let there = statement("SELECT 1 FROM tenant_keys WHERE tenant_id = $1 AND version = $2 LIMIT 1")
+        .bind(tenant.to_string())
+        .bind(i64::from(version))
+        .fetch_optional(transaction)
+        .await?;
+    if there.is_some() {
+        return Err(Error::Exists);
+    }
+    closing::takes_rows(transaction, tenant, version).await
+}
+
 impl Keyring {
-    /// Stores the shares of one version of a tenant key, all or none.
+    /// Stores the shares of one version of a tenant key and what it carries, all or none.
     ///
     /// # Errors
-    /// [`Error::Exists`] where this version has shares already; [`Error::Retired`] where one of them was wrapped by a
-    /// custodian that was retired.
-    pub async fn put_tenant_key(&self, shares: &[TenantKeyShare], at: Timestamp) -> Result<(), Error> {
+    /// [`Error::Exists`] where this version has shares already; [`Error::Destroyed`] where it was destroyed, and
+    /// [`Error::Closed`] where it is older than those that take new rows; [`Error::Retired`] where one of the shares was
+    /// wrapped by a custodian that was retired; [`Error::Shareless`] where there is none.
+    pub async fn put_tenant_key(
+        &self,
+        shares: &[TenantKeyShare],
+        carried: &[CarriedKey],
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let Some(TenantKeyShare { tenant, version, .. }) = shares.first() else { return Err(Error::Shareless) };
         let mut transaction = self.engine.begin(WRAPPINGS).await?;
         for share in shares {
-            let there = statement("SELECT 1 FROM tenant_keys WHERE tenant_id = $1 AND version = $2 LIMIT 1")
-                .bind(share.tenant.to_string())
-                .bind(i64::from(share.version))
-                .fetch_optional(&mut transaction)
-                .await?;
-            if there.is_some() {
-                return Err(Error::Exists);
-            }
+            vacant(&mut transaction, &share.tenant, share.version).await?;
         }
         insert(&mut transaction, shares, at).await?;
+        carried::insert(&mut transaction, (tenant, *version), carried).await?;
         transaction.commit().await
+    }
+
+    /// The newest version of a tenant's key that has shares, in whatever state they are; 0 where there is none.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn newest_tenant_key(&self, tenant: &TenantId) -> Result<u32, Error> {
+        let row = statement("SELECT COALESCE(MAX(version), 0) AS newest FROM tenant_keys WHERE tenant_id = $1")
+            .bind(tenant.to_string())
+            .fetch_one(&mut self.engine.read().await?)
+            .await?;
+        Cells::of("tenant_keys", &row).int("newest")
     }
 
     /// The shares of one version of a tenant key as they are wrapped now, by custodian and place; none where there is

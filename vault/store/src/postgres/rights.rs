@@ -22,9 +22,14 @@ const fn writes(store: Store) -> &'static [(&'static str, &'static [&'static str
             ("retired_custodians", &["INSERT"]),
             ("key_claims", &["INSERT", "UPDATE", "DELETE"]),
             ("key_failures", &["INSERT", "UPDATE", "DELETE"]),
-            ("subject_keys", &["INSERT", "DELETE"]),
+            // They go with the shares of their version.
+            ("row_keys", &["INSERT", "DELETE"]),
+            // Triggers let the bound grow alone.
+            ("closed_keys", &["INSERT", "UPDATE (below, at)"]),
+            // Triggers let a row come under a later version, and nothing else of it change.
+            ("subject_keys", &["INSERT", "UPDATE (tenant_key_version, wrapped)", "DELETE"]),
             ("data_keys", &["INSERT", "DELETE"]),
-            ("deposit_keys", &["INSERT", "DELETE"]),
+            ("deposit_keys", &["INSERT", "UPDATE (tenant_key_version, wrapped_private)", "DELETE"]),
             // What was destroyed stays destroyed.
             ("destroyed", &["INSERT"]),
             ("integrator", &["INSERT", "UPDATE"]),

@@ -85,6 +85,8 @@ pub struct ReleaseRows {
     pub tenant: Option<Tenant>,
     /// The version of its key in force; 0 without a tenant.
     pub tenant_key_version: u32,
+    /// The oldest version of its key that something may still lie under; 0 without a tenant.
+    pub tenant_key_oldest: u32,
     /// How long the tenant lets its key stay warm; zero without a tenant.
     pub tenant_warm_for: Span,
     /// The login, in this tenant.
@@ -197,6 +199,7 @@ async fn read(session: &mut Session<'_>, query: &ReleaseQuery<'_>) -> Result<Rel
         worker: workers::worker(session, query.worker).await?,
         lockdown: workers::lockdown(session, &query.tenant, institution_id.as_ref(), Some(&query.credential)).await?,
         tenant_key_version: tenant.as_ref().map_or(0, |record| record.key_version),
+        tenant_key_oldest: tenant.as_ref().map_or(0, |record| record.oldest_key_version),
         tenant_warm_for: tenant.as_ref().map_or_else(Span::default, |record| record.warm_for),
         tenant: tenant.map(|record| record.tenant),
         credential: row.as_ref().map_or_else(|| Ok(Unverified::absent()), Unverified::of)?,

@@ -10,7 +10,7 @@ use crate::records::Records;
 use crate::row::{Cells, Row};
 use crate::statement::statement;
 
-/// A signed count of what a custodian still wraps.
+/// A signed count of what a custodian still wraps, or of what lies under closed versions of tenants' keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyCount {
     /// How many shares were in force.
@@ -23,6 +23,11 @@ pub struct KeyCount {
     pub entry_index: u64,
     /// The index of the entry of the retirement that used it up.
     pub retired_entry: Option<u64>,
+}
+
+impl KeyCount {
+    /// What is counted where it is what lies under closed versions of tenants' keys.
+    pub const OF_TENANT_KEYS: &'static str = "tenant-keys";
 }
 
 fn record(row: &Row) -> Result<KeyJob, Error> {

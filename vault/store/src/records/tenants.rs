@@ -18,11 +18,13 @@ pub struct TenantRecord {
     pub tenant: Tenant,
     /// The version of its key in force.
     pub key_version: u32,
+    /// The oldest version of its key that something may still lie under; the one in force, where nothing lies under others.
+    pub oldest_key_version: u32,
     /// How long its key may stay warm; 0 asks the custodian each time.
     pub warm_for: Span,
 }
 
-fn record(row: &Row) -> Result<TenantRecord, Error> {
+pub(crate) fn record(row: &Row) -> Result<TenantRecord, Error> {
     let cells = Cells::of("tenants", row);
     Ok(TenantRecord {
         tenant: Tenant {
@@ -34,6 +36,7 @@ fn record(row: &Row) -> Result<TenantRecord, Error> {
             tenant_key_id: cells.bytes("tenant_key_id")?,
         },
         key_version: cells.int("tenant_key_version")?,
+        oldest_key_version: cells.int("tenant_key_oldest")?,
         warm_for: Span::micros(cells.int("warm_for_us")?),
     })
 }

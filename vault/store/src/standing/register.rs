@@ -151,7 +151,7 @@ async fn read(snapshot: &mut Session<'_>, from: u64, until: u64) -> Result<Vec<R
 
 impl Records {
     /// Folds in the ledger, batch by batch, each in a snapshot of its own: however long it is, none takes long.
-    async fn catch_up(&self) -> Result<(), Error> {
+    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
         loop {
             let mut snapshot = self.engine().snapshot().await?;
             let size = self.register().catch_up(&mut snapshot).await?;
@@ -178,7 +178,7 @@ impl Records {
         Err(CommitError::Refused(reason))
     }
 
-    /// Whether a job over keys is the newest that was ordered, was ordered as its row says, and has not ended. The
+    /// Whether a job over keys is the newest of its kind that was ordered, was ordered as its row says, and has not ended. The
     /// ledger says so; a row of a job carries no MAC.
     ///
     /// # Errors

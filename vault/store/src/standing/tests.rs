@@ -205,9 +205,8 @@ fn a_tenant_that_was_put_is_known_for_ever() {
     assert!(ledger.0.tenant_put(&other), "nothing can be told");
 }
 
-#[test]
-fn a_job_over_keys_stands_as_it_was_ordered_until_it_ends_or_another_follows() {
-    let job = |number: u8, opened_entry: u64| KeyJob {
+fn job(number: u8, opened_entry: u64) -> KeyJob {
+    KeyJob {
         id: KeyJobId::from_parts(1, [number; 10]),
         kind: KeyJobKind::Rewrap,
         target: "any_of(b)".into(),
@@ -217,7 +216,11 @@ fn a_job_over_keys_stands_as_it_was_ordered_until_it_ends_or_another_follows() {
         opened_at: Timestamp::default(),
         opened_entry,
         ended: None,
-    };
+    }
+}
+
+#[test]
+fn a_job_over_keys_stands_as_it_was_ordered_until_it_ends_or_another_follows() {
     let mut ledger = Ledger::default();
     let (first, second) = (job(1, 0), job(2, 1));
     assert!(!ledger.0.key_job(&first) && !ledger.0.key_job_runs(&first.id), "nobody ordered it");
@@ -237,4 +240,32 @@ fn a_job_over_keys_stands_as_it_was_ordered_until_it_ends_or_another_follows() {
     assert!(ledger.0.key_job(&second), "the end of another");
     ledger.append(EntryKind::KeyJobEnded, |entry| entry.follows = Some(1));
     assert!(!ledger.0.key_job(&second) && !ledger.0.key_job_runs(&second.id), "it ended");
+}
+
+#[test]
+fn jobs_of_two_kinds_stand_side_by_side_and_an_older_one_of_either_does_not() {
+    let rotation = |number, opened| KeyJob {
+        kind: KeyJobKind::Rotate,
+        target: KeyJob::ALL.into(),
+        from_key: None,
+        ..job(number, opened)
+    };
+    let (rewraps, rotations) = ([job(1, 0), job(3, 2)], [rotation(2, 1), rotation(4, 3)]);
+    let mut ledger = Ledger::default();
+    for one in [&rewraps[0], &rotations[0]] {
+        ledger.append(EntryKind::KeyJobOpened, |entry| entry.reference = Some(one.reference()));
+        assert!(ledger.0.key_job(one) && ledger.0.key_job_runs(&one.id));
+    }
+    assert!(ledger.0.key_job(&rewraps[0]) && ledger.0.key_job_runs(&rewraps[0].id), "the other is of another kind");
+    let dressed = KeyJob { kind: KeyJobKind::Rotate, ..rewraps[0].clone() };
+    assert!(!ledger.0.key_job(&dressed), "another kind than was ordered");
+    for [older, newer] in [&rewraps, &rotations] {
+        ledger.append(EntryKind::KeyJobOpened, |entry| entry.reference = Some(newer.reference()));
+        assert!(ledger.0.key_job(newer) && !ledger.0.key_job(older) && !ledger.0.key_job_runs(&older.id));
+    }
+    ledger.append(EntryKind::KeyJobEnded, |entry| entry.follows = Some(2));
+    assert!(!ledger.0.key_job(&rewraps[1]) && ledger.0.key_job(&rotations[1]), "the rewrap ended");
+    // Nobody writes such an opening; whatever it was, what ran before it may have ended.
+    ledger.append(EntryKind::KeyJobOpened, |entry| entry.reference = Some("kjb_x MELT all -".into()));
+    assert!(!ledger.0.key_job(&rotations[1]) && !ledger.0.key_job_runs(&rotations[1].id));
 }

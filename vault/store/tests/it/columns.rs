@@ -82,6 +82,7 @@ const STOPS: &[&str] = &[
     "tenants.slug",
     "tenants.state",
     "tenants.tenant_key_id",
+    "tenants.tenant_key_oldest",
     "tenants.tenant_key_version",
     "tenants.warm_for_us",
     "worker_scopes.institution",
@@ -94,7 +95,22 @@ const STOPS: &[&str] = &[
 
 /// Words that a column of this name may hold.
 const WORDS: &[(&str, &[&str])] = &[
-    ("state", &["ACTIVE", "ENABLED", "SUSPENDED", "QUARANTINED", "ERASED", "OPEN", "DONE", "CERTIFIED", "REVOKED"]),
+    (
+        "state",
+        &[
+            "ACTIVE",
+            "ENABLED",
+            "SUSPENDED",
+            "QUARANTINED",
+            "ERASED",
+            "OPEN",
+            "DONE",
+            "CERTIFIED",
+            "REVOKED",
+            "CURRENT",
+            "CLOSED",
+        ],
+    ),
     ("kind", &["job", "attendance", "NATURAL", "LEGAL", "GRANTED", "CONSENT_GRANTED", "DEPOSITED"]),
     ("release_form", &["FULL", "POSITIONS", "CODE"]),
     ("attendance", &["ATTENDED", "UNATTENDED"]),
@@ -116,6 +132,7 @@ const BYSTANDERS: &[&str] = &[
     "login_templates",
     "recipients",
     "subjects",
+    "tenant_key_versions",
 ];
 
 /// Columns of whose many edits every one is made: few of them matter.

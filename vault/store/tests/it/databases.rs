@@ -231,9 +231,12 @@ async fn a_serving_role_does_what_its_store_needs_and_nothing_else() {
         (
             "keyring",
             &[
-                "UPDATE subject_keys SET wrapped = ''",
+                "UPDATE subject_keys SET owner_id = ''",
                 "UPDATE data_keys SET owner_id = ''",
                 "UPDATE deposit_keys SET not_after = 0",
+                "UPDATE row_keys SET wrapped = ''",
+                "UPDATE closed_keys SET tenant_id = ''",
+                "DELETE FROM closed_keys",
                 "UPDATE tenant_keys SET wrapped = ''",
                 "UPDATE tenant_keys SET custody_set = ''",
                 "TRUNCATE tenant_keys",
@@ -296,8 +299,10 @@ async fn what_was_written_once_is_not_changed_by_the_owner_either() {
             "keyring",
             &[
                 "UPDATE tenant_keys SET wrapped = ''",
-                "UPDATE subject_keys SET wrapped = ''",
+                "UPDATE subject_keys SET tenant_id = ''",
                 "UPDATE data_keys SET wrapped = ''",
+                "UPDATE row_keys SET wrapped = ''",
+                "DELETE FROM closed_keys",
                 "UPDATE deposit_keys SET not_after = 0",
                 "DELETE FROM destroyed",
                 "DELETE FROM integrator",

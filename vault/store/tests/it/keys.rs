@@ -208,7 +208,7 @@ async fn retired(keyring: &Keyring, by: WrappedBy<'_>, since: Timestamp) -> Opti
 }
 
 async fn put(keyring: &Keyring, at: Timestamp) {
-    keyring.put_tenant_key(&[share("a", "root", "any_of(a)")], at).await.expect("put");
+    keyring.put_tenant_key(&[share("a", "root", "any_of(a)")], &[], at).await.expect("put");
 }
 
 #[tokio::test]
@@ -311,7 +311,7 @@ async fn what_was_retired_wraps_nothing_any_more() {
         let back = keyring.replace_wrapping(key(), 2, next(custodian, custodian_key), now).await;
         assert!(matches!(back, Err(Error::Retired)), "{back:?}");
         let other = TenantKeyShare { tenant: TenantId::from_parts(2, [2; 10]), ..share(custodian, custodian_key, "x") };
-        let put = keyring.put_tenant_key(&[other], now).await;
+        let put = keyring.put_tenant_key(&[other], &[], now).await;
         assert!(matches!(put, Err(Error::Retired)), "{put:?}");
     }
     let there = keyring.tenant_key(&key().tenant, 1).await.expect("read");
@@ -327,7 +327,7 @@ async fn of_one_who_wraps_and_one_who_retires_at_once_one_is_refused() {
         let other = TenantKeyShare { tenant: TenantId::from_parts(2, [2; 10]), ..share("a", "root", "any_of(a)") };
         let wrapping = {
             let keyring = keyring.clone();
-            tokio::spawn(async move { keyring.put_tenant_key(&[other], now).await })
+            tokio::spawn(async move { keyring.put_tenant_key(&[other], &[], now).await })
         };
         let retiring = {
             let keyring = keyring.clone();
@@ -345,7 +345,7 @@ async fn a_row_that_names_no_key_holds_up_none_behind_it() {
     put(keyring, now).await;
     let other = KeyVersion { tenant: TenantId::from_parts(2, [2; 10]), version: 1 };
     keyring
-        .put_tenant_key(&[TenantKeyShare { tenant: other.tenant, ..share("a", "root", "any_of(a)") }], now)
+        .put_tenant_key(&[TenantKeyShare { tenant: other.tenant, ..share("a", "root", "any_of(a)") }], &[], now)
         .await
         .expect("put");
     let spoilt = format!("UPDATE tenant_keys SET tenant_id = 'nobody' WHERE tenant_id = '{}'", key().tenant);

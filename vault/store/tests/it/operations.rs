@@ -27,7 +27,7 @@ async fn registered_parties_read_back_and_keep_what_never_changes() {
 
     let put = |tenant: Tenant| Operation::PutTenant {
         tenant,
-        key_version: 2,
+        key_version: 1,
         warm_for: Span::secs(0),
         signing_keys: Vec::new(),
         recipients: Vec::new(),
@@ -36,6 +36,8 @@ async fn registered_parties_read_back_and_keep_what_never_changes() {
     assert_eq!(refusal(world.apply(EntryKind::TenantPut, put(twin)).await), "WRONG_STATE");
     let renamed = Tenant { slug: Slug::try_from("other").expect("slug"), ..world.tenant.clone() };
     assert_eq!(refusal(world.apply(EntryKind::TenantPut, put(renamed)).await), "WRONG_STATE");
+    let other_key = Tenant { tenant_key_id: [6; 16], ..world.tenant.clone() };
+    assert_eq!(refusal(world.apply(EntryKind::TenantPut, put(other_key)).await), "WRONG_STATE");
     let suspended = Tenant { state: TenantState::Suspended, ..world.tenant.clone() };
     world.apply(EntryKind::TenantPut, put(suspended.clone())).await.expect("changed");
     assert_eq!(records.tenant(&world.tenant.id).await.expect("read").expect("there").tenant, suspended);

@@ -95,13 +95,14 @@ async fn tenant_and_deposit_keys_and_the_integrators_row() {
         set: "any_of(hsm-1,hsm-2)".into(),
         wrapping: 1,
     };
-    keyring.put_tenant_key(&[share("hsm-1"), share("hsm-2")], now).await.expect("put");
-    assert!(matches!(keyring.put_tenant_key(&[share("hsm-3"), share("hsm-1")], now).await, Err(Error::Exists)));
+    keyring.put_tenant_key(&[share("hsm-1"), share("hsm-2")], &[], now).await.expect("put");
+    assert!(matches!(keyring.put_tenant_key(&[share("hsm-3"), share("hsm-1")], &[], now).await, Err(Error::Exists)));
     assert_eq!(keyring.tenant_key(&tenant, 1).await.expect("shares"), [share("hsm-1"), share("hsm-2")]);
 
     let pair = |place: u8, from: u64| StoredDepositKey {
         id: DepositKeyId::from_parts(1, [place; 10]),
         tenant,
+        tenant_key_version: 1,
         suite: 0x647a,
         public: vec![place; 32],
         wrapped_private: wrapped(place),

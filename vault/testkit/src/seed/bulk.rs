@@ -35,6 +35,7 @@ impl Cell {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Table {
     Tenants,
+    TenantKeyVersions,
     Subjects,
     Credentials,
     TenantKeys,
@@ -47,6 +48,7 @@ impl Table {
     const fn name(self) -> &'static str {
         match self {
             Self::Tenants => "tenants",
+            Self::TenantKeyVersions => "tenant_key_versions",
             Self::Subjects => "subjects",
             Self::Credentials => "credentials",
             Self::TenantKeys => "tenant_keys",

@@ -227,6 +227,12 @@ BEGIN
     'the entry does not say what is done: field ' || field);
 END $$;
 
+-- Refuses an entry that names another tenant key, or another version of it.
+CREATE FUNCTION commit_says_key(entry JSONB, key_id BYTEA, key_version BIGINT) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM commit_says_bytes(entry, 'tenant_key', commit_bytes_part(1, key_id) || commit_number_part(2, key_version));
+END $$;
+
 -- What is searched for is what the entry says, and the node is the one that asks.
 CREATE FUNCTION commit_check_facets(g commit_group, entry JSONB) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -324,6 +330,15 @@ BEGIN
       PERFORM commit_reject_if(NOT commit_knows('key_job_end', r ->> 'to'), 'a job over keys has no such end');
       PERFORM commit_says(entry, 'reference', (r ->> 'id') || ' ' || (r ->> 'to'));
       PERFORM commit_says_number(entry, 'count', (r ->> 'moved')::bigint);
+    WHEN 'MAKE_TENANT_KEY' THEN
+      PERFORM commit_says(entry, 'tenant', r ->> 'tenant');
+      PERFORM commit_says(entry, 'reference', r ->> 'job');
+      PERFORM commit_says_key(entry, commit_bytes(r, 'key_id'), (r ->> 'key_version')::bigint);
+    -- Which key that is, the rows say.
+    WHEN 'OPEN_TENANT_KEY', 'TENANT_KEY_MOVED' THEN
+      PERFORM commit_says(entry, 'tenant', r ->> 'tenant');
+      PERFORM commit_says(entry, 'reference', r ->> 'job');
+      PERFORM commit_says_number(entry, 'count', (r ->> 'moved')::bigint);
     WHEN 'COUNT_KEYS' THEN
       PERFORM commit_says(entry, 'reference', r ->> 'subject');
       PERFORM commit_says_number(entry, 'count', (r ->> 'remaining')::bigint);
@@ -332,8 +347,12 @@ BEGIN
       PERFORM commit_says(entry, 'reference', r ->> 'subject');
     WHEN 'REWRAP' THEN
       PERFORM commit_says(entry, 'tenant', r ->> 'tenant');
-      PERFORM commit_says_bytes(entry, 'tenant_key',
-        commit_bytes_part(1, commit_bytes(r, 'key_id')) || commit_number_part(2, (r ->> 'key_version')::bigint));
+      PERFORM commit_says_key(entry, commit_bytes(r, 'key_id'), (r ->> 'key_version')::bigint);
+    WHEN 'MOVE_KEYS' THEN
+      PERFORM commit_says(entry, 'tenant', r ->> 'tenant');
+      PERFORM commit_says(entry, 'reference', (r ->> 'job') || ' ' || (r ->> 'from_version'));
+      PERFORM commit_says_key(entry, commit_bytes(r, 'key_id'), (r ->> 'key_version')::bigint);
+      PERFORM commit_says_number(entry, 'count', (r ->> 'count')::bigint);
     ELSE NULL;
   END CASE;
 END $$;

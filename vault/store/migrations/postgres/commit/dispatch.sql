@@ -10,7 +10,7 @@ BEGIN
       RETURN commit_step_of(NULL, '[]');
     WHEN 'NOTE' THEN RETURN commit_withdraw(g, r);
     WHEN 'ACTIVATE_POLICY' THEN RETURN commit_activate_policy(r);
-    WHEN 'PUT_TENANT' THEN RETURN commit_put_tenant(r);
+    WHEN 'PUT_TENANT' THEN RETURN commit_put_tenant(g, r);
     WHEN 'PUT_SIGNING_KEY' THEN
       PERFORM commit_put_signing_key(r -> 'signing_key');
       RETURN commit_step_of(NULL, '[]');
@@ -35,8 +35,11 @@ BEGIN
     WHEN 'CERTIFY' THEN RETURN commit_certify(r);
     WHEN 'OPEN_KEY_JOB' THEN RETURN commit_open_key_job(g, r);
     WHEN 'END_KEY_JOB' THEN RETURN commit_end_key_job(g, r);
+    WHEN 'MAKE_TENANT_KEY' THEN RETURN commit_make_tenant_key(g, r);
+    WHEN 'OPEN_TENANT_KEY' THEN RETURN commit_open_tenant_key(g, r);
+    WHEN 'TENANT_KEY_MOVED' THEN RETURN commit_tenant_key_moved(r);
     WHEN 'COUNT_KEYS' THEN RETURN commit_count_keys(g, r);
-    WHEN 'RETIRE_KEYS' THEN RETURN commit_retire_keys(r);
+    WHEN 'RETIRE_KEYS' THEN RETURN commit_retire_keys(g, r);
   END CASE;
 END $$;
 
@@ -80,6 +83,7 @@ BEGIN
   CASE r ->> 'op'
     WHEN 'WARM' THEN RETURN commit_warm(g, r);
     WHEN 'REWRAP' THEN RETURN commit_rewrap(g, r);
+    WHEN 'MOVE_KEYS' THEN RETURN commit_move_keys(g, r);
     WHEN 'INTEND' THEN RETURN commit_intend(g, r);
     WHEN 'INTEGRATE' THEN RETURN commit_integrate(r);
     ELSE RETURN commit_apply(g, r);

@@ -1,4 +1,4 @@
--- Permits that are not releases: to warm a tenant key, to wrap it anew, and to seal a deposit.
+-- Permits that are not releases: to warm a tenant key, to wrap it anew, to move what lies under it, and to seal a deposit.
 
 -- The widest scopes first: whether a stop button is pressed that concerns this tenant, institution or login.
 CREATE FUNCTION commit_locked_down(tenant_named TEXT, institution_named TEXT, credential_named TEXT) RETURNS boolean
@@ -22,30 +22,53 @@ BEGIN
   RETURN tenant;
 END $$;
 
--- Refuses where the tenant's keys are not to be opened, or its key is of another version or id.
-CREATE FUNCTION commit_key_known(g commit_group, r JSONB) RETURNS void LANGUAGE plpgsql AS $$
+-- Refuses where the tenant's keys are not to be opened, or its key has no such version and id in one of these states.
+CREATE FUNCTION commit_key_known(g commit_group, r JSONB, key_version BIGINT, key_id BYTEA, states TEXT[]) RETURNS tenants
+LANGUAGE plpgsql AS $$
 DECLARE
   tenant tenants%ROWTYPE := commit_served(g, r ->> 'tenant');
 BEGIN
-  PERFORM commit_refuse_if(tenant.tenant_key_version <> (r ->> 'key_version')::bigint
-    OR tenant.tenant_key_id <> commit_bytes(r, 'key_id'), 'INTEGRITY_FAILURE');
+  PERFORM commit_refuse_if(NOT EXISTS (SELECT 1 FROM tenant_key_versions v WHERE v.tenant_id = tenant.id
+    AND v.version = commit_key_known.key_version AND v.key_id = commit_key_known.key_id AND v.state = ANY (states)), 'INTEGRITY_FAILURE');
+  RETURN tenant;
 END $$;
 
--- The entry names the key that will be opened, the job it is opened for and where that moves it.
+-- Refuses where this job does not rotate this tenant's key, or does not any more.
+CREATE FUNCTION commit_rotates(job_named TEXT, tenant_named TEXT) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM commit_refuse_if(NOT EXISTS (SELECT 1 FROM key_jobs j WHERE j.id = job_named AND j.kind = 'ROTATE'
+    AND j.state = 'RUNNING' AND j.target IN ('all', tenant_named)), 'WRONG_STATE');
+END $$;
+
+-- The entry names the key that will be opened, the job it is opened for and where that moves it. The shares of a version
+-- that was made and not opened yet are moved once it was.
 CREATE FUNCTION commit_rewrap(g commit_group, r JSONB) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   running key_jobs%ROWTYPE;
 BEGIN
-  PERFORM commit_key_known(g, r);
+  PERFORM commit_key_known(g, r, (r ->> 'key_version')::bigint, commit_bytes(r, 'key_id'), '{CURRENT,CLOSED}');
   SELECT j.* INTO running FROM key_jobs j WHERE j.id = r ->> 'job';
-  PERFORM commit_refuse_if(NOT FOUND OR running.state <> 'RUNNING' OR running.target IS DISTINCT FROM r ->> 'target', 'WRONG_STATE');
+  PERFORM commit_refuse_if(NOT FOUND OR running.kind <> 'REWRAP' OR running.state <> 'RUNNING'
+    OR running.target IS DISTINCT FROM r ->> 'target', 'WRONG_STATE');
   PERFORM commit_says(r -> 'entry', 'reference', running.id || ' ' || running.target);
+  RETURN jsonb_build_object('verdict', 'WRITTEN', 'entries', jsonb_build_array(commit_append(g, r -> 'entry')));
+END $$;
+
+CREATE FUNCTION commit_move_keys(g commit_group, r JSONB) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  tenant tenants%ROWTYPE;
+BEGIN
+  tenant := commit_key_known(g, r, (r ->> 'from_version')::bigint, commit_bytes(r, 'from_id'), '{CLOSED}');
+  PERFORM commit_refuse_if(tenant.tenant_key_version <> (r ->> 'key_version')::bigint
+    OR tenant.tenant_key_id <> commit_bytes(r, 'key_id'), 'INTEGRITY_FAILURE');
+  PERFORM commit_refuse_if((r ->> 'count')::bigint < 1, 'BAD_REQUEST');
+  PERFORM commit_rotates(r ->> 'job', tenant.id);
   RETURN jsonb_build_object('verdict', 'WRITTEN', 'entries', jsonb_build_array(commit_append(g, r -> 'entry')));
 END $$;
 
 CREATE FUNCTION commit_warm(g commit_group, r JSONB) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM commit_key_known(g, r);
+  PERFORM commit_key_known(g, r, (r ->> 'key_version')::bigint, commit_bytes(r, 'key_id'), '{MADE,CURRENT,CLOSED}');
   RETURN jsonb_build_object('verdict', 'WRITTEN', 'entries', jsonb_build_array(commit_append(g, r -> 'entry')));
 END $$;
 

@@ -40,17 +40,28 @@ BEGIN
     ON CONFLICT (id) DO UPDATE SET name = excluded.name;
 END $$;
 
-CREATE FUNCTION commit_put_tenant(r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
+CREATE FUNCTION commit_put_tenant(g commit_group, r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
 DECLARE
   tenant jsonb := r -> 'tenant';
+  key_id bytea := commit_bytes(tenant, 'tenant_key_id');
+  key_version bigint := (tenant ->> 'key_version')::bigint;
+  first_put boolean;
 BEGIN
   PERFORM commit_refuse_if(EXISTS (SELECT 1 FROM tenants t WHERE (t.slug = tenant ->> 'slug') <> (t.id = tenant ->> 'id')), 'WRONG_STATE');
-  INSERT INTO tenants AS t (id, slug, legal_name, state, home_region, tenant_key_id, tenant_key_version, warm_for_us, epoch)
+  first_put := NOT EXISTS (SELECT 1 FROM tenants t WHERE t.id = tenant ->> 'id');
+  -- SECURITY: only a rotation replaces a key. Whoever read the tenant before one would bring the old key back.
+  PERFORM commit_refuse_if(EXISTS (SELECT 1 FROM tenants t WHERE t.id = tenant ->> 'id'
+    AND (t.tenant_key_id, t.tenant_key_version) IS DISTINCT FROM (key_id, key_version)), 'WRONG_STATE');
+  INSERT INTO tenants AS t (id, slug, legal_name, state, home_region, tenant_key_id, tenant_key_version, tenant_key_oldest,
+      warm_for_us, epoch)
     VALUES (tenant ->> 'id', tenant ->> 'slug', tenant ->> 'legal_name', tenant ->> 'state', tenant ->> 'home_region',
-      commit_bytes(tenant, 'tenant_key_id'), (tenant ->> 'key_version')::bigint, (tenant ->> 'warm_for')::bigint, 1)
+      key_id, key_version, key_version, (tenant ->> 'warm_for')::bigint, 1)
     ON CONFLICT (id) DO UPDATE SET legal_name = excluded.legal_name, state = excluded.state, home_region = excluded.home_region,
-      tenant_key_id = excluded.tenant_key_id, tenant_key_version = excluded.tenant_key_version,
       warm_for_us = excluded.warm_for_us, epoch = t.epoch + 1;
+  IF first_put THEN
+    INSERT INTO tenant_key_versions (tenant_id, version, key_id, state, state_entry, state_at)
+      VALUES (tenant ->> 'id', key_version, key_id, 'CURRENT', commit_next_index(), commit_at(g));
+  END IF;
   PERFORM commit_put_signing_key(k.value) FROM jsonb_array_elements(r -> 'signing_keys') k;
   PERFORM commit_put_recipient(p.value) FROM jsonb_array_elements(r -> 'recipients') p;
   RETURN commit_step_of(NULL, '[]');

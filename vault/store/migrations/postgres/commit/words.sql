@@ -51,6 +51,10 @@ BEGIN
       WHEN 'REWRAPPED' THEN 39
       WHEN 'KEYS_COUNTED' THEN 40
       WHEN 'KEYS_RETIRED' THEN 41
+      WHEN 'TENANT_KEY_MADE' THEN 42
+      WHEN 'TENANT_KEY_OPENED' THEN 43
+      WHEN 'KEYS_MOVE' THEN 44
+      WHEN 'TENANT_KEY_MOVED' THEN 45
       END;
     WHEN 'verdict' THEN number := CASE word
       WHEN 'GRANTED' THEN 1
@@ -199,6 +203,9 @@ CREATE FUNCTION commit_fits(op TEXT, kind TEXT) RETURNS boolean LANGUAGE sql IMM
     WHEN 'KEYS_DESTROYED' THEN kind IN ('KEYS_DESTROYED')
     WHEN 'OPEN_KEY_JOB' THEN kind IN ('KEY_JOB_OPENED')
     WHEN 'END_KEY_JOB' THEN kind IN ('KEY_JOB_ENDED')
+    WHEN 'MAKE_TENANT_KEY' THEN kind IN ('TENANT_KEY_MADE')
+    WHEN 'OPEN_TENANT_KEY' THEN kind IN ('TENANT_KEY_OPENED')
+    WHEN 'TENANT_KEY_MOVED' THEN kind IN ('TENANT_KEY_MOVED')
     WHEN 'COUNT_KEYS' THEN kind IN ('KEYS_COUNTED')
     WHEN 'RETIRE_KEYS' THEN kind IN ('KEYS_RETIRED')
     WHEN 'RETIRED_KEYS_DESTROYED' THEN kind IN ('KEYS_DESTROYED')
@@ -206,6 +213,7 @@ CREATE FUNCTION commit_fits(op TEXT, kind TEXT) RETURNS boolean LANGUAGE sql IMM
     WHEN 'NOTE' THEN kind IN ('OUTCOME', 'DENIED', 'WARM_OUTCOME', 'REWRAPPED', 'CHALLENGE_OPENED', 'CHALLENGE_ANSWERED', 'CHALLENGE_ENDED', 'AUDIT_READ', 'REFUSALS')
     WHEN 'WARM' THEN kind IN ('WARM')
     WHEN 'REWRAP' THEN kind IN ('REWRAP')
+    WHEN 'MOVE_KEYS' THEN kind IN ('KEYS_MOVE')
     WHEN 'INTEND' THEN kind IN ('DEPOSIT_INTENDED')
     ELSE false END, false)
 $$;
@@ -213,7 +221,7 @@ $$;
 -- Whether a column of this kind may hold this word.
 CREATE FUNCTION commit_knows(list TEXT, word TEXT) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
   SELECT coalesce(CASE list
-    WHEN 'key_job' THEN word IN ('REWRAP')
+    WHEN 'key_job' THEN word IN ('REWRAP', 'ROTATE')
     WHEN 'key_job_end' THEN word IN ('DONE', 'STOPPED')
     WHEN 'lockdown' THEN word IN ('PLATFORM', 'TENANT', 'INSTITUTION', 'CREDENTIAL')
     WHEN 'worker' THEN word IN ('ENABLED', 'QUARANTINED')
@@ -224,7 +232,7 @@ $$;
 -- in every transaction.
 CREATE FUNCTION commit_counts(list TEXT, number BIGINT) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
   SELECT coalesce('{
-    "kind": ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34", "35", "36", "37", "38", "39", "40", "41"],
+    "kind": ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34", "35", "36", "37", "38", "39", "40", "41", "42", "43", "44", "45"],
     "class": ["1", "2"],
     "purpose": ["1", "2", "3"],
     "scope": ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"],

@@ -89,6 +89,7 @@ fn outcome(verdict: Fields<'_>, awaited: Awaited) -> Result<Outcome, Error> {
         }
         ("WRITTEN", Awaited::Warm(warrant)) => Outcome::Warm(warrant),
         ("WRITTEN", Awaited::Rewrap(warrant)) => Outcome::Rewrap(warrant),
+        ("WRITTEN", Awaited::Move(warrant)) => Outcome::Move(warrant),
         ("INTENDED", Awaited::Intent(intent)) => Outcome::Intended(DepositWarrant {
             tenant: intent.tenant,
             owner: verdict.id("owner")?,

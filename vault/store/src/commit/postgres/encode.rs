@@ -7,14 +7,15 @@ mod rows;
 
 use cofre_ledger::entry::fields;
 use cofre_model::entry::{Entry, EntryKind, Epochs, NodeRef, Verdict};
-use cofre_model::permit::{ReleaseWarrant, RewrapWarrant, WarmWarrant};
+use cofre_model::permit::{MoveWarrant, ReleaseWarrant, RewrapWarrant, WarmWarrant};
 use cofre_model::reason::Reason;
 use cofre_model::time::Span;
 use cofre_policy::decision::{Decision, Denial, GrantTerms};
 use serde_json::{Map, Value, json};
 
-use crate::commit::operation::{DepositIntent, Operation as Op, RewrapRequest, WarmRequest};
+use crate::commit::operation::Operation as Op;
 use crate::commit::release::relied_on;
+use crate::commit::request::{DepositIntent, MoveRequest, RewrapRequest, WarmRequest};
 use crate::commit::submit::Work;
 use crate::commit::undelivered::{METHOD, UNKNOWN};
 use crate::error::{CommitError, Error};
@@ -27,6 +28,7 @@ pub(super) enum Awaited {
     Decision(Option<ReleaseWarrant>),
     Warm(WarmWarrant),
     Rewrap(RewrapWarrant),
+    Move(MoveWarrant),
     Intent(Box<DepositIntent>),
     Other,
 }
@@ -51,6 +53,12 @@ pub(super) fn request(work: Work, left: Option<Span>, node: &NodeRef) -> Result<
             let encoded = encoder.rewrap(&request)?;
             let RewrapRequest { job, target, tenant, tenant_key_version, tenant_key_id, .. } = request;
             (encoded, Awaited::Rewrap(RewrapWarrant { job, target, tenant, tenant_key_version, tenant_key_id }))
+        }
+        Work::Move(request) => {
+            let encoded = encoder.move_keys(&request)?;
+            let MoveRequest { job, tenant, from_version, from_id, to_version, to_id, count, .. } = request;
+            let warrant = MoveWarrant { job, tenant, from_version, from_id, to_version, to_id, count };
+            (encoded, Awaited::Move(warrant))
         }
         Work::Intend(intent) => (encoder.intend(&intent)?, Awaited::Intent(Box::new(intent))),
         Work::Apply(entry, operation) => (encoder.apply(&entry, operation)?, Awaited::Other),
@@ -195,6 +203,23 @@ impl Encoder<'_> {
             "tenant": request.tenant.to_string(),
             "key_version": request.tenant_key_version,
             "key_id": hex(&request.tenant_key_id),
+        }))
+    }
+
+    fn move_keys(&self, request: &MoveRequest) -> Result<Value, Error> {
+        if request.entry.kind != EntryKind::KeysMove {
+            return Err(Error::Unfit { kind: request.entry.kind });
+        }
+        Ok(json!({
+            "op": "MOVE_KEYS",
+            "entry": self.entry(&request.entry)?,
+            "job": request.job.to_string(),
+            "tenant": request.tenant.to_string(),
+            "from_version": request.from_version,
+            "from_id": hex(&request.from_id),
+            "key_version": request.to_version,
+            "key_id": hex(&request.to_id),
+            "count": request.count,
         }))
     }
 

@@ -218,8 +218,9 @@ impl Reference {
             Op::NodeStarted => {}
             Op::PutTenant { tenant, key_version, recipients, signing_keys, .. } => {
                 let parts = u64::try_from(recipients.len() + signing_keys.len()).expect("small");
-                let row = self.tenants.entry(tenant.id).or_insert((0, 0, [0; 16]));
-                *row = (row.0 + 1 + parts, *key_version, tenant.tenant_key_id);
+                let row = self.tenants.entry(tenant.id).or_insert((0, *key_version, tenant.tenant_key_id));
+                unless((row.1, row.2) == (*key_version, tenant.tenant_key_id), Reason::WrongState)?;
+                row.0 += 1 + parts;
                 self.recipients.extend(recipients.iter().map(|recipient| (recipient.id, recipient.tenant)));
             }
             Op::PutInstitution(row) => self.institutions.entry(row.id.clone()).or_insert((0, 0)).0 += 1,

@@ -92,6 +92,18 @@ pub(super) fn operation(operation: Op) -> Value {
         Op::EndKeyJob { job, to, moved } => {
             json!({"op": "END_KEY_JOB", "id": job.to_string(), "to": to.as_str(), "moved": column(moved)})
         }
+        Op::MakeTenantKey { job, tenant, version, key_id } => {
+            let (job, tenant, key_id) = (job.to_string(), tenant.to_string(), hex(&key_id));
+            json!({"op": "MAKE_TENANT_KEY", "job": job, "tenant": tenant, "key_version": version, "key_id": key_id})
+        }
+        Op::OpenTenantKey { job, tenant, version } => {
+            let (job, tenant) = (job.to_string(), tenant.to_string());
+            json!({"op": "OPEN_TENANT_KEY", "job": job, "tenant": tenant, "key_version": version})
+        }
+        Op::TenantKeyMoved { job, tenant, version, moved } => {
+            let (job, tenant, moved) = (job.to_string(), tenant.to_string(), column(moved));
+            json!({"op": "TENANT_KEY_MOVED", "job": job, "tenant": tenant, "key_version": version, "moved": moved})
+        }
         Op::CountKeys { subject, remaining, statement } => {
             let (remaining, statement) = (column(remaining), hex(&statement));
             json!({"op": "COUNT_KEYS", "subject": subject, "remaining": remaining, "statement": statement})
