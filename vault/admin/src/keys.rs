@@ -9,6 +9,7 @@ mod retire;
 mod rewrap;
 mod rotate;
 mod rows;
+mod versions;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ const REWRAP: &str = "cofre.v1.OperatorService/RewrapKeys";
 const ROTATE: &str = "cofre.v1.OperatorService/RotateKeys";
 const STOP: &str = "cofre.v1.OperatorService/StopKeyJob";
 const RETIRE: &str = "cofre.v1.OperatorService/RetireKeys";
+const RETIRE_VERSIONS: &str = "cofre.v1.OperatorService/RetireTenantKeys";
 
 /// What `server` hands to jobs over keys.
 #[derive(Debug)]

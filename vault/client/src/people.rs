@@ -7,6 +7,6 @@ pub mod privacy;
 pub mod secure;
 
 pub use audit::Auditor;
-pub use operate::Operator;
+pub use operate::{Operator, OrderedJob, RetiredKeys};
 pub use privacy::PrivacyOfficer;
 pub use secure::Security;

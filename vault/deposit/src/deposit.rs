@@ -121,7 +121,7 @@ impl Deposits {
             return Err(Error::refused(Reason::DuplicateLogin));
         }
         let sealed = seal_for_rest(&opened, values)?;
-        self.store(&tenant, &evidence, opened, &sealed).await?;
+        self.store(&evidence, opened, &sealed).await?;
         self.make_visible(caller, &tenant, &evidence, credential, dedupe_tag).await
     }
 
@@ -198,7 +198,6 @@ impl Deposits {
     /// Keyring first, then ciphertexts.
     async fn store(
         &self,
-        tenant: &TenantRecord,
         evidence: &Evidence<DepositWarrant>,
         opened: OpenedDeposit,
         sealed: &[(FieldKey, SealedSecret)],

@@ -5,6 +5,7 @@ use cofre_model::caller::Caller;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::id::{DepositKeyId, TenantId};
 use cofre_model::permit::EntryRef;
+use cofre_model::reason::Reason;
 use cofre_model::request::{SealKey, SealSuite};
 use cofre_model::statement;
 use cofre_model::time::{Span, Timestamp};
@@ -63,7 +64,7 @@ impl Deposits {
     /// # Errors
     /// As [`Self::deposit_key`].
     pub async fn rotate(&self, caller: &Caller, tenant: &TenantId) -> Result<(DepositKey, EntryRef), Error> {
-        let tenant = self.records.tenant(tenant).await?.ok_or(Error::refused(cofre_model::reason::Reason::NotFound))?;
+        let tenant = self.records.tenant(tenant).await?.ok_or(Error::refused(Reason::NotFound))?;
         let entry =
             Self::entry(EntryKind::DepositKeyMade, caller, "cofre.v1.OperatorService/RotateDepositKey", &tenant)?;
         self.make_deposit_key(&tenant, entry).await

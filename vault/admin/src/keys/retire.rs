@@ -17,9 +17,9 @@ use crate::keys::{KeyJobs, RETIRE, entry};
 /// the clocks of node and database may differ. PostgreSQL holds to the 30 days by its own.
 const KEPT: Span = Span::hours(30 * 24 + 1);
 /// A wrapping that was opened longer ago is opened anew before what it replaced is retired.
-const PROVEN: Span = Span::hours(24);
+pub(super) const PROVEN: Span = Span::hours(24);
 /// A call opens shares for this long, so that it is answered within its time.
-const OPENING: Span = Span::secs(3);
+pub(super) const OPENING: Span = Span::secs(3);
 /// With more keys in force than this, some of them are somebody's.
 const NOBODYS: usize = 100;
 /// How the entry of their destruction names them.
@@ -78,12 +78,16 @@ impl KeyJobs {
     /// KEY_SERVICE_UNAVAILABLE where nobody signs; else the stores'.
     pub async fn count(&self, caller: &Caller, source: &Source) -> Result<(u64, EntryRef), Error> {
         let (remaining, _) = self.remaining(source).await?;
-        let mut statement = statement(&self.deployment, source, remaining, self.clock.now().micros());
+        Ok((remaining, self.counted(caller, source.to_string(), remaining).await?))
+    }
+
+    /// Has a count signed, and records it.
+    pub(super) async fn counted(&self, caller: &Caller, subject: String, remaining: u64) -> Result<EntryRef, Error> {
+        let mut statement = statement(&self.deployment, &subject, remaining, self.clock.now().micros());
         let signature = self.signer.sign(&statement).await.map_err(cofre_custody::Error::from)?;
         statement.extend_from_slice(&signature);
         let entry = entry(EntryKind::KeysCounted, Some(caller), RETIRE)?;
-        let counted = Operation::CountKeys { subject: source.to_string(), remaining, statement };
-        Ok((remaining, self.records.apply(entry, counted).await?))
+        Ok(self.records.apply(entry, Operation::CountKeys { subject, remaining, statement }).await?)
     }
 
     /// Retires what a custodian wrapped. Each key that was moved away from it is opened by all of its new shares first.
@@ -128,9 +132,14 @@ impl KeyJobs {
             applied => applied?,
         };
         let shares = retirement.commit().await?;
-        let count = self.records.key_count(&source.to_string()).await?;
+        Ok(Retired { shares, counted, entry, statement: self.statement_of(&source.to_string(), &counted).await? })
+    }
+
+    /// The statement that was counted under an entry.
+    pub(super) async fn statement_of(&self, subject: &str, counted: &EntryRef) -> Result<Vec<u8>, Error> {
+        let count = self.records.key_count(subject).await?;
         let statement = count.filter(|count| count.entry_index == counted.index).map(|count| count.statement);
-        Ok(Retired { shares, counted, entry, statement: statement.unwrap_or_default() })
+        Ok(statement.unwrap_or_default())
     }
 
     /// How many shares in force a custodian wrapped. Those of keys that are nobody's do not count where they are all
@@ -186,8 +195,8 @@ fn refused(advice: &'static str) -> Error {
 }
 
 /// What the signer signs: label, deployment, custodian, count and time, each on a line of its own.
-fn statement(deployment: &str, source: &Source, remaining: u64, at_us: u64) -> Vec<u8> {
-    format!("cofre/v1/keys-counted\n{deployment}\n{source}\n{remaining}\n{at_us}\n").into_bytes()
+fn statement(deployment: &str, subject: &str, remaining: u64, at_us: u64) -> Vec<u8> {
+    format!("cofre/v1/keys-counted\n{deployment}\n{subject}\n{remaining}\n{at_us}\n").into_bytes()
 }
 
 #[cfg(test)]
@@ -198,7 +207,7 @@ mod tests {
     fn a_count_is_signed_over_these_bytes() {
         let custodian = CustodianId::try_from("hsm-1").expect("a name");
         let source = Source { custodian, key: Some("root-1".into()) };
-        let bytes = statement("cofre.example", &source, 0, 1_790_000_000_000_000);
+        let bytes = statement("cofre.example", &source.to_string(), 0, 1_790_000_000_000_000);
         assert_eq!(bytes, b"cofre/v1/keys-counted\ncofre.example\nhsm-1 key root-1\n0\n1790000000000000\n");
     }
 }

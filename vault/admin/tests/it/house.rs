@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cofre_admin::{KeyJobs, RewrapOrder, stored, wrapped};
+use cofre_admin::{KeyJobs, RewrapOrder, carried, stored, wrapped};
 use cofre_custody::{
     Custodian, CustodianId, Custodians, CustodySet, Journal, JournalError, Pending, TenantKeys, TenantRef, WarmOutcome,
     Warmed, Wiring, WrappedTenantKey,
@@ -12,7 +12,7 @@ use cofre_envelope::{Backing, Room, Slab, random};
 use cofre_ledger::entry::Leaf;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::id::{Slug, TenantId};
-use cofre_model::keys::KeyJob;
+use cofre_model::keys::{KeyJob, TenantKeyState};
 use cofre_model::permit::{Evidence, Mint, Permit, Warm, WarmWarrant};
 use cofre_model::reason::Reason;
 use cofre_model::registry::{Tenant, TenantState};
@@ -40,7 +40,9 @@ fn unavailable(cause: impl std::fmt::Display) -> JournalError {
 impl Register {
     async fn begin(&self, tenant: &TenantRef) -> Result<(Permit<Warm>, WrappedTenantKey), JournalError> {
         let rows = self.0.keyring.tenant_key(&tenant.tenant, tenant.key_version).await.map_err(unavailable)?;
-        let keys = wrapped(rows).ok_or(JournalError::NoSuchKey)?;
+        let mut keys = wrapped(rows).ok_or(JournalError::NoSuchKey)?;
+        let beside = self.0.keyring.carried_keys(&tenant.tenant, tenant.key_version).await.map_err(unavailable)?;
+        keys.carried = carried(beside);
         let mut entry = Entry::new(EntryKind::Warm, random::array().map_err(unavailable)?);
         entry.tenant = Some(tenant.tenant);
         let (tenant_key_version, tenant_key_id) = (tenant.key_version, tenant.key_id);
@@ -170,6 +172,7 @@ impl House {
             records: stores.records.clone(),
             keyring: stores.keyring.clone(),
             rewrapping: keys.for_rewrapping(),
+            rotating: keys.for_rotating(),
             keys: keys.clone(),
             signer: self.signer.clone(),
             deployment: "cofre.test".into(),
@@ -188,7 +191,7 @@ impl House {
             let wrapping = node.keys.for_wrapping();
             let made = wrapping.new_tenant_key("eu-nl", id, &set(custody)).await.expect("wrapped");
             let rows = stored(KeyVersion { tenant: id, version: 1 }, made.wrapped);
-            node.stores.keyring.put_tenant_key(&rows, self.clock.now()).await.expect("put");
+            node.stores.keyring.put_tenant_key(&rows, &[], self.clock.now()).await.expect("put");
             let slug = |text: &str| Slug::try_from(text).expect("a slug");
             let tenant = Tenant {
                 id,
@@ -224,10 +227,15 @@ impl House {
         made
     }
 
-    /// Every tenant's key opens on this node, and is the one it always was.
+    /// Every version of every tenant's key opens on this node, and is the one it always was.
     pub(crate) async fn all_open(&self, node: &Node) {
         for tenant in &self.tenants {
-            node.keys.for_release().warm(&TenantRef::of(tenant, 1), Warmed::default()).await.expect("opens");
+            for version in node.stores.records.tenant_key_versions(&tenant.id).await.expect("read") {
+                let key = TenantRef { key_id: version.key_id, ..TenantRef::of(tenant, version.version) };
+                if version.state != TenantKeyState::Retired {
+                    node.keys.for_release().warm(&key, Warmed::default()).await.expect("opens");
+                }
+            }
         }
     }
 

@@ -19,10 +19,10 @@ const NIGHT: u64 = 200;
 const TENANTS: u8 = 6;
 
 /// Numbers that look random and are the same in every run (splitmix64).
-struct Draw(u64);
+pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -32,7 +32,7 @@ impl Draw {
 }
 
 /// Polls `work` at most `turns` times; nothing where it was not done by then, and it is dropped where it stood.
-async fn at_most<T>(turns: u64, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn at_most<T>(turns: u64, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     let mut left = turns;
     poll_fn(|context| {
@@ -114,10 +114,14 @@ async fn play(seed: u64) {
     node.stores.close().await;
 }
 
+/// How many lists of kills are played.
+pub(crate) fn lists() -> u64 {
+    if std::env::var_os("COFRE_NIGHT").is_some() { NIGHT } else { LISTS }
+}
+
 #[tokio::test]
 async fn a_node_that_ends_at_any_instant_loses_nothing() {
-    let lists = if std::env::var_os("COFRE_NIGHT").is_some() { NIGHT } else { LISTS };
-    for seed in 0..lists {
+    for seed in 0..lists() {
         play(seed).await;
     }
 }

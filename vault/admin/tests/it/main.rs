@@ -7,5 +7,6 @@ mod house;
 mod kills;
 mod retire;
 mod rewrap;
+mod rotate;
 mod seeded;
 mod tenants;

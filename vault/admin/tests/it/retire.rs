@@ -124,7 +124,7 @@ async fn the_key_of_a_registration_that_was_broken_off_keeps_no_custodian() {
     let made = node.keys.for_wrapping().new_tenant_key("eu-nl", nobody, &crate::house::set("any_of(a)")).await;
     let key = cofre_store::KeyVersion { tenant: nobody, version: 1 };
     let rows = cofre_admin::stored(key, made.expect("wrapped").wrapped);
-    node.stores.keyring.put_tenant_key(&rows, house.clock.now()).await.expect("put");
+    node.stores.keyring.put_tenant_key(&rows, &[], house.clock.now()).await.expect("put");
     let job = node.open("any_of(b)").await;
     let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
     assert_eq!((pass.moved, pass.failed, pass.done), (2, 1, false), "its tenant may still come");

@@ -11,10 +11,12 @@ use cofre_testkit::seed::Seeded;
 use crate::house::{House, Node, never};
 
 const TENANTS: u16 = 100;
+/// What every seeded login holds.
+pub(crate) const FIELDS: [&[u8]; 2] = [b"seeded", b"seeded: opens nothing anywhere"];
 
 /// A permit as the commit would mint it for this login; these logins have no consent and get none.
 #[expect(clippy::disallowed_methods, reason = "a test stands for the commit")]
-fn permit(seeded: &Seeded, number: u64) -> Permit<Release> {
+fn permit(seeded: &Seeded, number: u64, tenant_key_id: [u8; 16]) -> Permit<Release> {
     let (credential, owner) = seeded.login(number);
     let warrant = ReleaseWarrant {
         tenant: seeded.tenant.id,
@@ -22,7 +24,7 @@ fn permit(seeded: &Seeded, number: u64) -> Permit<Release> {
         credential,
         class: Class::Login,
         secret_version: 1,
-        tenant_key_id: seeded.tenant.tenant_key_id,
+        tenant_key_id,
         worker: String::new(),
         request_digest: [0; 32],
         fields: Vec::new(),
@@ -33,18 +35,22 @@ fn permit(seeded: &Seeded, number: u64) -> Permit<Release> {
 }
 
 /// Opens a login all the way down, and says what its fields hold.
-async fn opened(node: &Node, seeded: &Seeded, number: u64) -> Vec<Vec<u8>> {
+pub(crate) async fn opened(node: &Node, seeded: &Seeded, number: u64) -> Vec<Vec<u8>> {
     let (credential, owner) = seeded.login(number);
     let keyring = &node.stores.keyring;
     let data = keyring.data_key(&credential, Class::Login, 1).await.expect("read").expect("a data key");
     let subject = keyring.subject_key_version(&owner, 1).await.expect("read").expect("a subject key");
+    let version = subject.tenant_key_version;
+    let known = node.stores.records.tenant_key_version(&seeded.tenant.id, version).await.expect("read");
+    let key_id = known.expect("the records know it").key_id;
     let rows = WrappedKeys {
-        tenant: TenantRef::of(&seeded.tenant, subject.tenant_key_version),
+        tenant: TenantRef { key_id, ..TenantRef::of(&seeded.tenant, version) },
         subject_key_version: 1,
         subject: subject.wrapped,
         data: data.wrapped,
     };
-    let dek = node.keys.for_release().open_keys(permit(seeded, number), rows, Warmed::default()).await.expect("opens");
+    let dek = node.keys.for_release().open_keys(permit(seeded, number, key_id), rows, Warmed::default()).await;
+    let dek = dek.expect("opens");
     let secret = SecretContext { tenant: seeded.tenant.id, owner, credential, class: Class::Login, version: 1 };
     let sealed = node.stores.ciphertexts.of(&credential, Class::Login, 1).await.expect("read");
     let open = sealed.iter().map(|(field, sealed)| dek.open_field(&secret, field, sealed).expect("opens"));
@@ -76,8 +82,7 @@ async fn a_custodian_is_left_with_two_calls_a_tenant_however_many_logins_there_a
         // All of them by day, and as many by night.
         let step = (tenant.logins / 100).max(1);
         for number in (0..tenant.logins).step_by(usize::try_from(step).expect("few")) {
-            let fields = opened(&node, tenant, number).await;
-            assert_eq!(fields, [b"seeded".to_vec(), b"seeded: opens nothing anywhere".to_vec()]);
+            assert_eq!(opened(&node, tenant, number).await, FIELDS);
         }
     }
     assert!(node.keys.counters().data_keys >= 10_000, "the counter counts");

@@ -131,6 +131,30 @@ impl Keyring {
         Ok(Some(Retirement { transaction, shares: retired }))
     }
 
+    /// Those of these versions whose newest wrapping in force was not proven since an instant.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn unproven_versions(
+        &self,
+        versions: &[(TenantId, u32)],
+        since: Timestamp,
+    ) -> Result<Vec<KeyVersion>, Error> {
+        let versions: Vec<(String, u32)> =
+            versions.iter().map(|(tenant, below)| (tenant.to_string(), *below)).collect();
+        let rows = listed!(
+            "SELECT DISTINCT k.tenant_id, k.version FROM m JOIN tenant_keys k ON k.tenant_id = m.tenant AND k.version = m.below
+             WHERE k.state = 'CURRENT' AND k.proven < $2 AND k.wrapping = (SELECT MAX(w.wrapping) FROM tenant_keys w
+               WHERE w.tenant_id = k.tenant_id AND w.version = k.version AND w.state = 'CURRENT')
+             ORDER BY k.tenant_id, k.version"
+        )
+        .bind(serde_json::json!(versions).to_string())
+        .bind(instant(since))
+        .fetch_all(&mut self.engine().read().await?)
+        .await?;
+        rows.iter().map(readable).collect()
+    }
+
     /// Retires every share of the versions of tenants' keys below those that are given, once what it gives is committed.
     /// Nothing where one of them still takes new rows or has some, or where the newest wrapping in force of the version
     /// that is given was not proven since `proven`. Until it is committed or dropped no key is moved.

@@ -105,4 +105,22 @@ impl Records {
         .await?;
         Cells::of("tenants", &row).int("due")
     }
+
+    /// How many tenants got a new key after the entry `opened_entry` and have all under it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tenants_rotated_count(&self, target: Option<&TenantId>, opened_entry: u64) -> Result<u64, Error> {
+        let row = statement(
+            "SELECT COUNT(*) AS rotated FROM tenants t
+             JOIN tenant_key_versions v ON v.tenant_id = t.id AND v.version = t.tenant_key_version
+             WHERE (t.id = $1 OR $1 IS NULL)
+               AND v.version > 1 AND v.state_entry > $2 AND t.tenant_key_oldest = t.tenant_key_version",
+        )
+        .bind(target.map(ToString::to_string))
+        .bind(column(opened_entry))
+        .fetch_one(&mut self.reader().await?)
+        .await?;
+        Cells::of("tenants", &row).int("rotated")
+    }
 }

@@ -1,0 +1,245 @@
+//! Rotation: each tenant gets a new key, what lies directly under older ones moves to it, and a node may end at any instant
+//! of it. Every login opens all the while, and no data key is opened by it.
+
+use cofre_admin::RotateOrder;
+use cofre_model::entry::EntryKind;
+use cofre_model::keys::{KeyJob, KeyJobState, TenantKeyState};
+use cofre_model::reason::Reason;
+use cofre_model::time::Span;
+use cofre_testkit::seed::Seeded;
+
+use crate::bench::operator;
+use crate::house::{House, Node, never, order, refusal};
+use crate::kills::{Draw, at_most, lists};
+use crate::seeded::{FIELDS, opened};
+
+const EVERYBODY: RotateOrder = RotateOrder { tenant: None, rate: None };
+
+async fn ordered(node: &Node) -> KeyJob {
+    node.jobs.open_rotation(&operator(), &EVERYBODY).await.expect("opened").0
+}
+
+/// A house with logins in it, a node on it, and what was seeded.
+async fn seeded(tenants: u16, logins: u64) -> (House, Node, Vec<Seeded>) {
+    let mut house = House::new(&["a", "b"]);
+    let node = house.node().await;
+    node.stores.close().await;
+    let seeded = house.seed("a", tenants, logins).await;
+    let node = house.node().await;
+    // Also has the register some entries, as one of tenants has.
+    all_open(&node, &seeded).await;
+    (house, node, seeded)
+}
+
+/// Every login, or a few of each tenant's where they are many, opens to what it holds.
+async fn all_open(node: &Node, seeded: &[Seeded]) {
+    for tenant in seeded {
+        let step = usize::try_from((tenant.logins / 20).max(1)).expect("few");
+        for number in (0..tenant.logins).step_by(step) {
+            assert_eq!(opened(node, tenant, number).await, FIELDS);
+        }
+    }
+}
+
+async fn left_under(node: &Node, seeded: &Seeded, below: u32) -> u64 {
+    node.stores.keyring.keys_under_count(Some(&seeded.tenant.id), below).await.expect("counted")
+}
+
+#[tokio::test]
+async fn a_rotation_gives_each_tenant_a_new_key_and_all_that_lay_under_the_old_one() {
+    let (house, node, seeded) = seeded(3, 240).await;
+    assert_eq!(node.jobs.to_rotate(&EVERYBODY).await.expect("counted"), 3);
+    let integrity = node.keys.for_rows();
+    let reference = |version, key_id| cofre_custody::TenantRef {
+        key_id,
+        ..cofre_custody::TenantRef::of(&seeded[0].tenant, version)
+    };
+    let tag = |mac: &cofre_envelope::RowMac| mac.tag("credentials", &[b"a"], &[1; 16]);
+    let before = tag(&*integrity.integrity(&reference(1, seeded[0].tenant.tenant_key_id)).await.expect("derived"));
+
+    let job = ordered(&node).await;
+    let again = node.jobs.open_rotation(&operator(), &EVERYBODY).await;
+    assert_eq!(refusal(again), Reason::WrongState, "one at a time");
+    let first = node.jobs.rotate(&job, &never).await.expect("a pass");
+    assert_eq!((first.moved, first.failed, first.others, first.done), (0, 0, 3, false), "grants under it still live");
+    for tenant in &seeded {
+        assert_eq!(left_under(&node, tenant, 2).await, tenant.logins, "nothing moves before they are over");
+    }
+    all_open(&node, &seeded).await;
+    let opened_so_far = node.keys.counters().data_keys;
+    house.clock.advance(Span::secs(6));
+    let second = node.jobs.rotate(&job, &never).await.expect("a pass");
+    assert_eq!((second.moved, second.failed, second.done), (3, 0, true));
+    assert_eq!(node.keys.counters().data_keys, opened_so_far, "no data key");
+    for tenant in &seeded {
+        assert_eq!(left_under(&node, tenant, 2).await, 0);
+        let record = node.stores.records.tenant(&tenant.tenant.id).await.expect("read").expect("there");
+        assert_eq!((record.key_version, record.oldest_key_version), (2, 2));
+        assert_ne!(record.tenant.tenant_key_id, tenant.tenant.tenant_key_id);
+        let versions = node.stores.records.tenant_key_versions(&tenant.tenant.id).await.expect("read");
+        let states: Vec<_> = versions.iter().map(|version| version.state).collect();
+        assert_eq!(states, [TenantKeyState::Closed, TenantKeyState::Current]);
+    }
+    all_open(&node, &seeded).await;
+    let now = node.stores.records.tenant(&seeded[0].tenant.id).await.expect("read").expect("there");
+    node.keys.forget_all();
+    let after = integrity.integrity(&reference(2, now.tenant.tenant_key_id)).await.expect("carried");
+    assert_eq!(tag(&*after), before, "rows verify as before");
+    let count = async |kind| node.entries(kind).await.len();
+    assert_eq!(count(EntryKind::TenantKeyMade).await, 3);
+    assert_eq!(count(EntryKind::TenantKeyOpened).await, 3);
+    assert_eq!(count(EntryKind::TenantKeyMoved).await, 3);
+    assert_eq!(count(EntryKind::KeysMove).await, 3, "one permit for each list of keys");
+    let moved: u64 = node.entries(EntryKind::TenantKeyMoved).await.iter().filter_map(|entry| entry.count).sum();
+    assert_eq!(moved, 240);
+    let progress = node.jobs.status().await.expect("status").jobs.swap_remove(0);
+    assert_eq!((progress.job.state, progress.moved, progress.left), (KeyJobState::Done, 3, 0));
+}
+
+#[tokio::test]
+async fn one_tenant_rotates_and_the_others_keep_their_keys() {
+    let (house, node, seeded) = seeded(3, 30).await;
+    let one = RotateOrder { tenant: Some(seeded[1].tenant.id), rate: Some(10_000) };
+    assert_eq!(node.jobs.to_rotate(&one).await.expect("counted"), 1);
+    let (job, _) = node.jobs.open_rotation(&operator(), &one).await.expect("opened");
+    node.jobs.rotate(&job, &never).await.expect("a pass");
+    house.clock.advance(Span::secs(6));
+    assert!(node.jobs.rotate(&job, &never).await.expect("a pass").done);
+    let versions = async |tenant: &Seeded| {
+        let record = node.stores.records.tenant(&tenant.tenant.id).await.expect("read").expect("there");
+        record.key_version
+    };
+    assert_eq!([versions(&seeded[0]).await, versions(&seeded[1]).await, versions(&seeded[2]).await], [1, 2, 1]);
+    all_open(&node, &seeded).await;
+    let nobody = RotateOrder { tenant: Some(cofre_model::id::TenantId::from_parts(1, [9; 10])), rate: None };
+    assert_eq!(refusal(node.jobs.open_rotation(&operator(), &nobody).await), Reason::NotFound);
+    for rate in [0, KeyJob::FASTEST + 1] {
+        let order = RotateOrder { rate: Some(rate), ..EVERYBODY };
+        assert_eq!(refusal(node.jobs.open_rotation(&operator(), &order).await), Reason::BadRequest);
+    }
+}
+
+#[tokio::test]
+async fn custodians_that_do_not_give_the_new_key_back_keep_the_old_one_in_force() {
+    let (house, node, seeded) = seeded(2, 20).await;
+    house.custodian("a").lose_what_is_wrapped();
+    let job = ordered(&node).await;
+    for _ in 0..2 {
+        let pass = node.jobs.rotate(&job, &never).await.expect("a pass");
+        assert_eq!((pass.moved, pass.done), (0, false));
+        house.clock.advance(Span::secs(61));
+    }
+    let status = node.jobs.status().await.expect("status").jobs.swap_remove(0);
+    assert_eq!((status.failed, status.left, status.failures.len()), (2, 2, 2), "{:?}", status.failures);
+    for tenant in &seeded {
+        let record = node.stores.records.tenant(&tenant.tenant.id).await.expect("read").expect("there");
+        assert_eq!(record.tenant.tenant_key_id, tenant.tenant.tenant_key_id);
+    }
+    node.keys.forget_all();
+    all_open(&node, &seeded).await;
+    assert_eq!(node.entries(EntryKind::TenantKeyOpened).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_open_is_listed_and_keeps_its_tenant_from_being_done() {
+    let (house, node, seeded) = seeded(1, 10).await;
+    let (_, owner) = seeded[0].login(3);
+    let (_, other) = seeded[0].login(4);
+    let exchanged = format!(
+        "UPDATE subject_keys SET wrapped = (SELECT o.wrapped FROM subject_keys o WHERE o.owner_id = '{other}')
+         WHERE owner_id = '{owner}'"
+    );
+    house.edit(&[&exchanged]).await;
+    let job = ordered(&node).await;
+    node.jobs.rotate(&job, &never).await.expect("a pass");
+    house.clock.advance(Span::secs(6));
+    let pass = node.jobs.rotate(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.done), (0, 1, false));
+    assert_eq!(left_under(&node, &seeded[0], 2).await, 1, "the others moved");
+    let status = node.jobs.status().await.expect("status").jobs.swap_remove(0);
+    assert!(status.failures.iter().any(|failure| failure.item.contains(&owner.to_string())), "{:?}", status.failures);
+    assert_eq!(
+        refusal(node.jobs.retire_versions(&operator()).await),
+        Reason::WrongState,
+        "it still opens what is left"
+    );
+    node.jobs.stop(&operator(), &job.id).await.expect("stopped");
+    assert_eq!(refusal(node.jobs.retire_versions(&operator()).await), Reason::WrongState);
+}
+
+#[tokio::test]
+async fn what_a_rotation_left_behind_is_retired_under_a_signed_zero_and_a_rewrap_goes_beside_it() {
+    let (mut house, node, seeded) = seeded(2, 40).await;
+    let none = node.jobs.retire_versions(&operator()).await;
+    assert_eq!(refusal(none), Reason::WrongState, "there is none");
+    let (rotation, rewrap) = (ordered(&node).await, node.open("any_of(b)").await);
+    node.jobs.rotate(&rotation, &never).await.expect("a pass");
+    assert_eq!(refusal(node.jobs.retire_versions(&operator()).await), Reason::WrongState, "not while it moves");
+    let moved = node.jobs.rewrap(&rewrap, &never).await.expect("a pass");
+    assert_eq!((moved.moved, moved.failed, moved.done), (4, 0, true), "both versions of both");
+    house.clock.advance(Span::secs(6));
+    assert!(node.jobs.rotate(&rotation, &never).await.expect("a pass").done);
+    let retired = node.jobs.retire_versions(&operator()).await.expect("retired");
+    // Of each older version the wrapping in force and the one before it.
+    assert_eq!(retired.shares, 4);
+    assert!(retired.statement.starts_with(b"cofre/v1/keys-counted\ncofre.test\ntenant-keys\n0\n"));
+    for tenant in &seeded {
+        let versions = node.stores.records.tenant_key_versions(&tenant.tenant.id).await.expect("read");
+        assert_eq!(versions[0].state, TenantKeyState::Retired);
+    }
+    all_open(&node, &seeded).await;
+    let older = cofre_custody::TenantRef::of(&seeded[0].tenant, 1);
+    node.keys.forget_all();
+    let asked = node.keys.for_release().warm(&older, cofre_custody::Warmed::default()).await.map(drop);
+    assert!(asked.is_err(), "a retired version is asked for no more");
+    node.stores.close().await;
+    let node = house.node().await;
+    assert_eq!(refusal(node.jobs.open(&operator(), order("any_of(nobody)")).await), Reason::BadRequest);
+    all_open(&node, &seeded).await;
+}
+
+async fn play(seed: u64) {
+    let mut draw = Draw(seed ^ 0x5eed);
+    let (mut house, mut node, seeded) = seeded(4, 80).await;
+    let job = ordered(&node).await;
+    let mut kills = 0;
+    for _ in 0..draw.below(5) + 2 {
+        kills += u64::from(at_most(draw.below(120) + 1, node.jobs.rotate(&job, &never)).await.is_none());
+        node.stores.close().await;
+        node = house.node().await;
+        all_open(&node, &seeded).await;
+        house.clock.advance(Span::secs(if draw.below(2) == 0 { 1 } else { 31 }));
+    }
+    for _ in 0..4 {
+        house.clock.advance(Span::secs(62));
+        node.jobs.resume(&never).await.expect("a pass");
+    }
+    let ended = node.stores.records.key_job(&job.id).await.expect("read").expect("there");
+    assert_eq!(ended.state, KeyJobState::Done, "seed {seed}: {:?}", node.jobs.status().await.map(|s| s.jobs));
+    for tenant in &seeded {
+        let record = node.stores.records.tenant(&tenant.tenant.id).await.expect("read").expect("there");
+        assert_eq!(record.oldest_key_version, record.key_version, "seed {seed}");
+        assert_eq!(left_under(&node, tenant, record.key_version).await, 0, "seed {seed}");
+        let all = left_under(&node, tenant, record.key_version + 1).await;
+        assert_eq!(all, tenant.logins, "seed {seed}: none is lost and none came");
+        let versions = node.stores.records.tenant_key_versions(&tenant.tenant.id).await.expect("read");
+        let current = versions.iter().filter(|version| version.state == TenantKeyState::Current).count();
+        assert_eq!(current, 1, "seed {seed}: one in force");
+    }
+    for _ in 0..draw.below(3) {
+        at_most(draw.below(60) + 1, node.jobs.retire_versions(&operator())).await;
+        node.stores.close().await;
+        node = house.node().await;
+        all_open(&node, &seeded).await;
+    }
+    println!("seed {seed}: {kills} kills");
+    all_open(&node, &seeded).await;
+    node.stores.close().await;
+}
+
+#[tokio::test]
+async fn a_node_that_ends_at_any_instant_of_a_rotation_loses_nothing() {
+    for seed in 0..lists() {
+        play(seed).await;
+    }
+}
