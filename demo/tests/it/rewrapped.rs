@@ -10,6 +10,7 @@ use cofre_demo::world::Wishes;
 use cofre_demo::world::token::{CUSTODIAN, SECOND, dev_binary};
 use cofre_model::entry::EntryKind;
 use cofre_model::id::Slug;
+use cofre_model::reason::PublicReason;
 use cofre_model::request::{RetireKeys, RewrapKeys};
 use cofre_proto::v1::KeyStatusResponse;
 use cofre_testkit::administrator::Line;
@@ -67,6 +68,10 @@ fn retire(custodian: &str) -> RetireKeys {
     RetireKeys { custodian: Slug::try_from(custodian).expect("a name"), key: None }
 }
 
+fn reason(error: &Error) -> Option<PublicReason> {
+    error.refused().and_then(|refused| refused.reason)
+}
+
 /// Has the keys move to the other custodian where no job is under way; gives where they move to.
 async fn moving(house: &House, to: &'static str) -> &'static str {
     let running = status(house).await.jobs.first().is_some_and(|job| job.state == "RUNNING");
@@ -81,7 +86,7 @@ async fn moving(house: &House, to: &'static str) -> &'static str {
     assert!(ordered.job.is_some());
     let from = if to == CUSTODIAN { SECOND.0 } else { CUSTODIAN };
     let refused = operator.retire_keys(&retire(from)).await.expect_err("not while it is moved from");
-    assert!(format!("{refused:?}").contains("WRONG_STATE") || refused.refused().is_some(), "{refused:?}");
+    assert_eq!(reason(&refused), Some(PublicReason::WrongState), "{refused:?}");
     to
 }
 
@@ -123,7 +128,7 @@ async fn keys_move_and_open_however_often_the_vault_is_killed_meanwhile() {
     if to != CUSTODIAN {
         // Whoever is to hold new tenants' keys is not retired, whatever it holds now.
         let refused = house.world.operator.retire_keys(&retire(CUSTODIAN)).await.expect_err("it is the default");
-        assert!(format!("{refused:?}").contains("WRONG_STATE"), "{refused:?}");
+        assert_eq!(reason(&refused), Some(PublicReason::WrongState), "{refused:?}");
         to = moving(&house, to).await;
         after = moved(&house).await;
     }

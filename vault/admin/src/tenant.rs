@@ -98,8 +98,9 @@ impl Admin {
     /// A known tenant keeps its set here: another one means wrapping its key anew.
     async fn same_set(&self, tenant: &Tenant, version: u32, asked: Option<&str>) -> Result<(), Error> {
         let Some(text) = asked else { return Ok(()) };
+        let set = set_from(text)?;
         let held = wrapped(self.keyring.tenant_key(&tenant.id, version).await?);
-        if held.is_some_and(|held| held.set.to_string() == text) {
+        if held.is_some_and(|held| held.set == set) {
             return Ok(());
         }
         let advice = "of a known tenant is changed by `cofre keys rewrap`; leave it out, or give the one it has";

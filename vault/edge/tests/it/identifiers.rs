@@ -75,6 +75,7 @@ fn rows() -> Vec<(&'static str, &'static str, Kind, String)> {
         ("GrantRequest", "authn_method", Token, "passkey".to_owned()),
         ("GrantRequest", "session_id", Token, "session-1".to_owned()),
         ("PutInstitutionRequest", "country", Id, "ES".to_owned()),
+        ("PutTenantRequest", "custody_set", Id, "any_of(hsm-1)".to_owned()),
         ("RewrapKeysRequest", "custody_set", Id, "any_of(hsm-1)".to_owned()),
         ("RetireKeysRequest", "custodian", Word, "hsm-1".to_owned()),
         ("RewrapKeysRequest", "from_key", Free, "root 1".to_owned()),
