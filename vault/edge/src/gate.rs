@@ -128,7 +128,7 @@ mod tests {
             assert!(seen.insert(*method), "{method} has two rows");
             assert!(!roles.is_empty(), "{method} admits nobody");
         }
-        assert_eq!(seen.len(), 39);
+        assert_eq!(seen.len(), 41);
     }
 
     #[test]

@@ -174,6 +174,17 @@ fn keys_are_moved_watched_stopped_and_not_retired_too_early() {
     );
     let ran = vault.ask(&["--json", "keys", "status"]);
     assert!(ran.code == 0 && ran.out.contains(r#""cause":"does not open""#), "{}", ran.out);
+    let ran = vault.ask(&["keys", "rotate", "--dry-run"]);
+    assert!(ran.code == 0 && ran.out.contains("3 tenants would get a new key"), "{}{}", ran.out, ran.err);
+    let one = TenantId::from_parts(1, [1; 10]).to_string();
+    let ran = vault.ask(&["keys", "rotate", "--tenant", &one, "--rate", "50"]);
+    let told = format!("{job} moves 3 tenants to a new key: ledger entry");
+    assert!(ran.code == 0 && ran.out.starts_with(&told), "{}{}", ran.out, ran.err);
+    let ran = vault.ask(&["keys", "retire", "--tenant-keys"]);
+    assert!(ran.code == 0 && ran.out.starts_with("retired 4 shares of older tenant keys"), "{}{}", ran.out, ran.err);
+    for both_or_none in [&["keys", "retire"][..], &["keys", "retire", "hsm-1", "--tenant-keys"]] {
+        assert_eq!(vault.ask(both_or_none).code, 2);
+    }
     let ran = vault.ask(&["keys", "stop", &job]);
     assert!(ran.code == 0 && ran.out.starts_with(&format!("stopped {job}: ledger entry")), "{}{}", ran.out, ran.err);
     let ran = vault.ask(&["keys", "retire", "hsm-1"]);

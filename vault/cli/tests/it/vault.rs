@@ -243,6 +243,19 @@ impl OperatorService for Register {
         Ok(Response::new(v1::RewrapKeysResponse { job_id, due: 5, entry }))
     }
 
+    async fn rotate_keys(&self, request: Request<v1::RotateKeysRequest>) -> Answer<v1::RotateKeysResponse> {
+        let v1::RotateKeysRequest { tenant_id, rate, dry_run } = request.into_inner();
+        let one = TenantId::from_parts(1, [1; 10]).to_string();
+        assert_eq!((tenant_id, rate), if dry_run { (String::new(), 0) } else { (one, 50) });
+        let (job_id, entry) = if dry_run { (String::new(), None) } else { (key_job().job_id, self.read(7)?.entry) };
+        Ok(Response::new(v1::RotateKeysResponse { job_id, due: 3, entry }))
+    }
+
+    async fn retire_tenant_keys(&self, _: Request<v1::RetireTenantKeysRequest>) -> Answer<v1::RetireKeysResponse> {
+        let (counted, entry) = (self.read(7)?.entry, self.read(7)?.entry);
+        Ok(Response::new(v1::RetireKeysResponse { shares: 4, counted, entry, statement: b"zero".to_vec() }))
+    }
+
     async fn stop_key_job(&self, request: Request<v1::StopKeyJobRequest>) -> Answer<v1::StopKeyJobResponse> {
         assert_eq!(request.into_inner().job_id, key_job().job_id);
         Ok(Response::new(v1::StopKeyJobResponse { entry: self.read(7)?.entry }))

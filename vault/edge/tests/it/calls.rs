@@ -75,7 +75,7 @@ async fn each_role_reaches_its_methods_and_no_other() {
         }
     }
     assert_eq!((house.reached(), house.register.all().len()), (inside, refused));
-    assert_eq!(inside + refused, 9 * 2 * 39);
+    assert_eq!(inside + refused, 9 * 2 * 41);
 }
 
 #[tokio::test]

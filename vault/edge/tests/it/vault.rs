@@ -258,6 +258,7 @@ fn use_cases(stores: Stores, clock: &Arc<dyn Clock>) -> UseCases {
             records: records.clone(),
             keyring: keyring.clone(),
             rewrapping: keys.for_rewrapping(),
+            rotating: keys.for_rotating(),
             keys: keys.clone(),
             signer: Arc::clone(&signer),
             deployment: "cofre.test".to_owned(),
