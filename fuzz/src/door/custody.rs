@@ -160,7 +160,7 @@ impl Warmed {
             CommitError::Refused(reason) => JournalError::Refused(reason),
             CommitError::Store(_) => JournalError::Unavailable,
         })?;
-        Ok((permit, WrappedTenantKey { set: self.set.clone(), shares }))
+        Ok((permit, WrappedTenantKey { set: self.set.clone(), shares, carried: None }))
     }
 
     async fn end(&self, warm: Evidence<WarmWarrant>) -> Result<(), JournalError> {

@@ -158,10 +158,7 @@ impl KeyJobs {
             return Ok(One::Others);
         }
         let one = match self.one_tenant(job, tenant, step, ended).await {
-            Err(Error::Store(cause @ cofre_store::Error::Corrupt { .. })) => {
-                self.tenant_failed(job, tenant, &cause.to_string()).await
-            }
-            Err(Error::Keys(cause)) => self.tenant_failed(job, tenant, &cause.to_string()).await,
+            Err(cause) if is_its_own(&cause) => self.tenant_failed(job, tenant, &cause.to_string()).await,
             one => one,
         };
         self.keyring.give_back(&item, &self.holder).await?;
@@ -433,6 +430,19 @@ impl KeyJobs {
 
 /// Why a key of an unknown version is left where it is.
 const UNKNOWN: &str = "a key lies under a version of the tenant key that the records do not know";
+
+/// Whether a cause is this tenant's alone, so that it holds up no other: its lockdown, its custodians, its rows.
+fn is_its_own(cause: &Error) -> bool {
+    use cofre_store::Error as Store;
+    match cause {
+        Error::Keys(_) | Error::Envelope(_) | Error::Commit(CommitError::Refused(_)) => true,
+        Error::Store(cause) => matches!(
+            cause,
+            Store::Corrupt { .. } | Store::Retired | Store::Exists | Store::Shareless | Store::Destroyed
+        ),
+        Error::Commit(_) | Error::Refused { .. } => false,
+    }
+}
 
 fn item(tenant: &TenantId) -> String {
     format!("rotation {tenant}")

@@ -2,10 +2,11 @@
 //! of it. Every login opens all the while, and no data key is opened by it.
 
 use cofre_admin::RotateOrder;
-use cofre_model::entry::EntryKind;
+use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::keys::{KeyJob, KeyJobState, TenantKeyState};
 use cofre_model::reason::Reason;
 use cofre_model::time::Span;
+use cofre_store::{Lockdown, Operation};
 use cofre_testkit::seed::Seeded;
 
 use crate::bench::operator;
@@ -173,6 +174,22 @@ async fn custodians_that_do_not_give_the_new_key_back_keep_the_old_one_in_force(
     node.keys.forget_all();
     all_open(&node, &seeded).await;
     assert_eq!(node.entries(EntryKind::TenantKeyOpened).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_locked_down_keeps_no_other_from_its_new_key() {
+    let (house, node, seeded) = seeded(3, 30).await;
+    let scope = Lockdown::Tenant(seeded[0].tenant.id);
+    let entry = Entry::new(EntryKind::Lockdown, [9; 16]);
+    node.stores.records.apply(entry, Operation::Lockdown(scope)).await.expect("locked down");
+    let job = ordered(&node).await;
+    node.jobs.rotate(&job, &never).await.expect("a pass");
+    house.clock.advance(Span::secs(6));
+    let pass = node.jobs.rotate(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.done), (2, 1, false), "the one that is locked down waits");
+    let status = node.jobs.status().await.expect("status").jobs.swap_remove(0);
+    assert!(status.failures.len() == 1 && status.failures[0].cause.contains("LOCKDOWN"), "{:?}", status.failures);
+    all_open(&node, &seeded[1..]).await;
 }
 
 #[tokio::test]
