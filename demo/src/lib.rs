@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod control;
+pub mod crowd;
 pub mod needles;
 pub mod play;
 pub mod reference;

@@ -16,6 +16,7 @@ mod memory;
 mod migrate;
 #[cfg(test)]
 mod rewrapped;
+mod rotated;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]

@@ -19,11 +19,14 @@ use cofre_store::{
 };
 
 use crate::Error;
-use crate::keys::rewrap::{AGAIN, CLAIM, FAILURES, One, Pass, corrupt};
+use crate::keys::rewrap::{AGAIN, FAILURES, One, Pass, corrupt};
 use crate::keys::{KeyJobs, ROTATE, entry, rows};
 
 /// What was granted under the key before is over by then, also where clocks differ: a grant lives for milliseconds.
 const SETTLES: Span = Span::secs(5);
+/// A tenant that a node has claimed is free again after this long; a claim is renewed with every list of keys. Whoever still
+/// works on it then loses nothing: each key goes to whoever moves it first.
+const CLAIM: Span = Span::secs(10);
 /// Keys moved under one permit, in one transaction.
 const BATCH: u32 = 1_000;
 /// Tenants read at once.
