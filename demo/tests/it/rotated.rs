@@ -48,6 +48,18 @@ async fn rotating(house: &House) {
     }
 }
 
+/// Waits until what lies under older keys moves, or has moved.
+async fn moving(house: &House) {
+    for _ in 0..600 {
+        let job = status(house).await.jobs.swap_remove(0);
+        if job.moved > 0 || job.state != "RUNNING" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("nothing moves: {:?}", status(house).await)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_get_new_keys_and_logins_open_however_often_the_vault_is_killed_meanwhile() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -65,6 +77,10 @@ async fn tenants_get_new_keys_and_logins_open_however_often_the_vault_is_killed_
     let kills = if std::env::var_os("COFRE_NIGHT").is_some() { NIGHT } else { KILLS };
     for kill in 0..kills {
         rotating(&house).await;
+        if kill > 1 {
+            // Two lives end while tenants get their keys; the others while what lies under older ones moves.
+            moving(&house).await;
+        }
         tokio::time::sleep(Duration::from_millis(house.world.clock.now().micros() % (4 * LIFE))).await;
         let job = status(&house).await.jobs.swap_remove(0);
         println!("kill {kill}: {}, {} tenants moved, {} left", job.state, job.moved, job.left);
