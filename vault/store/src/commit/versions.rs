@@ -162,9 +162,12 @@ impl Records {
             _ => return Ok(entry),
         };
         self.key_job_runs(job)?;
-        if entry.tenant_key.is_none() {
-            let key = self.tenant_key_version(tenant, version).await?;
-            entry.tenant_key = key.map(|key| (key.key_id, key.version));
+        // One that is made is named by the operation itself, and not there yet.
+        if !matches!(operation, Operation::MakeTenantKey { .. })
+            && let Some(key) = self.tenant_key_version(tenant, version).await?
+        {
+            entry.tenant_key = entry.tenant_key.or(Some((key.key_id, key.version)));
+            names(&entry, key.version, key.key_id)?;
         }
         Ok(entry)
     }

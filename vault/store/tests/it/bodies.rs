@@ -151,6 +151,41 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
         counted["fields"]["33"] = part(33, &Sha256::digest(b"s")).into();
         json!({"op": "COUNT_KEYS", "subject": subject, "remaining": remaining, "statement": hex::encode(statement), "entry": counted})
     };
+    // A version of a tenant's key; what is asked besides, and what else its entry says.
+    let tenant = TenantId::from_parts(1, [1; 10]).to_string();
+    let key =
+        |id: u8, version: u8| part(26, &[hex::decode(part(1, &[id; 16])).expect("hex"), vec![16, version]].concat());
+    let version = |op: &str, kind: (&str, u8), said: &str, asked: Value, fields: &[(&str, String)]| {
+        let mut entry = entry(kind.0, kind.1, said);
+        entry["facets"]["tenant"] = tenant.as_str().into();
+        entry["fields"]["6"] = part(6, tenant.as_bytes()).into();
+        for (field, bytes) in fields {
+            entry["fields"][field] = bytes.as_str().into();
+        }
+        let mut request = json!({"op": op, "job": key_job(), "tenant": tenant, "key_version": 2, "entry": entry});
+        request.as_object_mut().expect("a request").extend(asked.as_object().expect("what is asked").clone());
+        request
+    };
+    let made = |said: &str, asked: Value, field: String| {
+        version("MAKE_TENANT_KEY", ("TENANT_KEY_MADE", 42), said, asked, &[("26", field)])
+    };
+    let opened = |said: &str, asked: Value| {
+        version("OPEN_TENANT_KEY", ("TENANT_KEY_OPENED", 43), said, asked, &[("26", key(3, 2))])
+    };
+    let moved = |said: &str, count: &str| {
+        let fields = [("26", key(3, 2)), ("32", count.to_owned())];
+        version("TENANT_KEY_MOVED", ("TENANT_KEY_MOVED", 45), said, json!({"moved": 7}), &fields)
+    };
+    let permit = |said: &str, field: String, count: &str| {
+        let asked = json!({"from_version": 1, "from_id": "01".repeat(16), "key_id": "03".repeat(16), "count": 7});
+        version("MOVE_KEYS", ("KEYS_MOVE", 44), said, asked, &[("26", field), ("32", count.to_owned())])
+    };
+    let (job_said, key_said) = (key_job(), json!({"key_id": "03".repeat(16)}));
+    let stranger = json!({"tenant": TenantId::from_parts(2, [2; 10]).to_string()});
+    let with = |mut asked: Value, more: &Value| {
+        asked.as_object_mut().expect("asked").extend(more.as_object().expect("more").clone());
+        asked
+    };
     let caller = |name: &str, fingerprint: usize| ("3", part(3, &pair(name.as_bytes(), &vec![5; fingerprint])));
     for (what, request) in [
         ("another stop button than the entry names", stop("TENANT", "ten_x", "PLATFORM")),
@@ -206,6 +241,33 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
             "what another custodian wrapped",
             json!({"op": "RETIRE_KEYS", "subject": "b", "entry": entry("KEYS_RETIRED", 41, "a")}),
         ),
+        ("a version made under another job", made("x", key_said.clone(), key(3, 2))),
+        ("another key than was made", made(&job_said, key_said.clone(), key(4, 2))),
+        ("another version than was made", made(&job_said, key_said.clone(), key(3, 3))),
+        ("another tenant's version", made(&job_said, with(key_said.clone(), &stranger), key(3, 2))),
+        ("a version opened under another job", opened("x", json!({}))),
+        ("another tenant's version opened", opened(&job_said, stranger.clone())),
+        ("a version opened with a count", {
+            let mut request = opened(&job_said, json!({}));
+            request["entry"]["fields"]["32"] = "800207".into();
+            request
+        }),
+        ("keys moved under another job", moved("x", "800207")),
+        ("other keys moved than the entry counts", moved(&job_said, "800208")),
+        ("a permit to move under another job", permit("x 1", key(3, 2), "800207")),
+        ("a permit to move from another version", permit(&format!("{job_said} 9"), key(3, 2), "800207")),
+        ("a permit to move to another version", permit(&format!("{job_said} 1"), key(3, 3), "800207")),
+        ("a permit to move to another key", permit(&format!("{job_said} 1"), key(4, 2), "800207")),
+        ("a permit to move more keys", permit(&format!("{job_said} 1"), key(3, 2), "800206")),
+        ("a version that is made by another entry", {
+            let mut request = made(&job_said, key_said.clone(), key(3, 2));
+            request["op"] = "OPEN_TENANT_KEY".into();
+            request
+        }),
+        (
+            "a permit to move that is none",
+            json!({"op": "NOTE", "withdraws": null, "entry": entry("KEYS_MOVE", 44, "x")}),
+        ),
         ("a move that is no permit", json!({"op": "NOTE", "withdraws": null, "entry": entry("REWRAP", 38, "x")})),
     ] {
         assert_eq!(refused(&mut attack, what, &request).await, "CF004", "{what}");
@@ -216,4 +278,64 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
         let verdicts = attack.commit(&group(number, &request)).await.expect("committed");
         assert_eq!(verdicts[0]["verdict"], "WRITTEN", "{verdicts}");
     }
+    // Those that say what is done are refused for what the rows say, and for nothing else.
+    for (number, request, reason) in [
+        (4, made(&job_said, key_said, key(3, 2)), "NOT_FOUND"),
+        (5, opened(&job_said, json!({})), "NOT_FOUND"),
+        (6, moved(&job_said, "800207"), "NOT_FOUND"),
+        (7, permit(&format!("{job_said} 1"), key(3, 2), "800207"), "NOT_FOUND"),
+    ] {
+        let verdicts = attack.commit(&group(number, &request)).await.expect("a verdict");
+        assert_eq!(verdicts[0]["reason"], reason, "{verdicts}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_names_the_version_of_a_key_that_the_rows_name() {
+    let mut attack = Attack::new().await;
+    let tenant = TenantId::from_parts(1, [1; 10]).to_string();
+    let job = KeyJobId::from_parts(1, [1; 10]).to_string();
+    let said = |mut entry: Value, fields: &[(&str, String)]| {
+        entry["facets"]["tenant"] = tenant.as_str().into();
+        entry["fields"]["6"] = part(6, tenant.as_bytes()).into();
+        for (field, bytes) in fields {
+            entry["fields"][field] = bytes.as_str().into();
+        }
+        entry
+    };
+    let key =
+        |id: u8, version: u8| part(26, &[hex::decode(part(1, &[id; 16])).expect("hex"), vec![16, version]].concat());
+    let row = json!({"id": tenant, "slug": "acme", "legal_name": "Acme", "state": "ACTIVE", "home_region": "eu-nl",
+        "tenant_key_id": "01".repeat(16), "key_version": 1, "warm_for": 0});
+    let put = json!({"op": "PUT_TENANT", "tenant": row, "signing_keys": [], "recipients": [],
+        "entry": said(entry("TENANT_PUT", 4, ""), &[])});
+    let order = json!({"op": "OPEN_KEY_JOB", "id": job, "kind": "ROTATE", "target": "all", "from_key": null, "rate": null,
+        "entry": entry("KEY_JOB_OPENED", 36, &format!("{job} ROTATE all -"))});
+    let made = json!({"op": "MAKE_TENANT_KEY", "job": job, "tenant": tenant, "key_version": 2, "key_id": "03".repeat(16),
+        "entry": said(entry("TENANT_KEY_MADE", 42, &job), &[("26", key(3, 2))])});
+    for (number, request) in (1..).zip([put, order, made]) {
+        let verdicts = attack.commit(&group(number, &request)).await.expect("committed");
+        assert_eq!(verdicts[0]["verdict"], "WRITTEN", "{verdicts}");
+    }
+    let opened = |named: String| {
+        json!({"op": "OPEN_TENANT_KEY", "job": job, "tenant": tenant, "key_version": 2,
+            "entry": said(entry("TENANT_KEY_OPENED", 43, &job), &[("26", named)])})
+    };
+    let moved = |named: String| {
+        json!({"op": "TENANT_KEY_MOVED", "job": job, "tenant": tenant, "key_version": 2, "moved": 7,
+            "entry": said(entry("TENANT_KEY_MOVED", 45, &job), &[("26", named), ("32", "800207".into())])})
+    };
+    let mut number = 4;
+    for asked in [&opened as &dyn Fn(String) -> Value, &moved] {
+        for (id, version) in [(1, 1), (3, 1), (1, 2), (4, 2)] {
+            let refused = attack.commit(&group(number, &asked(key(id, version)))).await.expect_err("another key");
+            let code = refused.as_database_error().and_then(|told| told.code());
+            assert_eq!(code.as_deref(), Some("CF004"), "{id} {version}: {refused}");
+        }
+        let verdicts = attack.commit(&group(number, &asked(key(3, 2)))).await.expect("committed");
+        assert_eq!(verdicts[0]["verdict"], "WRITTEN", "{verdicts}");
+        number += 1;
+    }
+    let oldest = "SELECT tenant_key_oldest * 10 + tenant_key_version FROM cofre.tenants";
+    assert_eq!(attack.number(oldest).await, 22);
 }

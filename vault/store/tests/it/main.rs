@@ -36,4 +36,6 @@ mod shared;
 mod side_stores;
 mod tags;
 mod undelivered;
+mod under_keys;
+mod versions;
 mod world;
