@@ -1,7 +1,7 @@
 //! Custody sets: which custodians hold a tenant's key, and whether one of them or all of them must agree.
 //! This is data; [`crate::shares`] acts on it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -152,27 +152,16 @@ impl CustodySet {
     }
 
     /// Whether older shares under `other` would open a key by fewer custodians, or by others, than this set says: then
-    /// wrapping the same key anew would promise more than holds. A custodian put in another's place is no stricter; one
-    /// left out is.
+    /// wrapping the same key anew would promise more than holds. A custodian put in another's place is no stricter, wherever
+    /// that one stood: `other` is no looser where, with some custodians of this set replaced by as many others, whatever
+    /// opens by `other` opens by this set too. The order in which either is written says nothing.
     #[must_use]
     pub fn stricter_than(&self, other: &Self) -> bool {
         let these = self.openings();
-        let mut stand_ins: Vec<_> = these.iter().collect();
-        let mut left = Vec::new();
-        for old in other.openings() {
-            // Whoever it takes here is among those it took there.
-            stand_ins.retain(|this| **this != old);
-            if !these.iter().any(|this| this.is_subset(&old)) {
-                left.push(old);
-            }
-        }
-        left.iter().any(|old| match stand_ins.iter().position(|this| this.len() <= old.len()) {
-            Some(found) => {
-                stand_ins.swap_remove(found);
-                false
-            }
-            None => true,
-        })
+        let mut others = other.openings();
+        // Where few custodians open there is least to choose from: what cannot be is found out soon.
+        others.sort_by_key(BTreeSet::len);
+        !replaced(&these, &others, &mut BTreeMap::new())
     }
 
     /// Every combination of custodians that opens a key, none of whom could be spared.
@@ -240,6 +229,41 @@ impl FromStr for CustodySet {
         }
         Self::of(rule, members)
     }
+}
+
+/// Whether custodians of `these` openings can be replaced, each by another one, so that each of the `others` has all of
+/// the custodians of one of them. Who stands in whose place already is in `places`.
+fn replaced<'a>(
+    these: &[BTreeSet<&'a CustodianId>],
+    others: &[BTreeSet<&'a CustodianId>],
+    places: &mut BTreeMap<&'a CustodianId, &'a CustodianId>,
+) -> bool {
+    let Some((first, rest)) = others.split_first() else { return true };
+    these.iter().filter(|this| this.len() <= first.len()).any(|this| {
+        let this: Vec<_> = this.iter().copied().collect();
+        placed(&this, first, places, &mut |places| replaced(these, rest, places))
+    })
+}
+
+/// Whether each custodian of `this` opening can have a place among the `there`, one that no other has, so that what is
+/// left to be asked holds as well.
+fn placed<'a>(
+    this: &[&'a CustodianId],
+    there: &BTreeSet<&'a CustodianId>,
+    places: &mut BTreeMap<&'a CustodianId, &'a CustodianId>,
+    left: &mut dyn FnMut(&mut BTreeMap<&'a CustodianId, &'a CustodianId>) -> bool,
+) -> bool {
+    let Some((first, rest)) = this.split_first() else { return left(places) };
+    if let Some(place) = places.get(first) {
+        return there.contains(place) && placed(rest, there, places, left);
+    }
+    let taken: BTreeSet<_> = places.values().copied().collect();
+    there.iter().filter(|place| !taken.contains(*place)).any(|place| {
+        places.insert(*first, *place);
+        let fits = placed(rest, there, places, left);
+        places.remove(first);
+        fits
+    })
 }
 
 /// A rule and what stands in its parentheses, which end the text.

@@ -246,6 +246,21 @@ async fn what_was_replaced_brings_a_key_back_whose_new_custodian_is_lost() {
 }
 
 #[tokio::test]
+async fn no_custodian_of_the_nodes_own_set_loses_its_veto() {
+    let mut house = House::new(&["a", "b", "c", "d", "e", "f", "g", "h"]);
+    let node = house.node().await;
+    for (floor, looser) in [
+        ("all_of(a,any_of(b,c))", "any_of(all_of(b,c),all_of(d,e))"),
+        ("all_of(a,any_of(b,c,d))", "any_of(all_of(e,f),all_of(g,h),all_of(b,c))"),
+        ("any_of(a)", "any_of(c,all_of(a,b))"),
+    ] {
+        house.floor = set(floor);
+        let strict = house.on(hands_on(&node.stores));
+        assert_eq!(refusal(strict.jobs.open(&operator(), order(looser)).await), Reason::BadRequest, "{looser}");
+    }
+}
+
+#[tokio::test]
 async fn an_older_wrapping_stays_in_force_while_the_newest_does_not_open() {
     let (house, node) = house(&["a", "b"], 1, "any_of(a)").await;
     let job = node.open("any_of(b)").await;
