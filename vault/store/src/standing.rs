@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use cofre_model::entry::{Entry, EntryId, EntryKind};
 use cofre_model::id::{ConsentId, CredentialId, InstitutionId, KeyJobId, SubjectId, TenantId};
-use cofre_model::keys::KeyJob;
+use cofre_model::keys::{KeyJob, KeyJobKind};
 use cofre_model::registry::LockdownScope;
 use cofre_model::wording::Outcome;
 
@@ -44,6 +44,13 @@ struct Ordered {
     reference: String,
 }
 
+impl Ordered {
+    /// The id of the job, as its entry names it.
+    fn id(&self) -> &str {
+        self.reference.split(' ').next().unwrap_or_default()
+    }
+}
+
 /// The ledger up to some index, folded. It grows with the rows that were written and with what may never stand again,
 /// not with the number of releases.
 #[derive(Debug, Default)]
@@ -59,8 +66,8 @@ pub struct Standing {
     quarantined: HashSet<String>,
     /// Every tenant that was ever put.
     tenants: HashSet<TenantId>,
-    /// The newest job over keys, until it ends.
-    key_job: Option<Ordered>,
+    /// The newest job over keys of each kind, until it ends.
+    key_jobs: HashMap<KeyJobKind, Ordered>,
     /// The ledger is not the one that was signed: nothing stands.
     distrusted: bool,
 }
@@ -101,11 +108,8 @@ impl Standing {
             EntryKind::Lockdown => self.lockdowns.extend(entry.reference.clone()),
             EntryKind::TenantPut => self.tenants.extend(entry.tenant),
             EntryKind::WorkerQuarantined => self.quarantined.extend(entry.reference.clone()),
-            // One job runs at a time: where another was opened, the one before has ended, whatever its row says.
-            EntryKind::KeyJobOpened => {
-                self.key_job = entry.reference.clone().map(|reference| Ordered { opened: index, reference });
-            }
-            EntryKind::KeyJobEnded => _ = self.key_job.take_if(|job| entry.follows == Some(job.opened)),
+            EntryKind::KeyJobOpened => self.ordered(index, entry),
+            EntryKind::KeyJobEnded => self.job_ended(entry),
             _ => {}
         }
         true
@@ -121,6 +125,27 @@ impl Standing {
             tracing::error!(kind = %entry.kind, "incident: the ledger holds an entry a second time; it writes nothing");
         }
         first
+    }
+
+    /// One job of a kind runs at a time: where another was opened, the one before has ended, whatever its row says. One
+    /// whose kind cannot be told may be of any.
+    fn ordered(&mut self, opened: u64, entry: &Entry) {
+        let reference = entry.reference.clone().unwrap_or_default();
+        match reference.split(' ').nth(1).and_then(KeyJobKind::from_text) {
+            Some(kind) => _ = self.key_jobs.insert(kind, Ordered { opened, reference }),
+            None => self.key_jobs.clear(),
+        }
+    }
+
+    /// The job that this names has ended, and whichever it follows.
+    ///
+    /// SECURITY: whom it follows was read from a row that carries no MAC. A job that ends too soon is ordered again; one
+    /// whose end is overlooked could be brought back by whoever edits its row. Where no job is named that is known,
+    /// each may be meant.
+    fn job_ended(&mut self, entry: &Entry) {
+        let named = entry.reference.as_deref().and_then(|reference| reference.split(' ').next()).unwrap_or_default();
+        let known = self.key_jobs.values().any(|job| job.id() == named);
+        self.key_jobs.retain(|_, job| known && job.id() != named && entry.follows != Some(job.opened));
     }
 
     fn agreed(&mut self, entry: &Entry) {
@@ -180,9 +205,9 @@ impl Standing {
         }
     }
 
-    /// Whether this job was ordered just so, and neither ended nor was followed by another.
+    /// Whether this job was ordered just so, and neither ended nor was followed by another of its kind.
     pub(crate) fn key_job(&self, job: &KeyJob) -> bool {
-        let ordered = self.key_job.as_ref().filter(|_| !self.distrusted);
+        let ordered = self.key_jobs.get(&job.kind).filter(|_| !self.distrusted);
         ordered.is_some_and(|ordered| ordered.opened == job.opened_entry && ordered.reference == job.reference())
     }
 
@@ -191,10 +216,10 @@ impl Standing {
         self.distrusted || self.tenants.contains(id)
     }
 
-    /// Whether the job of this id has neither ended nor was followed by another.
+    /// Whether the job of this id has neither ended nor was followed by another of its kind.
     pub(crate) fn key_job_runs(&self, id: &KeyJobId) -> bool {
-        let ordered = self.key_job.as_ref().filter(|_| !self.distrusted);
-        ordered.and_then(|ordered| ordered.reference.split_once(' ')).is_some_and(|(named, _)| named == id.to_string())
+        let named = id.to_string();
+        !self.distrusted && self.key_jobs.values().any(|job| job.id() == named)
     }
 
     /// Whether this worker was quarantined.

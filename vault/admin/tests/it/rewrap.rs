@@ -4,9 +4,10 @@
 use cofre_admin::{RewrapOrder, Source};
 use cofre_custody::{TenantRef, Warmed};
 use cofre_model::entry::EntryKind;
+use cofre_model::id::KeyJobId;
 use cofre_model::keys::KeyJobState;
 use cofre_model::reason::Reason;
-use cofre_model::time::Span;
+use cofre_model::time::{Clock as _, Span};
 use cofre_store::Due;
 
 use crate::bench::operator;
@@ -195,6 +196,33 @@ async fn a_job_that_ended_is_not_brought_back_by_an_edit() {
     house.edit_records(&[&format!("UPDATE key_jobs SET state = 'STOPPED' WHERE id = '{}'", next.id), &back]).await;
     assert_eq!(refusal(node.jobs.resume(&never).await), Reason::IntegrityFailure);
     assert_eq!(house.calls(), calls, "nobody is asked");
+}
+
+#[tokio::test]
+async fn a_job_whose_row_was_edited_before_it_was_stopped_is_not_brought_back() {
+    let (house, node) = house(&["a", "b"], 2, "any_of(a)").await;
+    let calls = house.calls();
+    let other = KeyJobId::from_parts(house.clock.now().millis(), [9; 10]);
+    for (put, back, stopped) in [
+        // Its end follows another entry then, or names another job.
+        ("opened_entry = 0".to_owned(), None, None),
+        (format!("id = '{other}'"), Some("id"), Some(other)),
+    ] {
+        let job = node.open("any_of(b)").await;
+        house.edit_records(&[&format!("UPDATE key_jobs SET {put} WHERE id = '{}'", job.id)]).await;
+        let named = stopped.unwrap_or(job.id);
+        node.jobs.stop(&operator(), &named).await.expect("stopped");
+        let back = back.map_or(String::new(), |column| format!("{column} = '{}', ", job.id));
+        let edit = format!(
+            "UPDATE key_jobs SET {back}opened_entry = {}, state = 'RUNNING', ended_at = NULL, moved = NULL WHERE id = '{named}'",
+            job.opened_entry
+        );
+        house.edit_records(&[&edit]).await;
+        assert_eq!(node.stores.records.key_jobs_running().await.expect("read"), [job.clone()], "as it was ordered");
+        assert_eq!(refusal(node.jobs.resume(&never).await), Reason::IntegrityFailure, "{put}");
+        assert_eq!(house.calls(), calls, "{put}: nobody is asked");
+        house.edit_records(&[&format!("UPDATE key_jobs SET state = 'STOPPED' WHERE id = '{}'", job.id)]).await;
+    }
 }
 
 #[tokio::test]
