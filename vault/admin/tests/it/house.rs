@@ -201,6 +201,7 @@ impl House {
             let put = Operation::PutTenant {
                 tenant: tenant.clone(),
                 key_version: 1,
+                custody_set: Some(custody.to_owned()),
                 warm_for: Span::minutes(5),
                 signing_keys: Vec::new(),
                 recipients: Vec::new(),

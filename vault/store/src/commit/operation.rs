@@ -42,6 +42,9 @@ pub enum Operation {
         tenant: Tenant,
         /// The version of its key in force.
         key_version: u32,
+        /// The custody set its key is wrapped for, where that is known. It stands in the entry, and with the shares in
+        /// the keyring.
+        custody_set: Option<String>,
         /// How long its key may stay warm.
         warm_for: Span,
         /// Keys that sign its statements.
@@ -328,6 +331,10 @@ impl Operation {
     /// alone, so that part is not left to whoever asks.
     pub(crate) fn named_in(&self, mut entry: Entry) -> Entry {
         match self {
+            Self::PutTenant { custody_set, warm_for, .. } => {
+                let warm_secs = warm_for.as_micros() / 1_000_000;
+                entry.reference = Some(format!("{} {warm_secs}", custody_set.as_deref().unwrap_or("-")));
+            }
             Self::OpenEnrolment { credential, .. } => {
                 (entry.credential, entry.owner) = (Some(credential.id), Some(credential.owner));
             }

@@ -151,6 +151,14 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
         counted["fields"]["33"] = part(33, &Sha256::digest(b"s")).into();
         json!({"op": "COUNT_KEYS", "subject": subject, "remaining": remaining, "statement": hex::encode(statement), "entry": counted})
     };
+    // A tenant as it is registered, and what its entry says of that.
+    let put = |set: &str, secs: u64| {
+        let id = TenantId::from_parts(2, [2; 10]).to_string();
+        let tenant = json!({"id": id, "slug": "acme", "legal_name": "Acme", "state": "ACTIVE", "home_region": "eu-nl",
+            "tenant_key_id": "05".repeat(16), "key_version": 1, "warm_for": secs * 1_000_000});
+        let entry = entry("TENANT_PUT", 4, "all_of(a,b) 300");
+        json!({"op": "PUT_TENANT", "custody_set": set, "tenant": tenant, "signing_keys": [], "recipients": [], "entry": entry})
+    };
     let caller = |name: &str, fingerprint: usize| ("3", part(3, &pair(name.as_bytes(), &vec![5; fingerprint])));
     for (what, request) in [
         ("another stop button than the entry names", stop("TENANT", "ten_x", "PLATFORM")),
@@ -199,6 +207,8 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
             ended["fields"]["32"] = "800200".into();
             json!({"op": "END_KEY_JOB", "id": key_job(), "to": "DONE", "moved": 1, "entry": ended})
         }),
+        ("another custody set of a tenant than the entry names", put("any_of(b)", 300)),
+        ("another time of a tenant's key in memory", put("all_of(a,b)", 900)),
         ("another custodian than the entry names", count("b", 0, b"s")),
         ("another count than the entry names", count("a", 1, b"s")),
         ("another statement than the entry names", count("a", 0, b"t")),
@@ -212,7 +222,11 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
     }
     let whole = note(&[caller(NODE, 32)], &[("caller", NODE)]);
     attack.commit(&group(1, &whole)).await.expect("committed");
-    for (number, request) in (2..).zip([job("any_of(a)", "REWRAP any_of(a) 5 root 1", "REWRAP"), count("a", 0, b"s")]) {
+    for (number, request) in (2..).zip([
+        job("any_of(a)", "REWRAP any_of(a) 5 root 1", "REWRAP"),
+        count("a", 0, b"s"),
+        put("all_of(a,b)", 300),
+    ]) {
         let verdicts = attack.commit(&group(number, &request)).await.expect("committed");
         assert_eq!(verdicts[0]["verdict"], "WRITTEN", "{verdicts}");
     }

@@ -167,6 +167,7 @@ async fn a_permit_ends_with_its_job() {
     let suspended = Operation::PutTenant {
         tenant: Tenant { state: TenantState::Suspended, ..world.tenant.clone() },
         key_version: 1,
+        custody_set: None,
         warm_for: Span::secs(300),
         signing_keys: Vec::new(),
         recipients: Vec::new(),

@@ -284,6 +284,9 @@ BEGIN
         PERFORM commit_says_number(entry, 'follows', (r ->> 'withdraws')::bigint);
         PERFORM commit_says_number(entry, 'verdict', commit_number('verdict', 'DENIED'));
       END IF;
+    WHEN 'PUT_TENANT' THEN
+      PERFORM commit_says(entry, 'reference', coalesce(r ->> 'custody_set', '-') || ' '
+        || (r #>> '{tenant,warm_for}')::bigint / 1000000);
     WHEN 'PUT_WORKER' THEN
       PERFORM commit_reject_if(NOT commit_knows('worker', r ->> 'state'), 'a worker has no such state');
     WHEN 'OPEN_ENROLMENT' THEN

@@ -24,8 +24,9 @@ pub(super) fn operation(operation: Op) -> Value {
             json!({"op": operation.word()})
         }
         Op::PolicyActivated { digest } => json!({"op": "ACTIVATE_POLICY", "digest": hex(&digest)}),
-        Op::PutTenant { tenant, key_version, warm_for, signing_keys, recipients } => json!({
+        Op::PutTenant { tenant, key_version, custody_set, warm_for, signing_keys, recipients } => json!({
             "op": "PUT_TENANT",
+            "custody_set": custody_set,
             "tenant": rows::tenant(&tenant, key_version, warm_for),
             "signing_keys": signing_keys.iter().map(rows::signing_key).collect::<Vec<_>>(),
             "recipients": recipients.iter().map(rows::recipient).collect::<Vec<_>>(),
