@@ -23,9 +23,9 @@ const CLAIM: Span = Span::secs(30);
 const AGAIN: Span = Span::secs(60);
 /// A tenant is registered within this long of its key, or never.
 const REGISTERED: Span = Span::hours(1);
-/// Keys read at once, and failures.
+/// Keys read at once, and keys that are left alone for a while.
 const PAGE: u32 = 256;
-const FAILURES: u32 = 100_000;
+const RESTING: u32 = 100_000;
 
 /// Why a key stays with the custodian's key it was to leave.
 const STILL: &str =
@@ -100,9 +100,9 @@ impl KeyJobs {
         no_looser(&self.floor, &target)?;
         let due = Due { target: &job.target, from_key: job.from_key.as_deref() };
         let (mut pass, mut after, mut pace) = (Pass::default(), None, job.rate.map(paced));
-        let rested = self.clock.now().minus(AGAIN);
-        let failures = self.keyring.key_failures(&job.id, FAILURES).await?;
-        let resting: HashSet<_> = failures.iter().filter(|failure| failure.at > rested).map(|row| &row.item).collect();
+        let now = self.clock.now();
+        let resting = self.keyring.keys_resting(&job.id, now.minus(AGAIN), now, RESTING).await?;
+        let resting: HashSet<_> = resting.into_iter().collect();
         loop {
             let page = self.keyring.keys_due(due, after, PAGE).await?;
             if page.is_empty() {
@@ -173,10 +173,8 @@ impl KeyJobs {
     async fn claimed(&self, job: &KeyJob, key: KeyVersion, target: &CustodySet, first: bool) -> Result<One, Error> {
         let found = match self.found(key).await? {
             Ok(found) => found,
-            Err(cause) => {
-                self.failed(job, key, cause).await?;
-                return Ok(if self.is_nobodys(key).await? { One::Nobodys } else { One::Failed });
-            }
+            Err(cause) if self.is_nobodys(key).await? => return self.listed(job, key, cause).await,
+            Err(cause) => return self.failed(job, key, cause).await,
         };
         // Read again under the claim: another node may have moved it after it was listed.
         let by_key = |share: &cofre_custody::WrappedShare| job.from_key.as_ref() == Some(&share.custodian_key);
@@ -332,6 +330,14 @@ impl KeyJobs {
         tracing::warn!(job = %job.id, key = %key, error = cause, "a tenant key could not be wrapped anew");
         self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), self.clock.now()).await?;
         Ok(One::Failed)
+    }
+
+    /// A key of nobody is listed among what failed, but does not rest: whoever comes next counts it again, so that all of
+    /// them are counted by one pass, however many there are.
+    async fn listed(&self, job: &KeyJob, key: KeyVersion, cause: &str) -> Result<One, Error> {
+        let rested = self.clock.now().minus(AGAIN);
+        self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), rested).await?;
+        Ok(One::Nobodys)
     }
 
     /// Whichever node comes first ends it.

@@ -137,6 +137,31 @@ async fn the_key_of_a_registration_that_was_broken_off_keeps_no_custodian() {
     house.all_open(&node).await;
 }
 
+#[tokio::test]
+async fn of_several_keys_of_nobody_none_keeps_a_job_from_its_end() {
+    let mut house = House::new(&["a", "b"]);
+    let node = house.node().await;
+    house.tenants(&node, 1, "any_of(a)").await;
+    for number in [0xed, 0xee] {
+        let nobody = cofre_model::id::TenantId::from_parts(house.clock.now().millis(), [number; 10]);
+        let made = node.keys.for_wrapping().new_tenant_key("eu-nl", nobody, &crate::house::set("any_of(a)")).await;
+        let key = cofre_store::KeyVersion { tenant: nobody, version: 1 };
+        let rows = cofre_admin::stored(key, made.expect("wrapped").wrapped);
+        node.stores.keyring.put_tenant_key(&rows, house.clock.now()).await.expect("put");
+    }
+    house.clock.advance(Span::hours(2));
+    let job = node.open("any_of(b)").await;
+    // The node is told to stop after it has seen one of them.
+    let looks = std::sync::atomic::AtomicU32::new(0);
+    let soon = || looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 2;
+    let pass = node.jobs.rewrap(&job, &soon).await.expect("a pass");
+    assert_eq!((pass.moved, pass.nobodys, pass.done), (1, 1, false));
+    house.clock.advance(Span::secs(1));
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.nobodys, pass.done), (0, 0, 2, true));
+    assert_eq!(node.jobs.progress(job).await.expect("read").failures.len(), 2, "both are listed");
+}
+
 /// A clock on which every look takes a second.
 #[derive(Debug)]
 struct Slow(std::sync::Arc<cofre_testkit::clock::TestClock>);

@@ -390,6 +390,14 @@ async fn what_failed_is_kept_by_row_and_cause_until_it_is_moved() {
     let told: Vec<_> = failures.iter().map(|row| (row.item.as_str(), row.cause.as_str())).collect();
     assert_eq!(told, [("a/1", "lost"), ("b/1", "lost")]);
     assert_eq!(keyring.key_failures(&job, 1).await.expect("read").len(), 1);
+    let resting = async |since, at| keyring.keys_resting(&job, since, at, 9).await.expect("read");
+    let (before, hours) = (now.minus(Span::secs(1)), now.minus(Span::hours(2)));
+    assert_eq!(resting(before, now).await, ["a/1", "b/1"]);
+    assert_eq!(resting(now, now).await, [""; 0], "their time is over");
+    assert_eq!(resting(hours, hours).await, [""; 0], "nothing rests until a clock that was wrong is reached");
+    keyring.note_failure(&job, "c/1", Some(&"x".repeat(5_000)), now).await.expect("noted");
+    assert_eq!(keyring.key_failures(&job, 9).await.expect("read")[2].cause.len(), 1_000);
+    keyring.note_failure(&job, "c/1", None, now).await.expect("moved");
     keyring.note_failure(&job, "a/1", None, now).await.expect("moved");
     assert_eq!(keyring.key_failures_count(&job).await.expect("read"), 1);
     assert_eq!(keyring.key_failures_count(&KeyJobId::from_parts(2, [2; 10])).await.expect("read"), 0);
