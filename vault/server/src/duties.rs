@@ -106,15 +106,15 @@ fn rewrap(key_jobs: &Arc<KeyJobs>, tasks: &TaskTracker, stop: &CancellationToken
             }
         }
     }));
-    let (jobs, mut started) = (Arc::clone(key_jobs), false);
+    let (jobs, stopping, mut started) = (Arc::clone(key_jobs), stop.clone(), false);
     tasks.spawn(every(Duration::from_secs(3_600), stop.clone(), move || {
         // Nothing deletes key material at a start: whoever puts old stores back has an hour to see that they are.
-        let (jobs, due) = (Arc::clone(&jobs), std::mem::replace(&mut started, true));
+        let (jobs, stopping, due) = (Arc::clone(&jobs), stopping.clone(), std::mem::replace(&mut started, true));
         async move {
             if !due {
                 return;
             }
-            match jobs.destroy_retired().await {
+            match jobs.destroy_retired(&|| stopping.is_cancelled()).await {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(count, "retired shares of tenant keys destroyed"),
                 Err(error) => tracing::warn!(error = %error, "retired shares of tenant keys are still there"),

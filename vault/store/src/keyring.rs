@@ -4,6 +4,7 @@
 pub(crate) mod claims;
 pub(crate) mod deposit_keys;
 pub(crate) mod integrator;
+pub(crate) mod retiring;
 pub(crate) mod subject_keys;
 pub(crate) mod tenant_keys;
 pub(crate) mod wrappings;

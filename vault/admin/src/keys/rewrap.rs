@@ -248,14 +248,15 @@ impl KeyJobs {
             Anew::Failed(cause) => cause,
             other => return Ok(other),
         };
-        let Some(before) = rows::wrapped(self.keyring.replaced_wrapping(key).await?) else {
-            return Ok(Anew::Failed(cause));
-        };
-        match self.wrapped_from(job, &found.tenant, &before, target).await? {
-            // What is in force is what has to be mended.
-            Anew::Failed(_) => Ok(Anew::Failed(cause)),
-            other => Ok(other),
+        // Those that were retired at last, as long as they are there: what replaced them opened when they were.
+        for before in self.keyring.replaced_wrappings(key).await?.into_iter().filter_map(rows::wrapped) {
+            match self.wrapped_from(job, &found.tenant, &before, target).await? {
+                Anew::Failed(_) => {}
+                other => return Ok(other),
+            }
         }
+        // What is in force is what has to be mended.
+        Ok(Anew::Failed(cause))
     }
 
     async fn wrapped_from(

@@ -247,6 +247,21 @@ async fn no_set_is_put_in_place_that_is_looser_than_the_nodes_own() {
 }
 
 #[tokio::test]
+async fn no_custodian_of_the_nodes_own_set_loses_its_veto() {
+    let mut house = House::new(&["a", "b", "c", "d", "e", "f", "g", "h"]);
+    let node = house.node().await;
+    for (floor, looser) in [
+        ("all_of(a,any_of(b,c))", "any_of(all_of(b,c),all_of(d,e))"),
+        ("all_of(a,any_of(b,c,d))", "any_of(all_of(e,f),all_of(g,h),all_of(b,c))"),
+        ("any_of(a)", "any_of(c,all_of(a,b))"),
+    ] {
+        house.floor = set(floor);
+        let strict = house.on(hands_on(&node.stores));
+        assert_eq!(refusal(strict.jobs.open(&operator(), order(looser)).await), Reason::BadRequest, "{looser}");
+    }
+}
+
+#[tokio::test]
 async fn no_key_is_moved_to_custodians_that_do_not_open_what_they_wrap() {
     let (house, node) = house(&["a", "b"], 3, "any_of(a)").await;
     let job = node.open("any_of(b)").await;
@@ -274,18 +289,19 @@ async fn what_was_replaced_brings_a_key_back_whose_new_custodian_is_lost() {
 }
 
 #[tokio::test]
-async fn no_custodian_of_the_nodes_own_set_loses_its_veto() {
-    let mut house = House::new(&["a", "b", "c", "d", "e", "f", "g", "h"]);
-    let node = house.node().await;
-    for (floor, looser) in [
-        ("all_of(a,any_of(b,c))", "any_of(all_of(b,c),all_of(d,e))"),
-        ("all_of(a,any_of(b,c,d))", "any_of(all_of(e,f),all_of(g,h),all_of(b,c))"),
-        ("any_of(a)", "any_of(c,all_of(a,b))"),
-    ] {
-        house.floor = set(floor);
-        let strict = house.on(hands_on(&node.stores));
-        assert_eq!(refusal(strict.jobs.open(&operator(), order(looser)).await), Reason::BadRequest, "{looser}");
-    }
+async fn what_was_retired_brings_a_key_back_as_long_as_it_is_there() {
+    let (house, node) = house(&["a", "b", "c"], 2, "any_of(a)").await;
+    let job = node.open("any_of(b)").await;
+    assert!(node.jobs.rewrap(&job, &never).await.expect("a pass").done);
+    let source = Source { custodian: custodian("a"), key: None };
+    assert_eq!(node.jobs.retire(&operator(), &source).await.expect("retired").shares, 2);
+    house.custodian("b").take_away();
+    house.clock.advance(Span::secs(1));
+    let job = node.open("any_of(c)").await;
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.done), (2, 0, true));
+    node.keys.wipe_all();
+    house.all_open(&node).await;
 }
 
 #[tokio::test]

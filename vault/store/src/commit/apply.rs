@@ -81,7 +81,7 @@ pub(crate) async fn apply(group: &mut Group<'_>, entry: Entry, operation: Op) ->
         }
         Op::RetireKeys { subject } => keys::retire(group, &subject).await?,
         // The shares are in the keyring.
-        Op::RetiredKeysDestroyed => None,
+        Op::RetiredKeysDestroyed { .. } => None,
     };
     let entry = Entry { follows: entry.follows.or(follows), ..entry };
     group.append(entry).await?;

@@ -207,7 +207,10 @@ pub enum Operation {
         subject: String,
     },
     /// Retired shares past their time are about to be destroyed. Entry only; the keyring destroys them under it.
-    RetiredKeysDestroyed,
+    RetiredKeysDestroyed {
+        /// How many shares.
+        shares: u64,
+    },
     /// An entry alone: outcomes, refusals, challenges, reads of the register.
     Note,
 }
@@ -217,7 +220,11 @@ impl Operation {
     pub(crate) const fn narrows(&self) -> bool {
         matches!(
             self,
-            Self::EndConsent { .. } | Self::Lockdown(_) | Self::QuarantineWorker { .. } | Self::AcceptErasure { .. }
+            Self::EndConsent { .. }
+                | Self::EndKeyJob { to: KeyJobState::Stopped, .. }
+                | Self::Lockdown(_)
+                | Self::QuarantineWorker { .. }
+                | Self::AcceptErasure { .. }
         )
     }
 
@@ -252,7 +259,7 @@ impl Operation {
             Self::EndKeyJob { .. } => "END_KEY_JOB",
             Self::CountKeys { .. } => "COUNT_KEYS",
             Self::RetireKeys { .. } => "RETIRE_KEYS",
-            Self::RetiredKeysDestroyed => "RETIRED_KEYS_DESTROYED",
+            Self::RetiredKeysDestroyed { .. } => "RETIRED_KEYS_DESTROYED",
             Self::CertifyErasure { .. } => "CERTIFY",
             Self::Note => "NOTE",
         }
@@ -368,10 +375,28 @@ impl Operation {
                 entry.digest = Some(Sha256::digest(statement).into());
             }
             Self::RetireKeys { subject } => entry.reference = Some(subject.clone()),
+            Self::RetiredKeysDestroyed { shares } => {
+                (entry.reference, entry.count) = (Some(RETIRED_WRAPPINGS.to_owned()), Some(*shares));
+                entry = of_nobody(entry);
+            }
+            Self::DepositKeysDestroyed => {
+                entry.reference = Some(DEPOSIT_KEYS.to_owned());
+                entry = of_nobody(entry);
+            }
             _ => {}
         }
         entry
     }
+}
+
+/// How the entry of the destruction of retired shares names them. PostgreSQL holds to these words (`bodies.sql`).
+const RETIRED_WRAPPINGS: &str = "retired-wrappings";
+/// The same of deposit keys past their time.
+const DEPOSIT_KEYS: &str = "deposit-keys";
+
+/// The entry of a destruction that is no holder's: it follows nothing, so that nobody takes it for an erasure's.
+fn of_nobody(entry: Entry) -> Entry {
+    Entry { tenant: None, credential: None, owner: None, follows: None, ..entry }
 }
 
 /// What a lockdown stops.

@@ -1,6 +1,5 @@
-//! Moving tenant keys from one wrapping to the next: what is due, what is in force, and what the older wrappings may
-//! still be needed for. Nothing here judges a key: whoever replaces a wrapping has opened the key and
-//! compared its id before.
+//! Moving tenant keys from one wrapping to the next: what is due, and what is in force. Nothing here judges a key: whoever
+//! replaces a wrapping has opened the key and compared its id before.
 
 use cofre_model::id::TenantId;
 use cofre_model::time::Timestamp;
@@ -9,7 +8,7 @@ use crate::engine::Session;
 use crate::error::Error;
 use crate::keyring::Keyring;
 use crate::keyring::tenant_keys::{self, TenantKeyShare, WRAPPINGS};
-use crate::row::{Cells, Row, column, instant};
+use crate::row::{Cells, Row, instant};
 use crate::statement::statement;
 
 /// One version of one tenant's key.
@@ -61,38 +60,22 @@ pub struct WrappedBy<'a> {
     pub key: Option<&'a str>,
 }
 
-fn readable(row: &Row) -> Result<KeyVersion, Error> {
+pub(crate) fn readable(row: &Row) -> Result<KeyVersion, Error> {
     let cells = Cells::of("tenant_keys", row);
     let key = KeyVersion { tenant: cells.id("tenant_id")?, version: cells.int("version")? };
     if key.version == 0 { Err(Error::corrupt("tenant_keys", "version")) } else { Ok(key) }
 }
 
-/// Shares that are about to be retired. Dropped before it was committed, that never happened.
-#[derive(Debug)]
-#[must_use = "nothing is retired before it is committed"]
-pub struct Retirement {
-    transaction: Session<'static>,
-    shares: u64,
+/// Where the keys behind `after` begin, for a statement that asks for those behind it.
+pub(crate) fn behind(after: Option<KeyVersion>) -> (String, i64) {
+    after.map_or((String::new(), 0), |key| (key.tenant.to_string(), i64::from(key.version)))
 }
 
-impl Retirement {
-    /// How many shares it retires.
-    #[must_use]
-    pub const fn shares(&self) -> u64 {
-        self.shares
-    }
-
-    /// Retires them.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn commit(self) -> Result<u64, Error> {
-        self.transaction.commit().await?;
-        Ok(self.shares)
-    }
-}
-
-async fn keys_of(session: &mut Session<'_>, by: WrappedBy<'_>, at_most: usize) -> Result<Vec<KeyVersion>, Error> {
+pub(crate) async fn keys_of(
+    session: &mut Session<'_>,
+    by: WrappedBy<'_>,
+    at_most: usize,
+) -> Result<Vec<KeyVersion>, Error> {
     let rows = statement(
         "SELECT DISTINCT tenant_id, version FROM tenant_keys
          WHERE state = 'CURRENT' AND custodian_id = $1 AND (custodian_key = $2 OR $2 IS NULL)
@@ -130,8 +113,7 @@ impl Keyring {
         after: Option<KeyVersion>,
         at_most: u32,
     ) -> Result<Vec<KeyVersion>, Error> {
-        let (mut tenant, mut version) =
-            after.map_or((String::new(), 0), |key| (key.tenant.to_string(), i64::from(key.version)));
+        let (mut tenant, mut version) = behind(after);
         loop {
             let rows = statement(
                 "SELECT DISTINCT tenant_id, version FROM tenant_keys
@@ -244,12 +226,24 @@ impl Keyring {
         Ok(Cells::of("tenant_keys", &row).int::<u64>("wrappings")? > 1)
     }
 
-    /// The shares of the newest wrapping that was replaced and not retired yet; none where there is none.
+    /// What was replaced and is still there, each wrapping for itself: those that are closed, then those that were
+    /// retired, each the newest first.
     ///
     /// # Errors
     /// The store's.
-    pub async fn replaced_wrapping(&self, key: KeyVersion) -> Result<Vec<TenantKeyShare>, Error> {
-        tenant_keys::newest(&mut self.engine().read().await?, &key.tenant, key.version, "CLOSED").await
+    pub async fn replaced_wrappings(&self, key: KeyVersion) -> Result<Vec<Vec<TenantKeyShare>>, Error> {
+        let mut session = self.engine().read().await?;
+        let mut wrappings: Vec<Vec<TenantKeyShare>> = Vec::new();
+        for state in ["CLOSED", "RETIRED"] {
+            for share in tenant_keys::all(&mut session, &key.tenant, key.version, state).await? {
+                match wrappings.last_mut().filter(|shares| shares.iter().all(|there| there.wrapping == share.wrapping))
+                {
+                    Some(shares) => shares.push(share),
+                    None => wrappings.push(vec![share]),
+                }
+            }
+        }
+        Ok(wrappings)
     }
 
     /// The custodians that were retired, each with the key that was; where that is empty, all of its keys.
@@ -365,125 +359,5 @@ impl Keyring {
                 .fetch_optional(&mut self.engine().read().await?)
                 .await?;
         Ok(later.is_none())
-    }
-
-    /// The keys whose wrapping in force was not proven since an instant, and that have a closed one that `by` has a share in.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn unproven(&self, by: WrappedBy<'_>, since: Timestamp) -> Result<Vec<KeyVersion>, Error> {
-        let rows = statement(
-            "SELECT DISTINCT k.tenant_id, k.version FROM tenant_keys k
-             WHERE k.state = 'CLOSED' AND k.custodian_id = $1 AND (k.custodian_key = $2 OR $2 IS NULL)
-               AND NOT EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = k.tenant_id AND n.version = k.version
-                 AND n.state = 'CURRENT' AND n.proven >= $3 AND n.wrapping = (SELECT MAX(m.wrapping) FROM tenant_keys m
-                   WHERE m.tenant_id = n.tenant_id AND m.version = n.version AND m.state = 'CURRENT'))
-             ORDER BY k.tenant_id, k.version",
-        )
-        .bind(by.custodian)
-        .bind(by.key)
-        .bind(instant(since))
-        .fetch_all(&mut self.engine().read().await?)
-        .await?;
-        rows.iter().map(readable).collect()
-    }
-
-    /// Retires every closed wrapping that `by` has a share in, once what it gives is committed; `by` wraps nothing any
-    /// more then. Nothing where `by` still has a share in force, but of keys that are `nobodys`, or where the newest
-    /// wrapping in force of a key was not proven since `proven`. Until it is committed or dropped no key is moved.
-    ///
-    /// # Errors
-    /// The store's; nothing was changed then.
-    pub async fn retire_shares(
-        &self,
-        by: WrappedBy<'_>,
-        nobodys: &[KeyVersion],
-        proven: Timestamp,
-        at: Timestamp,
-    ) -> Result<Option<Retirement>, Error> {
-        let mut transaction = self.engine().begin(WRAPPINGS).await?;
-        let left = keys_of(&mut transaction, by, nobodys.len().saturating_add(1)).await?;
-        if left.iter().any(|key| !nobodys.contains(key)) {
-            transaction.roll_back().await?;
-            return Ok(None);
-        }
-        // SECURITY: a wrapping goes only where every share of a newer one was opened and gave the same key.
-        let retired = statement(
-            "UPDATE tenant_keys SET state = 'RETIRED', state_at = $3 WHERE state = 'CLOSED'
-               AND EXISTS (SELECT 1 FROM tenant_keys o WHERE o.tenant_id = tenant_keys.tenant_id
-                 AND o.version = tenant_keys.version AND o.wrapping = tenant_keys.wrapping
-                 AND o.custodian_id = $1 AND (o.custodian_key = $2 OR $2 IS NULL))
-               AND EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = tenant_keys.tenant_id
-                 AND n.version = tenant_keys.version AND n.state = 'CURRENT' AND n.proven >= $4
-                 AND n.wrapping > tenant_keys.wrapping AND n.wrapping = (SELECT MAX(m.wrapping) FROM tenant_keys m
-                   WHERE m.tenant_id = n.tenant_id AND m.version = n.version AND m.state = 'CURRENT'))",
-        )
-        .bind(by.custodian)
-        .bind(by.key)
-        .bind(instant(at))
-        .bind(instant(proven))
-        .execute(&mut transaction)
-        .await?;
-        let left = statement(
-            "SELECT 1 FROM tenant_keys
-             WHERE state = 'CLOSED' AND custodian_id = $1 AND (custodian_key = $2 OR $2 IS NULL) LIMIT 1",
-        )
-        .bind(by.custodian)
-        .bind(by.key)
-        .fetch_optional(&mut transaction)
-        .await?;
-        if left.is_some() {
-            transaction.roll_back().await?;
-            return Ok(None);
-        }
-        // SECURITY: what it wrapped from here on would be lost with it. Whoever puts a share reads this row under the same lock.
-        statement("INSERT INTO retired_custodians VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-            .bind(by.custodian)
-            .bind(by.key.unwrap_or_default())
-            .bind(instant(at))
-            .execute(&mut transaction)
-            .await?;
-        Ok(Some(Retirement { transaction, shares: retired }))
-    }
-
-    /// How many shares were retired before an instant.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn shares_retired(&self, before: Timestamp) -> Result<u64, Error> {
-        let row = statement("SELECT COUNT(*) AS retired FROM tenant_keys WHERE state = 'RETIRED' AND state_at < $1")
-            .bind(instant(before))
-            .fetch_one(&mut self.engine().read().await?)
-            .await?;
-        Cells::of("tenant_keys", &row).int("retired")
-    }
-
-    /// Destroys the shares that were retired before an instant, leaving a tombstone for each wrapping; gives their
-    /// number.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn destroy_retired(&self, before: Timestamp, at: Timestamp, entry_index: u64) -> Result<u64, Error> {
-        let mut transaction = self.engine().begin(WRAPPINGS).await?;
-        statement(
-            "INSERT INTO destroyed SELECT 'wrapping', gone.id, $1, $2 FROM
-               (SELECT DISTINCT tenant_id || '/' || version || '/' || wrapping AS id FROM tenant_keys
-                WHERE state = 'RETIRED' AND state_at < $3) AS gone
-             WHERE true ON CONFLICT DO NOTHING",
-        )
-        .bind(instant(at))
-        .bind(column(entry_index))
-        .bind(instant(before))
-        .execute(&mut transaction)
-        .await?;
-        let gone = statement("DELETE FROM tenant_keys WHERE state = 'RETIRED' AND state_at < $1")
-            .bind(instant(before))
-            .execute(&mut transaction)
-            .await?;
-        transaction.commit().await?;
-        if gone > 0 {
-            self.engine().forget_deleted().await?;
-        }
-        Ok(gone)
     }
 }

@@ -19,10 +19,10 @@ pub(super) fn operation(operation: Op) -> Value {
         | Op::NodeCertified
         | Op::DepositKeyMade
         | Op::DepositKeysDestroyed
-        | Op::RetiredKeysDestroyed
         | Op::Note => {
             json!({"op": operation.word()})
         }
+        Op::RetiredKeysDestroyed { shares } => json!({"op": "RETIRED_KEYS_DESTROYED", "shares": shares}),
         Op::PolicyActivated { digest } => json!({"op": "ACTIVATE_POLICY", "digest": hex(&digest)}),
         Op::PutTenant { tenant, key_version, custody_set, warm_for, signing_keys, recipients } => json!({
             "op": "PUT_TENANT",
