@@ -40,14 +40,14 @@ impl Admin {
     pub async fn put_tenant(&self, caller: &Caller, request: PutTenant) -> Result<RegisteredTenant, Error> {
         let known = self.records.tenant_by_slug(&request.slug).await?;
         let now = self.clock.now().millis();
-        let (tenant, key_version, warm_for) = match known {
+        let (tenant, key_version, set, warm_for) = match known {
             Some(TenantRecord { tenant, .. }) if tenant.home_region != request.home_region => {
                 let advice = "of a tenant never changes; its key is bound to it. Give the region it has";
                 return Err(Error::field(Reason::WrongState, "home_region", advice));
             }
             Some(TenantRecord { tenant, key_version, warm_for, .. }) => {
-                self.same_set(&tenant, key_version, request.custody_set.as_deref()).await?;
-                (Tenant { legal_name: request.legal_name, ..tenant }, key_version, warm_for)
+                let set = self.same_set(&tenant, key_version, request.custody_set.as_deref()).await?;
+                (Tenant { legal_name: request.legal_name, ..tenant }, key_version, set, warm_for)
             }
             None if request.home_region != self.region => {
                 let advice = "must be the region of this cell; register the tenant at its own";
@@ -57,7 +57,7 @@ impl Admin {
                 let set = self.set_of(request.custody_set.as_deref())?;
                 let (tenant, version) =
                     self.new_tenant((request.slug, request.legal_name, request.home_region), &set).await?;
-                (tenant, version, self.warm_for)
+                (tenant, version, Some(set), self.warm_for)
             }
         };
         let mut signing_keys = Vec::new();
@@ -78,6 +78,7 @@ impl Admin {
         let operation = Operation::PutTenant {
             tenant,
             key_version,
+            custody_set: set.map(|set| set.to_string()),
             warm_for: request.warm_for.unwrap_or(warm_for),
             signing_keys: signing_keys.clone(),
             recipients: recipients.clone(),
@@ -95,13 +96,12 @@ impl Admin {
         Ok(set)
     }
 
-    /// A known tenant keeps its set here: another one means wrapping its key anew.
-    async fn same_set(&self, tenant: &Tenant, version: u32, asked: Option<&str>) -> Result<(), Error> {
-        let Some(text) = asked else { return Ok(()) };
-        let set = set_from(text)?;
-        let held = wrapped(self.keyring.tenant_key(&tenant.id, version).await?);
-        if held.is_some_and(|held| held.set == set) {
-            return Ok(());
+    /// The set a known tenant has. It keeps that here: another one means wrapping its key anew.
+    async fn same_set(&self, tenant: &Tenant, version: u32, asked: Option<&str>) -> Result<Option<CustodySet>, Error> {
+        let held = wrapped(self.keyring.tenant_key(&tenant.id, version).await?).map(|held| held.set);
+        let Some(text) = asked else { return Ok(held) };
+        if held.as_ref() == Some(&set_from(text)?) {
+            return Ok(held);
         }
         let advice = "of a known tenant is changed by `cofre keys rewrap`; leave it out, or give the one it has";
         Err(Error::field(Reason::WrongState, "custody_set", advice))

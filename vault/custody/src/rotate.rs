@@ -94,15 +94,24 @@ impl RotateKeys {
         Ok(NewTenantKey { key_id: next.key_id, version, wrapped, integrity: rows.integrity })
     }
 
-    /// Asks for both versions, each under a Warm entry where it is not warm.
+    /// Asks for both versions, each under a Warm entry where it is not warm, and holds the keys of the tenant's rows that the
+    /// one carries against those of the other.
+    ///
+    /// SECURITY: whoever writes records and keyring, and may have a custodian wrap, could put a key of their own there as the
+    /// next version. The keys of the tenant's rows under it they do not have.
     ///
     /// # Errors
-    /// [`Error`] when one of them does not come.
+    /// [`Error::Integrity`] where the later version is not one that was made beside the earlier; [`Error`] when one of them
+    /// does not come.
     pub async fn hold(&self, from: &TenantRef, to: &TenantRef) -> Result<Held, Error> {
         if from.tenant != to.tenant || from.key_version >= to.key_version {
             return Err(Error::Foreign);
         }
         let (old, new) = (self.0.key(from).await?, self.0.key(to).await?);
+        let (mine, carried) = (self.0.rows(from).await?, self.0.rows(to).await?);
+        if !mine.integrity.is(&carried.integrity) || !mine.dedupe.is(&carried.dedupe) {
+            return Err(Error::Integrity(Broken::RowKeys));
+        }
         Ok(Held { from: (from.clone(), old), to: (to.clone(), new) })
     }
 

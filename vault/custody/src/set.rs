@@ -152,27 +152,22 @@ impl CustodySet {
     }
 
     /// Whether older shares under `other` would open a key by fewer custodians, or by others, than this set says: then
-    /// wrapping the same key anew would promise more than holds. A custodian put in another's place is no stricter; one
-    /// left out is.
+    /// wrapping the same key anew would promise more than holds. A custodian put in another's place is no stricter, wherever
+    /// that one stood: `other` is no looser where, with some custodians of this set replaced by as many others, whatever
+    /// opens by `other` opens by this set too. The order in which either is written says nothing.
     #[must_use]
     pub fn stricter_than(&self, other: &Self) -> bool {
-        let these = self.openings();
-        let mut stand_ins: Vec<_> = these.iter().collect();
-        let mut left = Vec::new();
-        for old in other.openings() {
-            // Whoever it takes here is among those it took there.
-            stand_ins.retain(|this| **this != old);
-            if !these.iter().any(|this| this.is_subset(&old)) {
-                left.push(old);
-            }
-        }
-        left.iter().any(|old| match stand_ins.iter().position(|this| this.len() <= old.len()) {
-            Some(found) => {
-                stand_ins.swap_remove(found);
-                false
-            }
-            None => true,
-        })
+        let (these, others) = (self.openings(), other.openings());
+        let names = |set: &Self| set.custodians().cloned().collect::<Vec<_>>();
+        let (mine, theirs) = (names(self), names(other));
+        let mut replacing = Replacing {
+            these: these.iter().map(|opening| places(&mine, opening)).collect(),
+            others: others.iter().map(|opening| mask(places(&theirs, opening))).collect(),
+            // Whoever is left out opens nothing: only as many are as cannot be placed.
+            spare: mine.len().saturating_sub(theirs.len()),
+            at: vec![None; mine.len()],
+        };
+        !replacing.fits(0, 0, theirs.len())
     }
 
     /// Every combination of custodians that opens a key, none of whom could be spared.
@@ -239,6 +234,62 @@ impl FromStr for CustodySet {
             rest = after;
         }
         Self::of(rule, members)
+    }
+}
+
+/// Where the custodians of an opening stand among all of their set.
+fn places(all: &[CustodianId], opening: &BTreeSet<&CustodianId>) -> Vec<usize> {
+    (0usize..).zip(all).filter(|(_, one)| opening.contains(one)).map(|(place, _)| place).collect()
+}
+
+/// A bit for each place. A set has at most [`MOST`] of them.
+fn mask(places: impl IntoIterator<Item = usize>) -> u32 {
+    places.into_iter().fold(0, |mask, place| mask | 1 << place)
+}
+
+/// The search for a way to replace each custodian of one set by one of another, after which whatever opens by the other
+/// set has all of the custodians of one of these openings. At most eight have to be placed: some ten thousand ways.
+struct Replacing {
+    these: Vec<Vec<usize>>,
+    others: Vec<u32>,
+    spare: usize,
+    at: Vec<Option<usize>>,
+}
+
+impl Replacing {
+    /// Whether the custodians from `next` on can be placed where nobody stands yet.
+    fn fits(&mut self, next: usize, taken: u32, places: usize) -> bool {
+        if next == self.at.len() {
+            return self.holds();
+        }
+        for place in (0..places).filter(|place| taken & 1 << place == 0) {
+            self.put(next, Some(place));
+            if self.fits(next + 1, taken | 1 << place, places) {
+                return true;
+            }
+        }
+        self.put(next, None);
+        let Some(spare) = self.spare.checked_sub(1) else { return false };
+        self.spare = spare;
+        let fits = self.fits(next + 1, taken, places);
+        self.spare += 1;
+        fits
+    }
+
+    fn put(&mut self, custodian: usize, place: Option<usize>) {
+        if let Some(at) = self.at.get_mut(custodian) {
+            *at = place;
+        }
+    }
+
+    fn holds(&self) -> bool {
+        let place = |custodian: &usize| self.at.get(*custodian).copied().flatten();
+        let these: Vec<u32> = self
+            .these
+            .iter()
+            .filter_map(|opening| opening.iter().map(place).collect::<Option<Vec<_>>>().map(mask))
+            .collect();
+        self.others.iter().all(|other| these.iter().any(|this| other & this == *this))
     }
 }
 

@@ -114,6 +114,7 @@ pub(crate) struct Inner {
 struct Tenant {
     /// One for each version in use: two while what lies under a key moves to the next.
     warm: Vec<WarmKey>,
+    /// Of the two versions asked for last, the newer asking first.
     rows: Vec<Rows>,
     flights: Vec<Arc<Flight>>,
     /// Raised by every wipe: a key that was under way at that time is used by those who wait, but not kept.
@@ -379,7 +380,9 @@ impl Inner {
             return;
         }
         if held.rows.iter().all(|own| own.id != rows.id) {
-            held.rows.push(rows.clone());
+            // Two versions are in use at once, and no more: what is older gives its locked memory back.
+            held.rows.truncate(1);
+            held.rows.insert(0, rows.clone());
         }
         let warm = held.warm.iter().any(|warm| warm.id == tenant.key_id);
         if want == Want::Key && !warm && tenant.warm_for > Span::default() {

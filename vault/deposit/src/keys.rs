@@ -20,9 +20,6 @@ const LEAD: Span = Span::hours(1);
 /// A deposit sealed in time is taken for this much longer; afterwards the private half is destroyed.
 pub(crate) const GRACE: Span = Span::hours(1);
 
-/// What the entry of their destruction names.
-const RETIRED: &str = "deposit-keys";
-
 /// A deposit key as it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DepositKey {
@@ -83,7 +80,6 @@ impl Deposits {
             return Ok(0);
         }
         let mut entry = Entry::new(EntryKind::KeysDestroyed, random::array()?);
-        entry.reference = Some(RETIRED.to_owned());
         entry.count = Some(due);
         let at = self.records.apply(entry, Operation::DepositKeysDestroyed).await?;
         Ok(self.keyring.destroy_deposit_keys(ended_before, now, at.index).await?)

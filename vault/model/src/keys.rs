@@ -20,10 +20,8 @@ words! {
         Made = 1 "MADE",
         /// What is new is wrapped under it.
         Current = 2 "CURRENT",
-        /// It opens what lies under it; nothing new is put there.
+        /// It opens what lies under it, until its shares are retired; nothing new is put there.
         Closed = 3 "CLOSED",
-        /// Nothing lies under it, and it is asked for no more.
-        Retired = 4 "RETIRED",
     }
 
     /// Where a job over keys stands.

@@ -1,7 +1,7 @@
 //! Facts for a decision: rows from records in one snapshot, their MACs looked at, statements verified. Whatever is
 //! absent or does not verify is said so in the facts; only a store or a custodian that does not answer is an error.
 
-use cofre_custody::{TenantRef, Warmed, WrappedKeys};
+use cofre_custody::{Broken, TenantRef, Warmed, WrappedKeys};
 use cofre_envelope::{PublicKey, RowMac, random, sha256};
 use cofre_ledger::signed::{verify_attendance, verify_job};
 use cofre_model::caller::Caller;
@@ -233,6 +233,10 @@ impl Releases {
             let named = versions.iter().find(|version| version.key_id == warrant.tenant_key_id);
             named.map(|version| version.version).ok_or(Error::Missing)?
         };
+        if subject.tenant_key_version > tenant.key_version {
+            // Nothing lies under a version that never came into force: somebody edited the keyring.
+            return Err(cofre_custody::Error::Integrity(Broken::SubjectKey).into());
+        }
         if subject.tenant_key_version > granted {
             // It was moved in the milliseconds since: the next request names the key it lies under now.
             return Err(Error::Renewed);

@@ -8,6 +8,7 @@ use cofre_audit::{Integrator, Recorder};
 use cofre_consent::Consents;
 use cofre_custody::TenantKeys;
 use cofre_deposit::Deposits;
+use cofre_model::keys::KeyJobKind;
 use cofre_privacy::Erasures;
 use cofre_relay::Relay;
 use cofre_store::Records;
@@ -97,24 +98,27 @@ impl Duties {
 
 /// Works on what operators ordered, whoever of the nodes took the order and wherever the last one ended.
 fn rewrap(key_jobs: &Arc<KeyJobs>, tasks: &TaskTracker, stop: &CancellationToken) {
-    let (jobs, stopping) = (Arc::clone(key_jobs), stop.clone());
-    tasks.spawn(every(Duration::from_secs(1), stop.clone(), move || {
-        let (jobs, stopping) = (Arc::clone(&jobs), stopping.clone());
-        async move {
-            if let Err(error) = jobs.resume(&|| stopping.is_cancelled()).await {
-                tracing::warn!(error = %error, "a job over keys is still to be finished");
+    // Each kind apart: a rotation that goes slowly keeps no rewrap from saving keys of a custodian that fails.
+    for kind in [KeyJobKind::Rewrap, KeyJobKind::Rotate] {
+        let (jobs, stopping) = (Arc::clone(key_jobs), stop.clone());
+        tasks.spawn(every(Duration::from_secs(1), stop.clone(), move || {
+            let (jobs, stopping) = (Arc::clone(&jobs), stopping.clone());
+            async move {
+                if let Err(error) = jobs.resume(kind, &|| stopping.is_cancelled()).await {
+                    tracing::warn!(%kind, error = %error, "a job over keys is still to be finished");
+                }
             }
-        }
-    }));
-    let (jobs, mut started) = (Arc::clone(key_jobs), false);
+        }));
+    }
+    let (jobs, stopping, mut started) = (Arc::clone(key_jobs), stop.clone(), false);
     tasks.spawn(every(Duration::from_secs(3_600), stop.clone(), move || {
         // Nothing deletes key material at a start: whoever puts old stores back has an hour to see that they are.
-        let (jobs, due) = (Arc::clone(&jobs), std::mem::replace(&mut started, true));
+        let (jobs, stopping, due) = (Arc::clone(&jobs), stopping.clone(), std::mem::replace(&mut started, true));
         async move {
             if !due {
                 return;
             }
-            match jobs.destroy_retired().await {
+            match jobs.destroy_retired(&|| stopping.is_cancelled()).await {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(count, "retired shares of tenant keys destroyed"),
                 Err(error) => tracing::warn!(error = %error, "retired shares of tenant keys are still there"),

@@ -7,6 +7,7 @@ pub(crate) mod closing;
 pub(crate) mod deposit_keys;
 pub(crate) mod integrator;
 pub(crate) mod moves;
+pub(crate) mod outlived;
 pub(crate) mod retiring;
 pub(crate) mod subject_keys;
 pub(crate) mod tenant_keys;

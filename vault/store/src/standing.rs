@@ -44,6 +44,13 @@ struct Ordered {
     reference: String,
 }
 
+impl Ordered {
+    /// The id of the job, as its entry names it.
+    fn id(&self) -> &str {
+        self.reference.split(' ').next().unwrap_or_default()
+    }
+}
+
 /// The ledger up to some index, folded. It grows with the rows that were written and with what may never stand again,
 /// not with the number of releases.
 #[derive(Debug, Default)]
@@ -102,7 +109,7 @@ impl Standing {
             EntryKind::TenantPut => self.tenants.extend(entry.tenant),
             EntryKind::WorkerQuarantined => self.quarantined.extend(entry.reference.clone()),
             EntryKind::KeyJobOpened => self.ordered(index, entry),
-            EntryKind::KeyJobEnded => self.key_jobs.retain(|_, job| entry.follows != Some(job.opened)),
+            EntryKind::KeyJobEnded => self.job_ended(entry),
             _ => {}
         }
         true
@@ -118,6 +125,27 @@ impl Standing {
             tracing::error!(kind = %entry.kind, "incident: the ledger holds an entry a second time; it writes nothing");
         }
         first
+    }
+
+    /// One job of a kind runs at a time: where another was opened, the one before has ended, whatever its row says. One
+    /// whose kind cannot be told may be of any.
+    fn ordered(&mut self, opened: u64, entry: &Entry) {
+        let reference = entry.reference.clone().unwrap_or_default();
+        match reference.split(' ').nth(1).and_then(KeyJobKind::from_text) {
+            Some(kind) => _ = self.key_jobs.insert(kind, Ordered { opened, reference }),
+            None => self.key_jobs.clear(),
+        }
+    }
+
+    /// The job that this names has ended, and whichever it follows.
+    ///
+    /// SECURITY: whom it follows was read from a row that carries no MAC. A job that ends too soon is ordered again; one
+    /// whose end is overlooked could be brought back by whoever edits its row. Where no job is named that is known,
+    /// each may be meant.
+    fn job_ended(&mut self, entry: &Entry) {
+        let named = entry.reference.as_deref().and_then(|reference| reference.split(' ').next()).unwrap_or_default();
+        let known = self.key_jobs.values().any(|job| job.id() == named);
+        self.key_jobs.retain(|_, job| known && job.id() != named && entry.follows != Some(job.opened));
     }
 
     fn agreed(&mut self, entry: &Entry) {
@@ -159,16 +187,6 @@ impl Standing {
         }
     }
 
-    /// One job of a kind runs at a time: where another was opened, the one before has ended, whatever its row says. One
-    /// whose kind cannot be told may be of any.
-    fn ordered(&mut self, opened: u64, entry: &Entry) {
-        let reference = entry.reference.clone().unwrap_or_default();
-        match reference.split(' ').nth(1).and_then(KeyJobKind::from_text) {
-            Some(kind) => _ = self.key_jobs.insert(kind, Ordered { opened, reference }),
-            None => self.key_jobs.clear(),
-        }
-    }
-
     /// What the ledger says of the row of a consent that the entry `written` wrote.
     pub(crate) fn consent(&self, id: &ConsentId, holder: &SubjectId, written: &EntryId) -> Word {
         match self.consents.get(id).filter(|_| !self.distrusted) {
@@ -200,8 +218,8 @@ impl Standing {
 
     /// Whether the job of this id has neither ended nor was followed by another of its kind.
     pub(crate) fn key_job_runs(&self, id: &KeyJobId) -> bool {
-        let named = |ordered: &Ordered| ordered.reference.split(' ').next() == Some(id.to_string().as_str());
-        !self.distrusted && self.key_jobs.values().any(named)
+        let named = id.to_string();
+        !self.distrusted && self.key_jobs.values().any(|job| job.id() == named)
     }
 
     /// Whether this worker was quarantined.

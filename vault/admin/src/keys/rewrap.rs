@@ -23,9 +23,9 @@ pub(super) const CLAIM: Span = Span::secs(30);
 pub(super) const AGAIN: Span = Span::secs(60);
 /// A tenant is registered within this long of its key, or never.
 const REGISTERED: Span = Span::hours(1);
-/// Keys read at once, and failures.
+/// Keys read at once, and keys that are left alone for a while.
 const PAGE: u32 = 256;
-pub(super) const FAILURES: u32 = 100_000;
+pub(super) const RESTING: u32 = 100_000;
 
 /// Why a key stays with the custodian's key it was to leave.
 const STILL: &str =
@@ -74,13 +74,15 @@ struct Found {
 }
 
 impl KeyJobs {
-    /// Works on every job that runs. To be called again and again by every node; `ended` says that the node is to stop.
+    /// Works on the jobs of a kind that run. To be called again and again by every node, for each kind apart, so that none
+    /// waits for another; `ended` says that the node is to stop.
     ///
     /// # Errors
-    /// The stores'. What was moved stays moved, and the next call goes on.
-    pub async fn resume(&self, ended: &(dyn Fn() -> bool + Sync)) -> Result<(), Error> {
-        for job in self.records.key_jobs_running().await? {
-            match job.kind {
+    /// The stores', and those of a job that is not the one that was ordered. What was moved stays moved, and the next call
+    /// goes on.
+    pub async fn resume(&self, kind: KeyJobKind, ended: &(dyn Fn() -> bool + Sync)) -> Result<(), Error> {
+        for job in self.records.key_jobs_running().await?.into_iter().filter(|job| job.kind == kind) {
+            match kind {
                 KeyJobKind::Rewrap => _ = self.rewrap(&job, ended).await?,
                 KeyJobKind::Rotate => _ = self.rotate(&job, ended).await?,
             }
@@ -101,9 +103,9 @@ impl KeyJobs {
         no_looser(&self.floor, &target)?;
         let due = Due { target: &job.target, from_key: job.from_key.as_deref() };
         let (mut pass, mut after, mut pace) = (Pass::default(), None, job.rate.map(paced));
-        let rested = self.clock.now().minus(AGAIN);
-        let failures = self.keyring.key_failures(&job.id, FAILURES).await?;
-        let resting: HashSet<_> = failures.iter().filter(|failure| failure.at > rested).map(|row| &row.item).collect();
+        let now = self.clock.now();
+        let resting = self.keyring.keys_resting(&job.id, now.minus(AGAIN), now, RESTING).await?;
+        let resting: HashSet<_> = resting.into_iter().collect();
         loop {
             let page = self.keyring.keys_due(due, after, PAGE).await?;
             if page.is_empty() {
@@ -174,10 +176,8 @@ impl KeyJobs {
     async fn claimed(&self, job: &KeyJob, key: KeyVersion, target: &CustodySet, first: bool) -> Result<One, Error> {
         let found = match self.found(key).await? {
             Ok(found) => found,
-            Err(cause) => {
-                self.failed(job, key, cause).await?;
-                return Ok(if self.is_nobodys(key).await? { One::Nobodys } else { One::Failed });
-            }
+            Err(cause) if self.is_nobodys(key).await? => return self.listed(job, key, cause).await,
+            Err(cause) => return self.failed(job, key, cause).await,
         };
         // Read again under the claim: another node may have moved it after it was listed.
         let by_key = |share: &cofre_custody::WrappedShare| job.from_key.as_ref() == Some(&share.custodian_key);
@@ -251,14 +251,15 @@ impl KeyJobs {
             Anew::Failed(cause) => cause,
             other => return Ok(other),
         };
-        let Some(before) = rows::wrapped(self.keyring.replaced_wrapping(key).await?) else {
-            return Ok(Anew::Failed(cause));
-        };
-        match self.wrapped_from(job, &found.tenant, &before, target).await? {
-            // What is in force is what has to be mended.
-            Anew::Failed(_) => Ok(Anew::Failed(cause)),
-            other => Ok(other),
+        // Those that were retired at last, as long as they are there: what replaced them opened when they were.
+        for before in self.keyring.replaced_wrappings(key).await?.into_iter().filter_map(rows::wrapped) {
+            match self.wrapped_from(job, &found.tenant, &before, target).await? {
+                Anew::Failed(_) => {}
+                other => return Ok(other),
+            }
         }
+        // What is in force is what has to be mended.
+        Ok(Anew::Failed(cause))
     }
 
     async fn wrapped_from(
@@ -317,21 +318,29 @@ impl KeyJobs {
         })
     }
 
-    /// Whether a key is of no tenant there ever was, or of a version that was never recorded, and was put too long ago for
+    /// Whether a key is of no tenant there ever was, or of a version that was never put in force, and was put too long ago for
     /// either still to come: it opens nothing.
     pub(super) async fn is_nobodys(&self, key: KeyVersion) -> Result<bool, Error> {
         let before = self.clock.now().minus(REGISTERED);
-        let known = self.records.tenant_known(&key.tenant).await?
-            && self.records.tenant_key_version(&key.tenant, key.version).await?.is_some();
+        let known = self.records.tenant_known(&key.tenant).await? && self.in_use(key).await?;
         Ok(!known && self.keyring.put_before(key, before).await?)
+    }
+
+    /// Whether the records know a version, and have it in use, or a rotation under way that may put it in force.
+    async fn in_use(&self, key: KeyVersion) -> Result<bool, Error> {
+        Ok(match self.records.tenant_key_version(&key.tenant, key.version).await?.map(|version| version.state) {
+            None => false,
+            Some(TenantKeyState::Current | TenantKeyState::Closed) => true,
+            Some(TenantKeyState::Made) => {
+                self.records.key_jobs_running().await?.iter().any(|job| job.kind == KeyJobKind::Rotate)
+            }
+        })
     }
 
     /// A version of a tenant's key, with the id the records say it must have; nothing where they know of no such version.
     pub(super) async fn tenant(&self, key: KeyVersion) -> Result<Option<TenantRef>, Error> {
         let Some(record) = self.records.tenant(&key.tenant).await? else { return Ok(None) };
         let version = self.records.tenant_key_version(&key.tenant, key.version).await?;
-        // One that was retired is asked for no more, and moved no more.
-        let version = version.filter(|version| version.state != TenantKeyState::Retired);
         Ok(version.map(|version| TenantRef { key_id: version.key_id, ..TenantRef::of(&record.tenant, key.version) }))
     }
 
@@ -339,6 +348,14 @@ impl KeyJobs {
         tracing::warn!(job = %job.id, key = %key, error = cause, "a tenant key could not be wrapped anew");
         self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), self.clock.now()).await?;
         Ok(One::Failed)
+    }
+
+    /// A key of nobody is listed among what failed, but does not rest: whoever comes next counts it again, so that all of
+    /// them are counted by one pass, however many there are.
+    async fn listed(&self, job: &KeyJob, key: KeyVersion, cause: &str) -> Result<One, Error> {
+        let rested = self.clock.now().minus(AGAIN);
+        self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), rested).await?;
+        Ok(One::Nobodys)
     }
 
     /// Whichever node comes first ends it.

@@ -1,9 +1,9 @@
 //! The work of a rotation: a tenant gets the next version of its key, and what lies directly under older ones is wrapped
 //! under it. What has been done is read from the rows, so any node goes on where another ended.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use cofre_custody::{Held, MovedKey as Anew, TenantRef, UnderKey};
+use cofre_custody::{Broken, Held, MovedKey as Anew, TenantRef, UnderKey};
 use cofre_envelope::{Suite, random};
 use cofre_model::caller::Caller;
 use cofre_model::entry::{Entry, EntryKind};
@@ -19,7 +19,7 @@ use cofre_store::{
 };
 
 use crate::Error;
-use crate::keys::rewrap::{AGAIN, FAILURES, One, Pass, corrupt};
+use crate::keys::rewrap::{AGAIN, One, Pass, RESTING, corrupt};
 use crate::keys::{KeyJobs, ROTATE, entry, rows};
 
 /// What was granted under the key before is over by then, also where clocks differ: a grant lives for milliseconds.
@@ -105,10 +105,23 @@ impl KeyJobs {
                 return Ok(pass);
             }
         }
-        if self.records.tenants_to_rotate_count(target.as_ref(), job.opened_entry).await? == 0 {
+        if self.records.tenants_to_rotate_count(target.as_ref(), job.opened_entry).await? > 0 {
+            return Ok(pass);
+        }
+        // SECURITY: what records say of this carries no MAC: the keyring is asked as well.
+        if self.left_under(target.as_ref()).await? == 0 {
             pass.done = self.end(job, ROTATE).await?;
+        } else {
+            tracing::error!(job = %job.id, "incident: records say that a rotation is done, and the keyring has keys left");
         }
         Ok(pass)
+    }
+
+    /// How many keys lie under versions that take no new ones.
+    async fn left_under(&self, target: Option<&TenantId>) -> Result<u64, Error> {
+        let Some(tenant) = target else { return Ok(self.keyring.keys_under_closed_count().await?) };
+        let Some(record) = self.records.tenant(tenant).await? else { return Ok(0) };
+        Ok(self.keyring.keys_under_count(Some(tenant), record.key_version).await?)
     }
 
     /// One step of every tenant that is due for it; says whether the pass goes on.
@@ -120,9 +133,9 @@ impl KeyJobs {
         ended: &(dyn Fn() -> bool + Sync),
         pass: &mut Pass,
     ) -> Result<bool, Error> {
-        let rested = self.clock.now().minus(AGAIN);
-        let failures = self.keyring.key_failures(&job.id, FAILURES).await?;
-        let resting: HashSet<_> = failures.iter().filter(|failure| failure.at > rested).map(|row| &row.item).collect();
+        let now = self.clock.now();
+        let resting = self.keyring.keys_resting(&job.id, now.minus(AGAIN), now, RESTING).await?;
+        let resting: HashSet<_> = resting.into_iter().collect();
         let mut after = None;
         loop {
             let page = self.records.tenants_to_rotate(target, job.opened_entry, after.as_ref(), PAGE).await?;
@@ -135,7 +148,7 @@ impl KeyJobs {
                 }
                 let tenant = record.tenant.id;
                 after = Some(tenant);
-                if resting.contains(&tenant.to_string()) {
+                if resting.contains(&item(&tenant)) {
                     pass.failed += u64::from(step == Step::Move);
                     continue;
                 }
@@ -183,7 +196,10 @@ impl KeyJobs {
         // Read again under the claim: another node may have done it after it was listed.
         let Some(record) = self.records.tenant(tenant).await? else { return Ok(One::Others) };
         let versions = self.records.tenant_key_versions(tenant).await?;
-        let Some(in_force) = versions.iter().find(|version| version.version == record.key_version) else {
+        let named = |version: &&TenantKeyVersion| {
+            (version.version, version.key_id) == (record.key_version, record.tenant.tenant_key_id)
+        };
+        let Some(in_force) = versions.iter().find(named) else {
             return self.tenant_failed(job, tenant, "the records know no version of the key that is in force").await;
         };
         match step {
@@ -211,12 +227,10 @@ impl KeyJobs {
                 None => return Ok(One::Over),
             },
         };
-        // SECURITY: nothing is wrapped under a key that its custodians have not given back.
-        self.rewrapping.prove(&next).await?;
-        let key = KeyVersion { tenant, version: next.key_version };
-        if let Some(share) = self.keyring.tenant_key(&tenant, next.key_version).await?.first() {
-            self.keyring.prove_wrapping(key, share.wrapping, self.clock.now()).await?;
-        }
+        // SECURITY: nothing is wrapped under a key that its custodians have not given back, or that was not made beside the
+        // one in force.
+        self.prove(KeyVersion { tenant, version: next.key_version }).await?;
+        self.rotating.hold(&reference(record, record.key_version, record.tenant.tenant_key_id), &next).await?;
         let mut entry = self.said(EntryKind::TenantKeyOpened, job, &next)?;
         entry.region = Some(record.tenant.home_region.to_string());
         let open = Operation::OpenTenantKey { job: job.id, tenant, version: next.key_version };
@@ -225,8 +239,7 @@ impl KeyJobs {
         }
         // From here on the keyring takes nothing new under older versions; before a move this is done again.
         self.keyring.close_tenant_keys(&tenant, next.key_version, self.clock.now()).await?;
-        self.keys.wipe(&tenant);
-        self.keyring.note_failure(&job.id, &tenant.to_string(), None, self.clock.now()).await?;
+        self.keyring.note_failure(&job.id, &item(&tenant), None, self.clock.now()).await?;
         Ok(One::Others)
     }
 
@@ -242,7 +255,8 @@ impl KeyJobs {
         let set = held.ok_or(cofre_custody::Error::Incomplete)?.set;
         // A version that was wrapped and not recorded, by a life that ended in between, is left out.
         let known = versions.iter().map(|version| version.version).max().unwrap_or_default();
-        let version = known.max(self.keyring.newest_tenant_key(&tenant).await?) + 1;
+        let newest = known.max(self.keyring.newest_tenant_key(&tenant).await?);
+        let version = newest.checked_add(1).ok_or(cofre_custody::Error::Integrity(Broken::TenantKey))?;
         let in_force = reference(record, record.key_version, record.tenant.tenant_key_id);
         let mut made = self.rotating.next_tenant_key(&in_force, version, &set).await?;
         let carried = made.wrapped.carried.take().map(rows::carried_rows).unwrap_or_default();
@@ -267,30 +281,34 @@ impl KeyJobs {
         }
         let tenant = record.tenant.id;
         self.keyring.close_tenant_keys(&tenant, in_force.version, self.clock.now()).await?;
-        let mut ways: Vec<Way> = Vec::new();
-        let mut after: Option<(SubjectId, u32)> = None;
-        let mut pace = job.rate.map(super::rewrap::paced);
-        let batch = job.rate.map_or(BATCH, |rate| rate.min(BATCH));
         for pair in self.keyring.deposit_keys_under(&tenant, in_force.version).await? {
-            let Some(way) = self.way(&mut ways, record, in_force, pair.tenant_key_version).await? else {
+            let Some(way) = self.way(record, in_force, pair.tenant_key_version).await? else {
                 return self.tenant_failed(job, &tenant, UNKNOWN).await;
             };
-            let Some(moved) = self.under(job, way, vec![under_deposit(&pair)?]).await? else { return Ok(One::Over) };
-            self.put_deposit(&pair, way, moved).await?;
+            let Some(moved) = self.under(job, &way, vec![under_deposit(&pair)?]).await? else { return Ok(One::Over) };
+            self.put_deposit(job, &pair, &way, moved).await?;
+            if ended() || !self.claimed_until(&item(&tenant)).await? {
+                return Ok(One::Others);
+            }
         }
+        let (mut moved, mut after): (u64, Option<(SubjectId, u32)>) = (0, None);
+        let mut pace = job.rate.map(super::rewrap::paced);
+        let batch = job.rate.map_or(BATCH, |rate| rate.min(BATCH));
         loop {
             let page = self.keyring.subject_keys_under(&tenant, in_force.version, after, batch).await?;
             let Some(last) = page.last() else { break };
             after = Some((last.owner, last.version));
-            for part in page.chunk_by(|one, next| one.tenant_key_version == next.tenant_key_version) {
-                let from = part.first().map_or(0, |row| row.tenant_key_version);
-                let Some(way) = self.way(&mut ways, record, in_force, from).await? else {
+            let mut parts: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+            for row in &page {
+                parts.entry(row.tenant_key_version).or_default().push(under_subject(row));
+            }
+            for (from, part) in parts {
+                // Asked for again with each list, which costs nothing while they are warm: no key is held for longer.
+                let Some(way) = self.way(record, in_force, from).await? else {
                     return self.tenant_failed(job, &tenant, UNKNOWN).await;
                 };
-                let Some(moved) = self.under(job, way, part.iter().map(under_subject).collect()).await? else {
-                    return Ok(One::Over);
-                };
-                self.put_subjects(job, way, moved).await?;
+                let Some(anew) = self.under(job, &way, part).await? else { return Ok(One::Over) };
+                moved += self.put_subjects(job, &way, anew).await?;
             }
             if ended() || !self.claimed_until(&item(&tenant)).await? {
                 return Ok(One::Others);
@@ -301,19 +319,22 @@ impl KeyJobs {
                 }
             }
         }
-        self.all_moved(job, record, in_force).await
+        self.all_moved(job, (record, in_force), moved).await
     }
 
-    /// Says that nothing is left under older versions, where nothing is.
-    async fn all_moved(&self, job: &KeyJob, record: &TenantRecord, in_force: &TenantKeyVersion) -> Result<One, Error> {
+    /// Says that nothing is left under older versions, where nothing is; and how many owners' keys this pass moved.
+    async fn all_moved(
+        &self,
+        job: &KeyJob,
+        (record, in_force): (&TenantRecord, &TenantKeyVersion),
+        moved: u64,
+    ) -> Result<One, Error> {
         let tenant = record.tenant.id;
         let left = self.keyring.keys_under_count(Some(&tenant), in_force.version).await?;
         if left > 0 {
             let cause = format!("{left} keys still lie under older versions; see `keys status`, and the node's log");
             return self.tenant_failed(job, &tenant, &cause).await;
         }
-        // What lies under it now: a count that no kill in between makes wrong.
-        let moved = self.keyring.keys_under_count(Some(&tenant), in_force.version.saturating_add(1)).await?;
         let to = reference(record, in_force.version, in_force.key_id);
         let entry = self.said(EntryKind::TenantKeyMoved, job, &to)?;
         let done = Operation::TenantKeyMoved { job: job.id, tenant, version: in_force.version, moved };
@@ -321,27 +342,18 @@ impl KeyJobs {
             return Ok(One::Over);
         }
         self.keys.wipe(&tenant);
-        self.keyring.note_failure(&job.id, &tenant.to_string(), None, self.clock.now()).await?;
+        // All of its keys are where they shall be: what was noted of one before was mended.
+        self.keyring.note_failure(&job.id, &item(&tenant), None, self.clock.now()).await?;
         Ok(One::Moved)
     }
 
-    /// Both keys of a way, asked for once in a pass; nothing where the records know no such version.
-    async fn way<'a>(
-        &self,
-        ways: &'a mut Vec<Way>,
-        record: &TenantRecord,
-        in_force: &TenantKeyVersion,
-        from: u32,
-    ) -> Result<Option<&'a Way>, Error> {
-        if let Some(place) = ways.iter().position(|way| way.from.key_version == from) {
-            return Ok(ways.get(place));
-        }
+    /// Both keys of a way; nothing where the records know no such version.
+    async fn way(&self, record: &TenantRecord, in_force: &TenantKeyVersion, from: u32) -> Result<Option<Way>, Error> {
         let Some(older) = self.records.tenant_key_version(&record.tenant.id, from).await? else { return Ok(None) };
         let from = reference(record, older.version, older.key_id);
         let to = reference(record, in_force.version, in_force.key_id);
         let held = self.rotating.hold(&from, &to).await?;
-        ways.push(Way { from, to, held });
-        Ok(ways.last())
+        Ok(Some(Way { from, to, held }))
     }
 
     /// Wraps keys anew under a permit of their own; nothing where the job runs no more.
@@ -377,7 +389,7 @@ impl KeyJobs {
         }
     }
 
-    async fn put_subjects(&self, job: &KeyJob, way: &Way, moved: Vec<Anew>) -> Result<(), Error> {
+    async fn put_subjects(&self, job: &KeyJob, way: &Way, moved: Vec<Anew>) -> Result<u64, Error> {
         let mut put = Vec::with_capacity(moved.len());
         for Anew { key, wrapped } in moved {
             let UnderKey::Subject(owner, version) = key else { continue };
@@ -386,30 +398,40 @@ impl KeyJobs {
                     let (from, to) = (way.from.key_version, way.to.key_version);
                     put.push(MovedKey { owner, version, from, to, wrapped });
                 }
-                Err(cause) => {
-                    tracing::warn!(job = %job.id, owner = %owner, error = %cause, "a subject key could not be moved");
-                    let item = format!("{owner}/{version}");
-                    let cause = cause.to_string();
-                    self.keyring.note_failure(&job.id, &item, Some(&cause), self.clock.now()).await?;
-                }
+                Err(cause) => self.key_failed(job, &format!("{owner}/{version}"), &cause).await?,
             }
         }
         // One that is not there any more was erased meanwhile, and stays erased.
-        self.keyring.move_subject_keys(&put).await?;
+        Ok(self.keyring.move_subject_keys(&put).await?)
+    }
+
+    async fn put_deposit(
+        &self,
+        job: &KeyJob,
+        pair: &StoredDepositKey,
+        way: &Way,
+        moved: Vec<Anew>,
+    ) -> Result<(), Error> {
+        for Anew { wrapped, .. } in moved {
+            match wrapped {
+                Ok(wrapped) => {
+                    let (from, to) = (way.from.key_version, way.to.key_version);
+                    self.keyring.move_deposit_key(&pair.id, from, to, &wrapped).await?;
+                }
+                Err(cause) => self.key_failed(job, &pair.id.to_string(), &cause).await?,
+            }
+        }
         Ok(())
     }
 
-    async fn put_deposit(&self, pair: &StoredDepositKey, way: &Way, moved: Vec<Anew>) -> Result<(), Error> {
-        for Anew { wrapped, .. } in moved {
-            let (from, to) = (way.from.key_version, way.to.key_version);
-            self.keyring.move_deposit_key(&pair.id, from, to, &wrapped?).await?;
-        }
-        Ok(())
+    async fn key_failed(&self, job: &KeyJob, key: &str, cause: &cofre_custody::Error) -> Result<(), Error> {
+        tracing::warn!(job = %job.id, key, error = %cause, "a key could not be moved to the tenant's next one");
+        Ok(self.keyring.note_failure(&job.id, key, Some(&cause.to_string()), self.clock.now()).await?)
     }
 
     async fn tenant_failed(&self, job: &KeyJob, tenant: &TenantId, cause: &str) -> Result<One, Error> {
         tracing::warn!(job = %job.id, tenant = %tenant, error = cause, "a tenant's key could not be rotated");
-        self.keyring.note_failure(&job.id, &tenant.to_string(), Some(cause), self.clock.now()).await?;
+        self.keyring.note_failure(&job.id, &item(tenant), Some(cause), self.clock.now()).await?;
         Ok(One::Failed)
     }
 
@@ -438,17 +460,27 @@ const UNKNOWN: &str = "a key lies under a version of the tenant key that the rec
 fn is_its_own(cause: &Error) -> bool {
     use cofre_store::Error as Store;
     match cause {
-        Error::Keys(_) | Error::Envelope(_) | Error::Commit(CommitError::Refused(_)) => true,
+        // No tenant's fault is a clock.
+        Error::Commit(CommitError::Refused(reason)) => *reason != Reason::ClockUntrusted,
+        Error::Keys(_) | Error::Envelope(_) => true,
         Error::Store(cause) => matches!(
             cause,
-            Store::Corrupt { .. } | Store::Retired | Store::Exists | Store::Shareless | Store::Destroyed
+            Store::Corrupt { .. }
+                | Store::Retired
+                | Store::Exists
+                | Store::Shareless
+                | Store::Closed
+                | Store::Destroyed
         ),
-        Error::Commit(_) | Error::Refused { .. } => false,
+        // Proving refuses in its own words.
+        Error::Refused { reason, .. } => *reason == Reason::WrongState,
+        Error::Commit(_) => false,
     }
 }
 
 fn item(tenant: &TenantId) -> String {
-    format!("rotation {tenant}")
+    // Before the keys of owners in every list, so that none of those hides it.
+    format!("rotation of {tenant}")
 }
 
 /// Whose keys a rotation is for; nobody's name for everybody's.

@@ -1,76 +1,122 @@
-//! Retiring the versions of tenant keys that a rotation has left behind.
+//! Retiring the versions of tenant keys that a rotation has left behind, and destroying them long after.
 
 use cofre_model::caller::Caller;
 use cofre_model::entry::EntryKind;
-use cofre_model::id::TenantId;
-use cofre_model::keys::TenantKeyState;
 use cofre_model::reason::Reason;
-use cofre_store::{CommitError, Operation};
+use cofre_model::time::Timestamp;
+use cofre_store::{CommitError, KeyCount, KeyVersion, Operation};
 
 use crate::Error;
-use crate::keys::retire::{OPENING, PROVEN, Retired};
+use crate::keys::retire::{PROVEN, Retired};
 use crate::keys::{KeyJobs, RETIRE_VERSIONS, entry};
 
-/// What is counted, as statement and entry name it.
-const SUBJECT: &str = "tenant-keys";
+/// Versions whose shares are destroyed in one statement.
+const AT_ONCE: u32 = 32;
 
 impl KeyJobs {
     /// Retires every version of a tenant's key that nothing lies under any more. The version in force is opened by all of
-    /// its shares first.
+    /// its shares first. A tenant of which that cannot be said, or seen, keeps its older ones and is listed; the others do
+    /// not wait for it. Giving the order again goes on where a call ended.
     ///
     /// # Errors
-    /// WRONG_STATE while a job over keys runs, something lies under an older version, there is none, or not all could be
-    /// opened within three seconds; INTEGRITY_FAILURE or KEY_SERVICE_UNAVAILABLE where a share does not open. Nothing is
-    /// retired then.
+    /// WRONG_STATE while a job over keys runs, where there is none to retire, or where not all could be done within three
+    /// seconds; what was retired by then stays retired.
     pub async fn retire_versions(&self, caller: &Caller) -> Result<Retired, Error> {
-        let left_behind = self.left_behind().await?;
-        let proven = self.clock.now().minus(PROVEN);
+        if !self.records.key_jobs_running().await?.is_empty() {
+            return Err(running());
+        }
         let begun = self.clock.monotonic();
-        for key in self.keyring.unproven_versions(&left_behind, proven).await? {
-            if self.clock.monotonic().micros().saturating_sub(begun.micros()) > OPENING.as_micros() {
-                return Err(refused("are still to be opened; give the command again, it goes on with those"));
-            }
-            self.prove(key).await?;
+        let (in_force, waits) = self.outlived(begun).await?;
+        for waiting in &waits {
+            tracing::warn!(tenant = waiting, "older versions of a tenant's key stay");
         }
+        if in_force.is_empty() {
+            let none = "are all in force, or still needed: see `cofre keys status` and the log of the node";
+            return Err(refused(none));
+        }
+        let subject = KeyCount::OF_TENANT_KEYS.to_owned();
         let mut remaining: u64 = 0;
-        for (tenant, below) in &left_behind {
-            remaining = remaining.saturating_add(self.keyring.keys_under_count(Some(tenant), *below).await?);
+        for key in &in_force {
+            let under = self.keyring.keys_under_count(Some(&key.tenant), key.version).await?;
+            remaining = remaining.saturating_add(under);
         }
-        let counted = self.counted(caller, SUBJECT.to_owned(), remaining).await?;
+        let counted = self.counted((caller, RETIRE_VERSIONS), subject.clone(), remaining).await?;
         if remaining > 0 {
             return Err(refused("still have keys under them; run `cofre keys rotate` and wait until it is done"));
         }
-        // Counted once more in the transaction that retires, which no put of a key overlaps.
-        let now = self.clock.now();
-        let Some(retirement) = self.keyring.retire_tenant_keys(&left_behind, proven, now).await? else {
-            return Err(refused("got a key under one of them meanwhile; run `cofre keys rotate` again"));
-        };
         let entry = entry(EntryKind::KeysRetired, Some(caller), RETIRE_VERSIONS)?;
-        let entry = match self.records.apply(entry, Operation::RetireKeys { subject: SUBJECT.to_owned() }).await {
-            Err(CommitError::Refused(Reason::WrongState)) => {
-                return Err(refused("cannot be retired while a job over keys runs; wait until it is done, or stop it"));
-            }
+        let entry = match self.records.apply(entry, Operation::RetireKeys { subject: subject.clone() }).await {
+            Err(CommitError::Refused(Reason::WrongState)) => return Err(running()),
             applied => applied?,
         };
-        let shares = retirement.commit().await?;
-        Ok(Retired { shares, counted, entry, statement: self.statement_of(SUBJECT, &counted).await? })
+        let (mut shares, proven) = (0, self.clock.now().minus(PROVEN));
+        for key in in_force {
+            // Counted once more in the transaction that retires, which no put of a key overlaps.
+            shares += self.keyring.retire_older(key, proven, self.clock.now()).await?;
+            self.in_time(begun)?;
+        }
+        Ok(Retired { shares, counted, entry, statement: self.statement_of(&subject, &counted).await? })
     }
 
-    /// Tenants with closed versions of their key, and the version in force below which those are.
-    async fn left_behind(&self) -> Result<Vec<(TenantId, u32)>, Error> {
-        let mut left_behind = Vec::new();
-        for record in self.records.tenants().await?.into_iter().filter(|record| record.key_version > 1) {
-            let tenant = record.tenant.id;
-            let versions = self.records.tenant_key_versions(&tenant).await?;
-            if versions.iter().any(|version| version.state == TenantKeyState::Closed) {
-                left_behind.push((tenant, record.key_version));
+    /// Keys in force of tenants with older versions that nothing lies under, each opened by all of its shares; and the
+    /// tenants whose older versions stay.
+    async fn outlived(&self, begun: cofre_model::time::Monotonic) -> Result<(Vec<KeyVersion>, Vec<String>), Error> {
+        let (mut in_force, mut waits) = (Vec::new(), Vec::new());
+        for (tenant, below) in self.keyring.outlived().await? {
+            let record = self.records.tenant(&tenant).await?;
+            let moved = record.filter(|record| record.key_version == below && record.oldest_key_version == below);
+            let key = KeyVersion { tenant, version: below };
+            let now = self.clock.now();
+            let opens = match moved {
+                None => false,
+                Some(_) if self.keyring.keys_under_count(Some(&tenant), below).await? > 0 => false,
+                Some(_) if self.keyring.is_proven(key, now.minus(PROVEN), now).await? => true,
+                Some(_) => {
+                    self.in_time(begun)?;
+                    self.prove(key).await.is_ok()
+                }
+            };
+            if opens { in_force.push(key) } else { waits.push(tenant.to_string()) }
+        }
+        Ok((in_force, waits))
+    }
+
+    /// Destroys versions that were retired long ago, once every share of the one in force was opened; gives the number of
+    /// shares.
+    pub(super) async fn destroy_versions(
+        &self,
+        before: Timestamp,
+        ended: &(dyn Fn() -> bool + Sync),
+    ) -> Result<u64, Error> {
+        let (mut gone, mut after) = (0, None);
+        while !ended() {
+            let versions = self.keyring.versions_retired(before, after, AT_ONCE).await?;
+            let Some(last) = versions.last() else { break };
+            after = Some(*last);
+            for version in versions {
+                let Some(record) = self.records.tenant(&version.tenant).await? else { continue };
+                let in_force = KeyVersion { tenant: version.tenant, version: record.key_version };
+                let wrapping = match self.prove(in_force).await {
+                    Ok(wrapping) => wrapping,
+                    Err(error) => {
+                        tracing::warn!(key = %version, error = %error, "a retired key stays: the one in force does not open");
+                        continue;
+                    }
+                };
+                let now = self.clock.now();
+                let times = (before, now.minus(PROVEN), now);
+                let destruction = self.keyring.destroy_version(version, (in_force, wrapping), times).await?;
+                if let Some(destruction) = destruction {
+                    gone += self.destroyed(destruction).await?;
+                }
             }
         }
-        if left_behind.is_empty() {
-            return Err(refused("are all in force; there is none to retire"));
-        }
-        Ok(left_behind)
+        Ok(gone)
     }
+}
+
+fn running() -> Error {
+    refused("cannot be retired while a job over keys runs; wait until it is done, or stop it")
 }
 
 fn refused(advice: &'static str) -> Error {

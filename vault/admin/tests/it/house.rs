@@ -12,7 +12,7 @@ use cofre_envelope::{Backing, Room, Slab, random};
 use cofre_ledger::entry::Leaf;
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::id::{Slug, TenantId};
-use cofre_model::keys::{KeyJob, TenantKeyState};
+use cofre_model::keys::KeyJob;
 use cofre_model::permit::{Evidence, Mint, Permit, Warm, WarmWarrant};
 use cofre_model::reason::Reason;
 use cofre_model::registry::{Tenant, TenantState};
@@ -204,6 +204,7 @@ impl House {
             let put = Operation::PutTenant {
                 tenant: tenant.clone(),
                 key_version: 1,
+                custody_set: Some(custody.to_owned()),
                 warm_for: Span::minutes(5),
                 signing_keys: Vec::new(),
                 recipients: Vec::new(),
@@ -232,7 +233,8 @@ impl House {
         for tenant in &self.tenants {
             for version in node.stores.records.tenant_key_versions(&tenant.id).await.expect("read") {
                 let key = TenantRef { key_id: version.key_id, ..TenantRef::of(tenant, version.version) };
-                if version.state != TenantKeyState::Retired {
+                // One that was retired has no share in force.
+                if !node.stores.keyring.tenant_key(&tenant.id, version.version).await.expect("read").is_empty() {
                     node.keys.for_release().warm(&key, Warmed::default()).await.expect("opens");
                 }
             }

@@ -72,7 +72,7 @@ async fn nothing_is_retired_before_what_replaced_it_was_opened() {
     // Nor is the keyring talked into it.
     let by = WrappedBy { custodian: "a", key: None };
     let now = house.clock.now();
-    assert!(node.stores.keyring.retire_shares(by, &[], now, now).await.expect("asked").is_none());
+    assert_eq!(node.stores.keyring.retire_shares(by, now, now, 9).await.expect("asked"), 0);
     assert_eq!(shares(&node, "a").await, (0, 4, 0));
 
     house.custodian("b").bring_back();
@@ -137,6 +137,86 @@ async fn the_key_of_a_registration_that_was_broken_off_keeps_no_custodian() {
     house.all_open(&node).await;
 }
 
+#[tokio::test]
+async fn of_several_keys_of_nobody_none_keeps_a_job_from_its_end() {
+    let mut house = House::new(&["a", "b"]);
+    let node = house.node().await;
+    house.tenants(&node, 1, "any_of(a)").await;
+    for number in [0xed, 0xee] {
+        let nobody = cofre_model::id::TenantId::from_parts(house.clock.now().millis(), [number; 10]);
+        let made = node.keys.for_wrapping().new_tenant_key("eu-nl", nobody, &crate::house::set("any_of(a)")).await;
+        let key = cofre_store::KeyVersion { tenant: nobody, version: 1 };
+        let rows = cofre_admin::stored(key, made.expect("wrapped").wrapped);
+        node.stores.keyring.put_tenant_key(&rows, &[], house.clock.now()).await.expect("put");
+    }
+    house.clock.advance(Span::hours(2));
+    let job = node.open("any_of(b)").await;
+    // The node is told to stop after it has seen one of them.
+    let looks = std::sync::atomic::AtomicU32::new(0);
+    let soon = || looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 2;
+    let pass = node.jobs.rewrap(&job, &soon).await.expect("a pass");
+    assert_eq!((pass.moved, pass.nobodys, pass.done), (1, 1, false));
+    house.clock.advance(Span::secs(1));
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.nobodys, pass.done), (0, 0, 2, true));
+    assert_eq!(node.jobs.progress(job).await.expect("read").failures.len(), 2, "both are listed");
+}
+
+#[tokio::test]
+async fn whoever_never_wrapped_a_key_is_not_retired() {
+    let (house, node) = moved().await;
+    for source in [from("c"), Source { custodian: custodian("a"), key: Some("never".into()) }] {
+        assert_eq!(refusal(node.jobs.retire(&operator(), &source).await), Reason::WrongState, "{source}");
+    }
+    assert_eq!(node.stores.keyring.retired_custodians().await.expect("read"), [], "no name is lost");
+    assert_eq!(node.entries(EntryKind::KeysRetired).await.len(), 0);
+    node.jobs.retire(&operator(), &from("a")).await.expect("retired");
+    node.jobs.retire(&operator(), &from("a")).await.expect("retired as it was");
+    house.all_open(&node).await;
+}
+
+#[tokio::test]
+async fn the_key_by_which_new_tenants_keys_are_wrapped_is_not_retired() {
+    let mut house = House::new(&["a", "b"]);
+    house.floor = crate::house::set("any_of(a)");
+    let node = house.node().await;
+    house.tenants(&node, 2, "any_of(a)").await;
+    let job = node.open("any_of(b)").await;
+    assert!(node.jobs.rewrap(&job, &never).await.expect("a pass").done);
+    let key = |name: &str| Source { custodian: custodian("a"), key: Some(name.into()) };
+    assert_eq!(refusal(node.jobs.retire(&operator(), &key("test")).await), Reason::WrongState, "it has no other");
+    house.custodian("a").turn_to("test-2");
+    house.tenants(&node, 1, "any_of(a)").await;
+    assert_eq!(node.jobs.retire(&operator(), &key("test")).await.expect("retired").shares, 2);
+    house.tenants(&node, 1, "any_of(a)").await;
+    house.all_open(&node).await;
+}
+
+#[tokio::test]
+async fn retired_shares_stay_where_what_replaced_them_does_not_open() {
+    let (house, node) = moved().await;
+    node.jobs.retire(&operator(), &from("a")).await.expect("retired");
+    house.clock.advance(Span::hours(30 * 24 + 2));
+    house.edit(&["UPDATE tenant_keys SET state_at = 0 WHERE state = 'RETIRED'"]).await;
+    // Its token died after the retirement.
+    house.custodian("b").take_away();
+    assert_eq!(node.jobs.destroy_retired(&never).await.expect("asked"), 0);
+    assert_eq!((shares(&node, "a").await, node.entries(EntryKind::KeysDestroyed).await.len()), ((0, 0, 4), 0));
+    house.custodian("b").bring_back();
+    // One opens nothing, and says that it was opened just now.
+    let edit = format!(
+        "UPDATE tenant_keys SET wrapped = x'30', proven = {} WHERE tenant_id = '{}' AND state = 'CURRENT'",
+        house.clock.now().micros(),
+        house.tenants[1].id
+    );
+    house.edit(&[&edit]).await;
+    assert_eq!(node.jobs.destroy_retired(&never).await.expect("destroyed"), 3);
+    assert_eq!(shares(&node, "a").await, (0, 0, 1), "what opens is still there");
+    let told = node.entries(EntryKind::KeysDestroyed).await;
+    assert_eq!((told.len(), told[0].count, told[0].reference.as_deref()), (1, Some(3), Some("retired-wrappings")));
+    assert_eq!(node.jobs.destroy_retired(&|| true).await.expect("asked"), 0, "a node that ends destroys nothing");
+}
+
 /// A clock on which every look takes a second.
 #[derive(Debug)]
 struct Slow(std::sync::Arc<cofre_testkit::clock::TestClock>);
@@ -182,10 +262,12 @@ async fn what_was_retired_is_destroyed_after_its_time() {
     node.jobs.retire(&operator(), &from("a")).await.expect("retired");
     // Where the database has a clock of its own, that one counts: then they are destroyed when both agree.
     house.edit(&["UPDATE tenant_keys SET state_at = 1790000001000000 WHERE state = 'RETIRED'"]).await;
-    assert_eq!(node.jobs.destroy_retired().await.expect("asked"), 0);
+    assert_eq!(node.jobs.destroy_retired(&never).await.expect("asked"), 0);
     house.clock.advance(Span::hours(30 * 24 + 2));
     house.edit(&["UPDATE tenant_keys SET state_at = 0 WHERE state = 'RETIRED'"]).await;
-    assert_eq!(node.jobs.destroy_retired().await.expect("destroyed"), 4);
+    let unwraps = house.custodian("b").unwraps();
+    assert_eq!(node.jobs.destroy_retired(&never).await.expect("destroyed"), 4);
+    assert_eq!(house.custodian("b").unwraps() - unwraps, 4, "each share of what replaced them was opened once more");
     assert_eq!(shares(&node, "a").await, (0, 0, 0));
     let entries = node.entries(EntryKind::KeysDestroyed).await;
     assert_eq!((entries.len(), entries[0].count), (1, Some(4)));

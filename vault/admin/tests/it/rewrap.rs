@@ -4,9 +4,10 @@
 use cofre_admin::{RewrapOrder, Source};
 use cofre_custody::{TenantRef, Warmed};
 use cofre_model::entry::EntryKind;
-use cofre_model::keys::KeyJobState;
+use cofre_model::id::KeyJobId;
+use cofre_model::keys::{KeyJobKind, KeyJobState};
 use cofre_model::reason::Reason;
-use cofre_model::time::Span;
+use cofre_model::time::{Clock as _, Span};
 use cofre_store::Due;
 
 use crate::bench::operator;
@@ -187,14 +188,41 @@ async fn a_job_that_ended_is_not_brought_back_by_an_edit() {
         format!("UPDATE key_jobs SET state = 'RUNNING', ended_at = NULL, moved = NULL WHERE id = '{}'", ended.id);
     house.edit_records(&[&back]).await;
     let calls = house.calls();
-    assert_eq!(refusal(node.jobs.resume(&never).await), Reason::IntegrityFailure);
+    assert_eq!(refusal(node.jobs.resume(KeyJobKind::Rewrap, &never).await), Reason::IntegrityFailure);
     assert_eq!(house.calls(), calls, "nobody is asked");
     house.edit_records(&[&format!("UPDATE key_jobs SET state = 'STOPPED' WHERE id = '{}'", ended.id)]).await;
     // Nor is one that another followed, of which nobody recorded the end.
     let next = node.open("any_of(c)").await;
     house.edit_records(&[&format!("UPDATE key_jobs SET state = 'STOPPED' WHERE id = '{}'", next.id), &back]).await;
-    assert_eq!(refusal(node.jobs.resume(&never).await), Reason::IntegrityFailure);
+    assert_eq!(refusal(node.jobs.resume(KeyJobKind::Rewrap, &never).await), Reason::IntegrityFailure);
     assert_eq!(house.calls(), calls, "nobody is asked");
+}
+
+#[tokio::test]
+async fn a_job_whose_row_was_edited_before_it_was_stopped_is_not_brought_back() {
+    let (house, node) = house(&["a", "b"], 2, "any_of(a)").await;
+    let calls = house.calls();
+    let other = KeyJobId::from_parts(house.clock.now().millis(), [9; 10]);
+    for (put, back, stopped) in [
+        // Its end follows another entry then, or names another job.
+        ("opened_entry = 0".to_owned(), None, None),
+        (format!("id = '{other}'"), Some("id"), Some(other)),
+    ] {
+        let job = node.open("any_of(b)").await;
+        house.edit_records(&[&format!("UPDATE key_jobs SET {put} WHERE id = '{}'", job.id)]).await;
+        let named = stopped.unwrap_or(job.id);
+        node.jobs.stop(&operator(), &named).await.expect("stopped");
+        let back = back.map_or(String::new(), |column| format!("{column} = '{}', ", job.id));
+        let edit = format!(
+            "UPDATE key_jobs SET {back}opened_entry = {}, state = 'RUNNING', ended_at = NULL, moved = NULL WHERE id = '{named}'",
+            job.opened_entry
+        );
+        house.edit_records(&[&edit]).await;
+        assert_eq!(node.stores.records.key_jobs_running().await.expect("read"), [job.clone()], "as it was ordered");
+        assert_eq!(refusal(node.jobs.resume(KeyJobKind::Rewrap, &never).await), Reason::IntegrityFailure, "{put}");
+        assert_eq!(house.calls(), calls, "{put}: nobody is asked");
+        house.edit_records(&[&format!("UPDATE key_jobs SET state = 'STOPPED' WHERE id = '{}'", job.id)]).await;
+    }
 }
 
 #[tokio::test]
@@ -207,7 +235,7 @@ async fn no_set_is_put_in_place_that_is_looser_than_the_nodes_own() {
     let strict = house.on(hands_on(&loose.stores));
     let calls = house.calls();
     // It was ordered at a node that has another configuration.
-    assert_eq!(refusal(strict.jobs.resume(&never).await), Reason::BadRequest);
+    assert_eq!(refusal(strict.jobs.resume(KeyJobKind::Rewrap, &never).await), Reason::BadRequest);
     loose.jobs.stop(&operator(), &job.id).await.expect("stopped");
     for looser in ["any_of(c)", "any_of(a,b)", "all_of(a,any_of(b,c))", "any_of(a,all_of(b,c))"] {
         assert_eq!(refusal(strict.jobs.open(&operator(), order(looser)).await), Reason::BadRequest, "{looser}");
@@ -216,6 +244,21 @@ async fn no_set_is_put_in_place_that_is_looser_than_the_nodes_own() {
     let job = strict.open("all_of(c,b)").await;
     assert!(strict.jobs.rewrap(&job, &never).await.expect("a pass").done, "a custodian in another's place");
     house.all_open(&strict).await;
+}
+
+#[tokio::test]
+async fn no_custodian_of_the_nodes_own_set_loses_its_veto() {
+    let mut house = House::new(&["a", "b", "c", "d", "e", "f", "g", "h"]);
+    let node = house.node().await;
+    for (floor, looser) in [
+        ("all_of(a,any_of(b,c))", "any_of(all_of(b,c),all_of(d,e))"),
+        ("all_of(a,any_of(b,c,d))", "any_of(all_of(e,f),all_of(g,h),all_of(b,c))"),
+        ("any_of(a)", "any_of(c,all_of(a,b))"),
+    ] {
+        house.floor = set(floor);
+        let strict = house.on(hands_on(&node.stores));
+        assert_eq!(refusal(strict.jobs.open(&operator(), order(looser)).await), Reason::BadRequest, "{looser}");
+    }
 }
 
 #[tokio::test]
@@ -239,6 +282,22 @@ async fn what_was_replaced_brings_a_key_back_whose_new_custodian_is_lost() {
     house.custodian("b").take_away();
     house.clock.advance(Span::secs(1));
     let job = node.open("any_of(a)").await;
+    let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.done), (2, 0, true));
+    node.keys.wipe_all();
+    house.all_open(&node).await;
+}
+
+#[tokio::test]
+async fn what_was_retired_brings_a_key_back_as_long_as_it_is_there() {
+    let (house, node) = house(&["a", "b", "c"], 2, "any_of(a)").await;
+    let job = node.open("any_of(b)").await;
+    assert!(node.jobs.rewrap(&job, &never).await.expect("a pass").done);
+    let source = Source { custodian: custodian("a"), key: None };
+    assert_eq!(node.jobs.retire(&operator(), &source).await.expect("retired").shares, 2);
+    house.custodian("b").take_away();
+    house.clock.advance(Span::secs(1));
+    let job = node.open("any_of(c)").await;
     let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
     assert_eq!((pass.moved, pass.failed, pass.done), (2, 0, true));
     node.keys.wipe_all();

@@ -1,6 +1,7 @@
 //! A tenant's key is bound to its region, so the region is settled when it is registered.
 
 use cofre_admin::Error;
+use cofre_ledger::entry::Leaf;
 use cofre_model::reason::Reason;
 use cofre_model::request::PutTenant;
 use cofre_model::time::Span;
@@ -36,7 +37,12 @@ async fn a_tenant_has_its_own_custodians_and_time() {
     let known = bench.admin.put_tenant(&operator(), known).await.expect("registered");
     let refused = bench.admin.put_tenant(&operator(), with("any_of(hsm-1)")).await;
     assert_eq!(told(refused), Some((Reason::WrongState, Some("custody_set".to_owned()))));
-    bench.admin.put_tenant(&operator(), with("all_of(hsm-1)")).await.expect("what it has");
+    let again = bench.admin.put_tenant(&operator(), with("all_of(hsm-1)")).await.expect("what it has");
+    for entry in [known.entry, again.entry] {
+        let row = bench.admin.records.entry(entry.index).await.expect("read").expect("there");
+        let said = Leaf::parse(&row.bytes).expect("a leaf").entry().expect("an entry");
+        assert_eq!(said.reference.as_deref(), Some("all_of(hsm-1) 7"), "its custodians and its time in memory");
+    }
     let row = bench.admin.records.tenant(&known.id).await.expect("read").expect("there");
     assert_eq!(row.warm_for, Span::secs(7), "what is not said stays");
     let rows = bench.admin.keyring.tenant_key(&known.id, row.key_version).await.expect("read");

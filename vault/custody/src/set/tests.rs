@@ -75,6 +75,122 @@ fn a_set_is_stricter_where_more_must_agree_or_fewer_are_to_choose_from() {
 }
 
 #[test]
+fn of_sets_that_open_otherwise_each_is_stricter_than_the_other() {
+    let set = |text: &str| text.parse::<CustodySet>().expect("valid");
+    for (this, other) in [
+        // The first had a say in all of it, and has none left.
+        ("all_of(a,any_of(b,c))", "any_of(all_of(b,c),all_of(d,e))"),
+        ("all_of(a,any_of(b,c,d))", "any_of(all_of(e,f),all_of(g,h),all_of(b,c))"),
+    ] {
+        assert!(set(this).stricter_than(&set(other)), "{this} after {other}");
+        assert!(set(other).stricter_than(&set(this)), "{other} after {this}");
+    }
+    assert!(set("any_of(a)").stricter_than(&set("any_of(c,all_of(a,b))")), "one alone, and not one or two others");
+    // As in two steps: the other one in its place, then a way more.
+    assert!(!set("any_of(c,all_of(a,b))").stricter_than(&set("any_of(a)")));
+}
+
+/// Every set of these custodians and of some of them, its members in their order: by rule and by who stands with whom.
+fn sets(names: &[&str]) -> Vec<CustodySet> {
+    let Some((first, rest)) = names.split_first() else { return Vec::new() };
+    let first = custodian(first).expect("a name");
+    let mut all = Vec::new();
+    for rule in [Rule::Any, Rule::All] {
+        all.push(CustodySet::of(rule, vec![Member::One(first.clone())]).expect("a set"));
+    }
+    for set in sets(rest) {
+        let with = |members: Vec<Member>| CustodySet::of(set.rule, members).expect("a set");
+        all.push(with(set.members.iter().cloned().chain([Member::One(first.clone())]).collect()));
+        for place in 0..set.members.len() {
+            let mut members = set.members.clone();
+            let joined = members[place].custodians().iter().cloned().chain([first.clone()]).collect();
+            members[place] = Member::Inner(joined);
+            all.push(with(members));
+        }
+        all.push(set);
+    }
+    all
+}
+
+/// The same set, written from its end to its beginning.
+fn turned(set: &CustodySet) -> CustodySet {
+    let members = set.members.iter().rev().map(|member| match member {
+        Member::One(one) => Member::One(one.clone()),
+        Member::Inner(several) => Member::Inner(several.iter().rev().cloned().collect()),
+    });
+    CustodySet::of(set.rule, members.collect()).expect("a set")
+}
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// Which of the sixteen subsets of four custodians open, where `place` says who stands in whose place, if anybody does.
+fn opening(set: &CustodySet, place: &[Option<usize>; 4]) -> u16 {
+    let there = |subset: usize, id: &CustodianId| {
+        let nth = NAMES.iter().position(|name| *name == id.as_str()).expect("one of four");
+        place[nth].is_some_and(|place| subset >> place & 1 == 1)
+    };
+    let opens = |subset: &usize| set.opens_with(|id| there(*subset, id));
+    (0..16_usize).filter(opens).fold(0, |opening, subset| opening | 1 << subset)
+}
+
+/// Every way to put some of four custodians in the places of others, each in a place of its own; the rest are replaced by
+/// custodians that neither set knows.
+fn replacements() -> Vec<[Option<usize>; 4]> {
+    let mut all = Vec::new();
+    for number in 0..5_usize.pow(4) {
+        let place = [0, 1, 2, 3].map(|nth| number / 5_usize.pow(nth) % 5).map(|place| (place < 4).then_some(place));
+        let named: Vec<_> = place.iter().flatten().collect();
+        if named.iter().collect::<BTreeSet<_>>().len() == named.len() {
+            all.push(place);
+        }
+    }
+    all
+}
+
+#[test]
+fn of_all_sets_of_up_to_four_custodians_the_stricter_ones_are_those_of_the_model() {
+    let all = sets(&NAMES);
+    assert_eq!((all.len(), replacements().len()), (102, 209));
+    let as_they_are = [Some(0), Some(1), Some(2), Some(3)];
+    let mut pairs = [0, 0];
+    for this in &all {
+        // What this set opens with, after each replacement; the same one need not be asked twice.
+        let openings: BTreeSet<u16> = replacements().iter().map(|place| opening(this, place)).collect();
+        for other in &all {
+            let open = opening(other, &as_they_are);
+            let stricter = !openings.iter().any(|opening| open & !opening == 0);
+            assert_eq!(this.stricter_than(other), stricter, "{this} after {other}");
+            assert_eq!(turned(this).stricter_than(&turned(other)), stricter, "{this} after {other}, turned");
+            assert_eq!(this.stricter_than(&turned(other)), stricter, "{this} after {other}, one turned");
+            pairs[usize::from(stricter)] += 1;
+        }
+    }
+    assert!(pairs.iter().all(|count| *count > 1_000), "{pairs:?}");
+}
+
+#[test]
+fn the_largest_sets_are_compared_in_no_time_worth_mentioning() {
+    let largest = [
+        "any_of(a,b,c,d,e,f,g,h)",
+        "all_of(a,b,c,d,e,f,g,h)",
+        "all_of(any_of(a,b),any_of(c,d),any_of(e,f),any_of(g,h))",
+        "any_of(all_of(a,b),all_of(c,d),all_of(e,f),all_of(g,h))",
+        "all_of(any_of(a,b,c),any_of(d,e,f),any_of(g,h))",
+        "all_of(any_of(a,b,c,d),any_of(e,f,g,h))",
+        "any_of(all_of(a,b,c),all_of(d,e,f),all_of(g,h))",
+        "all_of(a,any_of(b,c,d,e,f,g,h))",
+        "any_of(a,all_of(b,c,d,e,f,g,h))",
+    ];
+    for (nth, this) in largest.iter().enumerate() {
+        for (mth, other) in largest.iter().enumerate() {
+            let (this, other): (CustodySet, CustodySet) = (this.parse().expect("valid"), other.parse().expect("valid"));
+            let stricter = this.stricter_than(&other);
+            assert!(nth != mth || !stricter, "{this} after itself");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_set_is_refused() {
     for (text, wrong) in [
         ("", SetError::Form),

@@ -126,6 +126,33 @@ async fn rows_verify_under_every_version_by_the_keys_of_the_first() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_not_made_beside_the_one_in_force_gets_nothing() {
+    let desk = Desk::new().await;
+    let next = next(&desk).await;
+    // Another first key of the same tenant: whoever made it has not the keys of rows that `next` carries.
+    let set = CustodySet::any_of(vec![custodian("a")]).expect("a set");
+    let other = desk.house.tenant(1, &set).await;
+    desk.house.keys.forget_all();
+    let held = desk.house.keys.for_rotating().hold(&other, &next).await.map(drop);
+    assert_eq!(held, Err(Error::Integrity(Broken::RowKeys)));
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_tenant_does_not_grow_with_its_versions() {
+    let mut desk = Desk::new().await;
+    let mut kept = Vec::new();
+    for _ in 0..5 {
+        let next = next(&desk).await;
+        desk.house.keys.for_rotating().hold(&desk.tenant, &next).await.map(drop).expect("both come");
+        desk.house.keys.wipe_all();
+        desk.tenant = next;
+        let counts = desk.house.slab.counters();
+        kept.push(counts.taken - counts.wiped);
+    }
+    assert_eq!(kept[1..], [kept[1]; 4], "slots of locked memory");
+}
+
+#[tokio::test]
 async fn a_permit_moves_what_it_names_and_no_more_of_it() {
     let desk = Desk::new().await;
     let (_, wrapped, _) = desk.rest((1, 1)).await;

@@ -134,6 +134,7 @@ impl House {
         let put = Operation::PutTenant {
             tenant: self.tenant.clone(),
             key_version: 1,
+            custody_set: None,
             warm_for: Span::secs(300),
             signing_keys: Vec::new(),
             recipients: vec![recipient],

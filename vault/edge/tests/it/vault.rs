@@ -111,6 +111,7 @@ impl Vault {
         let operation = Operation::PutTenant {
             tenant,
             key_version: 1,
+            custody_set: None,
             warm_for: Span::minutes(5),
             signing_keys: Vec::new(),
             recipients: Vec::new(),

@@ -36,6 +36,12 @@ fn tag(key: &KeyBytes, parts: &[&[u8]]) -> [u8; 32] {
 }
 
 impl RowMac {
+    /// Whether this is the same key; compared in constant time.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        bool::from(self.0.expose().ct_eq(other.0.expose()))
+    }
+
     /// The code of a row: over its table, the deciding columns in their order (never the epoch), and the random id of
     /// the ledger entry that made it.
     #[must_use]
@@ -55,6 +61,12 @@ impl RowMac {
 }
 
 impl DedupeKey {
+    /// Whether this is the same key; compared in constant time.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        bool::from(self.0.expose().ct_eq(other.0.expose()))
+    }
+
     /// The tag of a login: over the institution and its identifying fields, in the order of their keys.
     #[must_use]
     pub fn tag(&self, institution: &InstitutionId, fields: &[(&FieldKey, &Plain)]) -> [u8; 32] {

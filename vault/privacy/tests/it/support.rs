@@ -196,6 +196,7 @@ impl Node {
         let put = Operation::PutTenant {
             tenant,
             key_version: 1,
+            custody_set: None,
             warm_for: Span::secs(300),
             signing_keys: Vec::new(),
             recipients: Vec::new(),

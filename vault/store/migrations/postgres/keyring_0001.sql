@@ -98,12 +98,21 @@ BEGIN
       AND NOT EXISTS (SELECT FROM tenant_keys k WHERE k.tenant_id = NEW.tenant_id AND k.version = NEW.version AND k.state = 'CURRENT') THEN
     RAISE EXCEPTION 'table %: a version that was retired gets no share', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
   END IF;
+  -- SECURITY: what a custodian that was retired wraps would be lost with it, whoever puts it.
+  IF EXISTS (SELECT FROM retired_custodians r WHERE r.custodian_id = NEW.custodian_id AND r.custodian_key IN ('', NEW.custodian_key)) THEN
+    RAISE EXCEPTION 'table %: a custodian, or a key of one, that was retired wraps nothing any more', TG_TABLE_NAME
+      USING ERRCODE = 'restrict_violation';
+  END IF;
   RETURN NEW;
 END $$;
 CREATE TRIGGER tenant_keys_newest BEFORE INSERT ON tenant_keys FOR EACH ROW EXECUTE FUNCTION refuse_older();
 -- Of a wrapped share nothing changes but where it stands, and that only forward.
 CREATE FUNCTION refuse_step_back() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, cofre, pg_temp AS $$
 BEGIN
+  -- SECURITY: nobody has opened anything later than now, by the clock of this server.
+  IF NEW.proven > OLD.proven THEN
+    NEW.proven := greatest(OLD.proven, least(NEW.proven, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint));
+  END IF;
   IF NEW.proven < OLD.proven OR (OLD.state, NEW.state) NOT IN (('CURRENT', 'CURRENT'), ('CURRENT', 'CLOSED'), ('CLOSED', 'RETIRED'),
       ('CURRENT', 'RETIRED')) THEN
     RAISE EXCEPTION 'table %: a share only goes from CURRENT to CLOSED to RETIRED', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';

@@ -29,7 +29,7 @@ pub(crate) async fn apply(group: &mut Group<'_>, entry: Entry, operation: Op) ->
         // The pairs themselves are in the keyring.
         Op::DepositKeyMade | Op::DepositKeysDestroyed => None,
         Op::PolicyActivated { digest } => registry::activate_policy(group, digest).await?,
-        Op::PutTenant { tenant, key_version, warm_for, signing_keys, recipients } => {
+        Op::PutTenant { tenant, key_version, custody_set: _, warm_for, signing_keys, recipients } => {
             registry::put_tenant(group, &tenant, key_version, warm_for).await?;
             for key in &signing_keys {
                 registry::put_signing_key(group, key).await?;
@@ -88,7 +88,7 @@ pub(crate) async fn apply(group: &mut Group<'_>, entry: Entry, operation: Op) ->
         }
         Op::RetireKeys { subject } => keys::retire(group, &subject).await?,
         // The shares are in the keyring.
-        Op::RetiredKeysDestroyed => None,
+        Op::RetiredKeysDestroyed { .. } => None,
     };
     let entry = Entry { follows: entry.follows.or(follows), ..entry };
     group.append(entry).await?;

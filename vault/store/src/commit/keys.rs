@@ -8,7 +8,6 @@ use crate::commit::apply::{ABSENT, WRONG_STATE};
 use crate::commit::group::Group;
 use crate::commit::operation::NewKeyJob;
 use crate::commit::registry::Follows;
-use crate::commit::versions;
 use crate::error::CommitError;
 use crate::records::key_jobs::{self, KeyCount};
 use crate::records::tenants;
@@ -91,9 +90,6 @@ pub(crate) async fn retire(group: &mut Group<'_>, subject: &str) -> Follows {
         .await?;
     if count.remaining > 0 || count.retired_entry.is_some() || moving.is_some() {
         return Err(WRONG_STATE);
-    }
-    if of_versions {
-        versions::retire(group).await?;
     }
     let retired_entry = column(group.head.size);
     statement("UPDATE key_counts SET retired_entry = ? WHERE entry_index = ?")

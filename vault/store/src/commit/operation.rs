@@ -41,6 +41,9 @@ pub enum Operation {
         tenant: Tenant,
         /// The version of its key in force.
         key_version: u32,
+        /// The custody set its key is wrapped for, where that is known. It stands in the entry, and with the shares in
+        /// the keyring.
+        custody_set: Option<String>,
         /// How long its key may stay warm.
         warm_for: Span,
         /// Keys that sign its statements.
@@ -234,7 +237,10 @@ pub enum Operation {
         subject: String,
     },
     /// Retired shares past their time are about to be destroyed. Entry only; the keyring destroys them under it.
-    RetiredKeysDestroyed,
+    RetiredKeysDestroyed {
+        /// How many shares.
+        shares: u64,
+    },
     /// An entry alone: outcomes, refusals, challenges, reads of the register.
     Note,
 }
@@ -244,7 +250,11 @@ impl Operation {
     pub(crate) const fn narrows(&self) -> bool {
         matches!(
             self,
-            Self::EndConsent { .. } | Self::Lockdown(_) | Self::QuarantineWorker { .. } | Self::AcceptErasure { .. }
+            Self::EndConsent { .. }
+                | Self::EndKeyJob { to: KeyJobState::Stopped, .. }
+                | Self::Lockdown(_)
+                | Self::QuarantineWorker { .. }
+                | Self::AcceptErasure { .. }
         )
     }
 
@@ -282,7 +292,7 @@ impl Operation {
             Self::TenantKeyMoved { .. } => "TENANT_KEY_MOVED",
             Self::CountKeys { .. } => "COUNT_KEYS",
             Self::RetireKeys { .. } => "RETIRE_KEYS",
-            Self::RetiredKeysDestroyed => "RETIRED_KEYS_DESTROYED",
+            Self::RetiredKeysDestroyed { .. } => "RETIRED_KEYS_DESTROYED",
             Self::CertifyErasure { .. } => "CERTIFY",
             Self::Note => "NOTE",
         }
@@ -365,6 +375,10 @@ impl Operation {
     /// alone, so that part is not left to whoever asks.
     pub(crate) fn named_in(&self, mut entry: Entry) -> Entry {
         match self {
+            Self::PutTenant { custody_set, warm_for, .. } => {
+                let warm_secs = warm_for.as_micros() / 1_000_000;
+                entry.reference = Some(format!("{} {warm_secs}", custody_set.as_deref().unwrap_or("-")));
+            }
             Self::OpenEnrolment { credential, .. } => {
                 (entry.credential, entry.owner) = (Some(credential.id), Some(credential.owner));
             }
@@ -410,10 +424,28 @@ impl Operation {
                 entry.digest = Some(Sha256::digest(statement).into());
             }
             Self::RetireKeys { subject } => entry.reference = Some(subject.clone()),
+            Self::RetiredKeysDestroyed { shares } => {
+                (entry.reference, entry.count) = (Some(RETIRED_WRAPPINGS.to_owned()), Some(*shares));
+                entry = of_nobody(entry);
+            }
+            Self::DepositKeysDestroyed => {
+                entry.reference = Some(DEPOSIT_KEYS.to_owned());
+                entry = of_nobody(entry);
+            }
             _ => {}
         }
         entry
     }
+}
+
+/// How the entry of the destruction of retired shares names them. PostgreSQL holds to these words (`bodies.sql`).
+const RETIRED_WRAPPINGS: &str = "retired-wrappings";
+/// The same of deposit keys past their time.
+const DEPOSIT_KEYS: &str = "deposit-keys";
+
+/// The entry of a destruction that is no holder's: it follows nothing, so that nobody takes it for an erasure's.
+fn of_nobody(entry: Entry) -> Entry {
+    Entry { tenant: None, credential: None, owner: None, follows: None, ..entry }
 }
 
 /// What a lockdown stops.

@@ -131,20 +131,6 @@ pub(crate) async fn moved(
     Ok(None)
 }
 
-/// Closed versions under which nothing lies are retired.
-pub(crate) async fn retire(group: &mut Group<'_>) -> Result<(), CommitError> {
-    let (state_entry, state_at) = (column(group.head.size), instant(group.at()));
-    statement(
-        "UPDATE tenant_key_versions SET state = 'RETIRED', state_entry = ?, state_at = ? WHERE state = 'CLOSED'
-           AND version < (SELECT t.tenant_key_oldest FROM tenants t WHERE t.id = tenant_key_versions.tenant_id)",
-    )
-    .bind(state_entry)
-    .bind(state_at)
-    .execute(group.rows())
-    .await?;
-    Ok(())
-}
-
 impl Records {
     /// For a change of versions of a tenant's key: refuses one whose job or tenant is stopped, whatever the tables say,
     /// and has the entry name the key on record where whoever asks does not.

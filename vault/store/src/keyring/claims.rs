@@ -9,6 +9,9 @@ use crate::keyring::Keyring;
 use crate::row::{Cells, instant};
 use crate::statement::statement;
 
+/// Characters that are kept of why a row could not be moved.
+const CAUSE: usize = 1_000;
+
 /// A row that a job could not move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFailure {
@@ -57,7 +60,8 @@ impl Keyring {
         transaction.commit().await
     }
 
-    /// Notes why a job could not move a row, or, with no cause, that it has.
+    /// Notes why a job could not move a row, or, with no cause, that it has. Of a cause the first thousand characters are
+    /// kept.
     ///
     /// # Errors
     /// The store's.
@@ -76,7 +80,7 @@ impl Keyring {
             )
             .bind(job.to_string())
             .bind(item)
-            .bind(cause)
+            .bind(cause.chars().take(CAUSE).collect::<String>())
             .bind(instant(at)),
             None => statement("DELETE FROM key_failures WHERE job = $1 AND item = $2").bind(job.to_string()).bind(item),
         };
@@ -100,6 +104,29 @@ impl Keyring {
                 Ok(KeyFailure { item: cells.string("item")?, cause: cells.string("cause")?, at: cells.time("at")? })
             })
             .collect()
+    }
+
+    /// The rows that a job could not move since an instant, at most `at_most` of them. One from an hour ahead of `now`, by
+    /// whatever clock, is tried again.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn keys_resting(
+        &self,
+        job: &KeyJobId,
+        since: Timestamp,
+        now: Timestamp,
+        at_most: u32,
+    ) -> Result<Vec<String>, Error> {
+        let rows =
+            statement("SELECT item FROM key_failures WHERE job = $1 AND at > $2 AND at <= $3 ORDER BY item LIMIT $4")
+                .bind(job.to_string())
+                .bind(instant(since))
+                .bind(instant(now.plus(Span::hours(1))))
+                .bind(i64::from(at_most))
+                .fetch_all(&mut self.engine().read().await?)
+                .await?;
+        rows.iter().map(|row| Cells::of("key_failures", row).string("item")).collect()
     }
 
     /// How many rows a job could not move.

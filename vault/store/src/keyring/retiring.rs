@@ -1,123 +1,174 @@
-//! Retiring what nothing needs any more: wrappings that a newer one stands for, and versions of tenants' keys under which
-//! nothing lies. What was retired is destroyed later, and leaves a tombstone.
+//! Retiring the wrappings that a newer one stands for. What was retired is destroyed later, and leaves a tombstone. Nothing
+//! here opens a share: that every share of the newer one opens was seen before, and is asked again by its number and time.
 
-use cofre_model::id::TenantId;
-use cofre_model::time::Timestamp;
+use cofre_model::time::{Span, Timestamp};
 
 use crate::engine::Session;
 use crate::error::Error;
 use crate::keyring::Keyring;
 use crate::keyring::tenant_keys::WRAPPINGS;
-use crate::keyring::wrappings::{KeyVersion, WrappedBy, keys_of, readable};
+use crate::keyring::wrappings::{KeyVersion, WrappedBy, behind, keys_of, readable};
 use crate::row::{Cells, column, instant};
-use crate::statement::{either, statement};
+use crate::statement::statement;
 
-/// A statement over the list `m` of tenants and versions, which comes as the JSON text `$1`: each engine takes such a text
-/// apart in its own way.
-macro_rules! listed {
-    ($text:literal) => {
-        either(
-            concat!("WITH m (tenant, below) AS (SELECT value ->> 0, value ->> 1 FROM json_each($1)) ", $text),
-            concat!(
-                "WITH m (tenant, below) AS (SELECT value ->> 0, (value ->> 1)::bigint FROM jsonb_array_elements($1::jsonb)) ",
-                $text
-            ),
-        )
-    };
-}
+/// By how much the clocks of those who write and read a proof may differ. One from further ahead is none: nobody has
+/// opened anything by then.
+pub(crate) const AHEAD: Span = Span::hours(1);
 
-/// Shares that are about to be retired. Dropped before it was committed, that never happened.
+/// A custodian that is about to be retired. Dropped before it was committed, that never happened.
 #[derive(Debug)]
 #[must_use = "nothing is retired before it is committed"]
 pub struct Retirement {
     transaction: Session<'static>,
-    shares: u64,
 }
 
 impl Retirement {
-    /// How many shares it retires.
-    #[must_use]
-    pub const fn shares(&self) -> u64 {
-        self.shares
-    }
-
-    /// Retires them.
+    /// From here on the custodian wraps nothing any more.
     ///
     /// # Errors
     /// The store's.
-    pub async fn commit(self) -> Result<u64, Error> {
-        self.transaction.commit().await?;
-        Ok(self.shares)
+    pub async fn commit(self) -> Result<(), Error> {
+        self.transaction.commit().await
     }
 }
 
-impl Keyring {
-    /// The keys whose wrapping in force was not proven since an instant, and that have a closed one that `by` has a share in.
+/// Shares that are about to be destroyed. Dropped before it was committed, that never happened.
+#[derive(Debug)]
+#[must_use = "nothing is destroyed before it is committed"]
+pub struct Destruction {
+    transaction: Session<'static>,
+    keyring: Keyring,
+    /// The wrapping of each share.
+    gone: Vec<(KeyVersion, u32)>,
+    /// Versions that are gone with their last share.
+    versions: Vec<KeyVersion>,
+    at: Timestamp,
+}
+
+impl Destruction {
+    pub(crate) fn of_version(
+        transaction: Session<'static>,
+        keyring: Keyring,
+        gone: Vec<(KeyVersion, u32)>,
+        version: KeyVersion,
+        at: Timestamp,
+    ) -> Self {
+        Self { transaction, keyring, gone, versions: vec![version], at }
+    }
+
+    /// How many shares it destroys.
+    #[must_use]
+    pub fn shares(&self) -> u64 {
+        u64::try_from(self.gone.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Destroys them, leaving a tombstone for each wrapping, and for each version that is gone with its last, that name the
+    /// entry; gives their number.
     ///
     /// # Errors
     /// The store's.
-    pub async fn unproven(&self, by: WrappedBy<'_>, since: Timestamp) -> Result<Vec<KeyVersion>, Error> {
+    pub async fn commit(mut self, entry_index: u64) -> Result<u64, Error> {
+        let shares = self.shares();
+        self.gone.sort_unstable();
+        self.gone.dedup();
+        for (key, wrapping) in &self.gone {
+            statement("INSERT INTO destroyed VALUES ('wrapping', $1, $2, $3) ON CONFLICT DO NOTHING")
+                .bind(format!("{key}/{wrapping}"))
+                .bind(instant(self.at))
+                .bind(column(entry_index))
+                .execute(&mut self.transaction)
+                .await?;
+        }
+        for key in &self.versions {
+            statement("INSERT INTO destroyed VALUES ('tenant-key', $1, $2, $3) ON CONFLICT DO NOTHING")
+                .bind(key.to_string())
+                .bind(instant(self.at))
+                .bind(column(entry_index))
+                .execute(&mut self.transaction)
+                .await?;
+        }
+        self.transaction.commit().await?;
+        self.keyring.engine().forget_deleted().await?;
+        Ok(shares)
+    }
+}
+
+/// Whether `by` wrapped a share that was replaced since and is still there, or was retired already.
+async fn wrapped_before(session: &mut Session<'_>, by: WrappedBy<'_>) -> Result<bool, Error> {
+    let row = statement(
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM tenant_keys WHERE state IN ('CLOSED', 'RETIRED')
+           AND custodian_id = $1 AND (custodian_key = $2 OR $2 IS NULL))
+         OR EXISTS (SELECT 1 FROM retired_custodians WHERE custodian_id = $1 AND custodian_key = $3)",
+    )
+    .bind(by.custodian)
+    .bind(by.key)
+    .bind(by.key.unwrap_or_default())
+    .fetch_optional(session)
+    .await?;
+    Ok(row.is_some())
+}
+
+impl Keyring {
+    /// Whether a custodian, or one key of it, wrapped a share that was replaced since and is still there, or was retired
+    /// already.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn wrapped_before(&self, by: WrappedBy<'_>) -> Result<bool, Error> {
+        wrapped_before(&mut self.engine().read().await?, by).await
+    }
+
+    /// The next keys, in their order, that have a closed wrapping which `by` has a share in; each with whether the newest
+    /// one in force was proven since an instant.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn closed_keys(
+        &self,
+        by: WrappedBy<'_>,
+        (proven, now): (Timestamp, Timestamp),
+        after: Option<KeyVersion>,
+        at_most: u32,
+    ) -> Result<Vec<(KeyVersion, bool)>, Error> {
+        let (tenant, version) = behind(after);
         let rows = statement(
-            "SELECT DISTINCT k.tenant_id, k.version FROM tenant_keys k
-             WHERE k.state = 'CLOSED' AND k.custodian_id = $1 AND (k.custodian_key = $2 OR $2 IS NULL)
-               AND NOT EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = k.tenant_id AND n.version = k.version
-                 AND n.state = 'CURRENT' AND n.proven >= $3 AND n.wrapping = (SELECT MAX(m.wrapping) FROM tenant_keys m
-                   WHERE m.tenant_id = n.tenant_id AND m.version = n.version AND m.state = 'CURRENT'))
+            "SELECT k.tenant_id, k.version, (SELECT COUNT(*) FROM tenant_keys n
+               WHERE n.tenant_id = k.tenant_id AND n.version = k.version AND n.state = 'CURRENT'
+                 AND n.proven >= $6 AND n.proven <= $7 AND n.wrapping = (SELECT MAX(m.wrapping) FROM tenant_keys m
+                   WHERE m.tenant_id = n.tenant_id AND m.version = n.version AND m.state = 'CURRENT')) AS proven
+             FROM (SELECT DISTINCT tenant_id, version FROM tenant_keys
+               WHERE state = 'CLOSED' AND custodian_id = $1 AND (custodian_key = $2 OR $2 IS NULL)
+                 AND (tenant_id > $3 OR (tenant_id = $3 AND version > $4))
+               ORDER BY tenant_id, version LIMIT $5) AS k
              ORDER BY k.tenant_id, k.version",
         )
         .bind(by.custodian)
         .bind(by.key)
-        .bind(instant(since))
+        .bind(tenant)
+        .bind(version)
+        .bind(i64::from(at_most))
+        .bind(instant(proven))
+        .bind(instant(now.plus(AHEAD)))
         .fetch_all(&mut self.engine().read().await?)
         .await?;
-        rows.iter().map(readable).collect()
+        rows.iter().map(|row| Ok((readable(row)?, Cells::of("tenant_keys", row).int::<u64>("proven")? > 0))).collect()
     }
 
-    /// Retires every closed wrapping that `by` has a share in, once what it gives is committed; `by` wraps nothing any
-    /// more then. Nothing where `by` still has a share in force, but of keys that are `nobodys`, or where the newest
-    /// wrapping in force of a key was not proven since `proven`. Until it is committed or dropped no key is moved.
+    /// From the commit of what it gives on, `by` wraps nothing any more. Nothing where `by` still has a share in force,
+    /// but of keys that are `nobodys`, or where it never wrapped what was replaced: its name would be lost for nothing.
+    /// Until it is committed or dropped no key is moved.
     ///
     /// # Errors
     /// The store's; nothing was changed then.
-    pub async fn retire_shares(
+    pub async fn retire_custodian(
         &self,
         by: WrappedBy<'_>,
         nobodys: &[KeyVersion],
-        proven: Timestamp,
         at: Timestamp,
     ) -> Result<Option<Retirement>, Error> {
         let mut transaction = self.engine().begin(WRAPPINGS).await?;
         let left = keys_of(&mut transaction, by, nobodys.len().saturating_add(1)).await?;
-        if left.iter().any(|key| !nobodys.contains(key)) {
-            transaction.roll_back().await?;
-            return Ok(None);
-        }
-        // SECURITY: a wrapping goes only where every share of a newer one was opened and gave the same key.
-        let retired = statement(
-            "UPDATE tenant_keys SET state = 'RETIRED', state_at = $3 WHERE state = 'CLOSED'
-               AND EXISTS (SELECT 1 FROM tenant_keys o WHERE o.tenant_id = tenant_keys.tenant_id
-                 AND o.version = tenant_keys.version AND o.wrapping = tenant_keys.wrapping
-                 AND o.custodian_id = $1 AND (o.custodian_key = $2 OR $2 IS NULL))
-               AND EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = tenant_keys.tenant_id
-                 AND n.version = tenant_keys.version AND n.state = 'CURRENT' AND n.proven >= $4
-                 AND n.wrapping > tenant_keys.wrapping AND n.wrapping = (SELECT MAX(m.wrapping) FROM tenant_keys m
-                   WHERE m.tenant_id = n.tenant_id AND m.version = n.version AND m.state = 'CURRENT'))",
-        )
-        .bind(by.custodian)
-        .bind(by.key)
-        .bind(instant(at))
-        .bind(instant(proven))
-        .execute(&mut transaction)
-        .await?;
-        let left = statement(
-            "SELECT 1 FROM tenant_keys
-             WHERE state = 'CLOSED' AND custodian_id = $1 AND (custodian_key = $2 OR $2 IS NULL) LIMIT 1",
-        )
-        .bind(by.custodian)
-        .bind(by.key)
-        .fetch_optional(&mut transaction)
-        .await?;
-        if left.is_some() {
+        if left.iter().any(|key| !nobodys.contains(key)) || !wrapped_before(&mut transaction, by).await? {
             transaction.roll_back().await?;
             return Ok(None);
         }
@@ -128,133 +179,113 @@ impl Keyring {
             .bind(instant(at))
             .execute(&mut transaction)
             .await?;
-        Ok(Some(Retirement { transaction, shares: retired }))
+        Ok(Some(Retirement { transaction }))
     }
 
-    /// Those of these versions whose newest wrapping in force was not proven since an instant.
+    /// Retires the first closed wrappings that `by` has a share in, at most `at_most` of them, and gives the number of
+    /// shares. None of a custodian that was not retired, and none of a key whose newest wrapping in force was not proven
+    /// since `proven`.
+    ///
+    /// # Errors
+    /// The store's; nothing was changed then.
+    pub async fn retire_shares(
+        &self,
+        by: WrappedBy<'_>,
+        proven: Timestamp,
+        at: Timestamp,
+        at_most: u32,
+    ) -> Result<u64, Error> {
+        let mut transaction = self.engine().begin(WRAPPINGS).await?;
+        // SECURITY: a wrapping goes only where every share of a newer one was opened and gave the same key.
+        let retired = statement(
+            "UPDATE tenant_keys SET state = 'RETIRED', state_at = $4 WHERE state = 'CLOSED'
+               AND EXISTS (SELECT 1 FROM retired_custodians WHERE custodian_id = $1 AND custodian_key = $3)
+               AND (tenant_id, version, wrapping) IN (SELECT DISTINCT o.tenant_id, o.version, o.wrapping FROM tenant_keys o
+                 WHERE o.state = 'CLOSED' AND o.custodian_id = $1 AND (o.custodian_key = $2 OR $2 IS NULL)
+                   AND EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = o.tenant_id AND n.version = o.version
+                     AND n.state = 'CURRENT' AND n.proven >= $5 AND n.proven <= $6 AND n.wrapping > o.wrapping
+                     AND n.wrapping = (SELECT MAX(m.wrapping) FROM tenant_keys m
+                       WHERE m.tenant_id = n.tenant_id AND m.version = n.version AND m.state = 'CURRENT'))
+                 ORDER BY o.tenant_id, o.version, o.wrapping LIMIT $7)",
+        )
+        .bind(by.custodian)
+        .bind(by.key)
+        .bind(by.key.unwrap_or_default())
+        .bind(instant(at))
+        .bind(instant(proven))
+        .bind(instant(at.plus(AHEAD)))
+        .bind(i64::from(at_most))
+        .execute(&mut transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(retired)
+    }
+
+    /// The next keys, in their order, that have shares which were retired before an instant.
     ///
     /// # Errors
     /// The store's.
-    pub async fn unproven_versions(
+    pub async fn keys_retired(
         &self,
-        versions: &[(TenantId, u32)],
-        since: Timestamp,
+        before: Timestamp,
+        after: Option<KeyVersion>,
+        at_most: u32,
     ) -> Result<Vec<KeyVersion>, Error> {
-        let versions: Vec<(String, u32)> =
-            versions.iter().map(|(tenant, below)| (tenant.to_string(), *below)).collect();
-        let rows = listed!(
-            "SELECT DISTINCT k.tenant_id, k.version FROM m JOIN tenant_keys k ON k.tenant_id = m.tenant AND k.version = m.below
-             WHERE k.state = 'CURRENT' AND k.proven < $2 AND k.wrapping = (SELECT MAX(w.wrapping) FROM tenant_keys w
-               WHERE w.tenant_id = k.tenant_id AND w.version = k.version AND w.state = 'CURRENT')
-             ORDER BY k.tenant_id, k.version"
+        let (tenant, version) = behind(after);
+        let rows = statement(
+            "SELECT DISTINCT tenant_id, version FROM tenant_keys
+             WHERE state = 'RETIRED' AND state_at < $1 AND (tenant_id > $2 OR (tenant_id = $2 AND version > $3))
+             ORDER BY tenant_id, version LIMIT $4",
         )
-        .bind(serde_json::json!(versions).to_string())
-        .bind(instant(since))
+        .bind(instant(before))
+        .bind(tenant)
+        .bind(version)
+        .bind(i64::from(at_most))
         .fetch_all(&mut self.engine().read().await?)
         .await?;
         rows.iter().map(readable).collect()
     }
 
-    /// Retires every share of the versions of tenants' keys below those that are given, once what it gives is committed.
-    /// Nothing where one of them still takes new rows or has some, or where the newest wrapping in force of the version
-    /// that is given was not proven since `proven`. Until it is committed or dropped no key is moved.
+    /// Destroys the shares of these keys that were retired before an instant, once what it gives is committed; nothing
+    /// where there are none. Each key comes with the wrapping every share of which was opened just now: where another is
+    /// the newest in force by then, or none says that it was proven since `proven`, its older shares stay.
     ///
     /// # Errors
     /// The store's; nothing was changed then.
-    pub async fn retire_tenant_keys(
+    pub async fn destroy_retired(
         &self,
-        below: &[(TenantId, u32)],
+        keys: &[(KeyVersion, u32)],
+        before: Timestamp,
         proven: Timestamp,
         at: Timestamp,
-    ) -> Result<Option<Retirement>, Error> {
-        let below: Vec<(String, u32)> = below.iter().map(|(tenant, below)| (tenant.to_string(), *below)).collect();
-        let below = serde_json::json!(below).to_string();
+    ) -> Result<Option<Destruction>, Error> {
         let mut transaction = self.engine().begin(WRAPPINGS).await?;
-        // SECURITY: whoever puts a row reads the bound under a lock, so that none comes after it was looked for here.
-        let left = listed!(
-            "SELECT 1 FROM m JOIN tenant_keys k ON k.tenant_id = m.tenant AND k.version < m.below AND k.state <> 'RETIRED'
-             WHERE NOT EXISTS (SELECT 1 FROM closed_keys c WHERE c.tenant_id = m.tenant AND c.below >= m.below)
-               OR EXISTS (SELECT 1 FROM subject_keys s WHERE s.tenant_id = k.tenant_id AND s.tenant_key_version = k.version)
-               OR EXISTS (SELECT 1 FROM deposit_keys d WHERE d.tenant_id = k.tenant_id AND d.tenant_key_version = k.version)
-               OR NOT EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = m.tenant AND n.version = m.below
-                 AND n.state = 'CURRENT' AND n.proven >= $2 AND n.wrapping = (SELECT MAX(w.wrapping) FROM tenant_keys w
-                   WHERE w.tenant_id = n.tenant_id AND w.version = n.version AND w.state = 'CURRENT'))
-             LIMIT 1"
-        )
-        .bind(&below)
-        .bind(instant(proven))
-        .fetch_optional(&mut transaction)
-        .await?;
-        if left.is_some() {
+        let mut gone = Vec::new();
+        for (key, newest) in keys {
+            // SECURITY: what opens goes only where every share of a newer wrapping was opened and gave the same key.
+            let rows = statement(
+                "DELETE FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = 'RETIRED' AND state_at < $3
+                   AND wrapping < $4 AND EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = $1 AND n.version = $2
+                     AND n.state = 'CURRENT' AND n.wrapping = $4 AND n.proven >= $5 AND n.proven <= $6)
+                   AND $4 = (SELECT MAX(m.wrapping) FROM tenant_keys m WHERE m.tenant_id = $1 AND m.version = $2)
+                 RETURNING wrapping",
+            )
+            .bind(key.tenant.to_string())
+            .bind(i64::from(key.version))
+            .bind(instant(before))
+            .bind(i64::from(*newest))
+            .bind(instant(proven))
+            .bind(instant(at.plus(AHEAD)))
+            .fetch_all(&mut transaction)
+            .await?;
+            for row in &rows {
+                gone.push((*key, Cells::of("tenant_keys", row).int::<u32>("wrapping")?));
+            }
+        }
+        if gone.is_empty() {
             transaction.roll_back().await?;
             return Ok(None);
         }
-        let shares = listed!(
-            "UPDATE tenant_keys SET state = 'RETIRED', state_at = $2 WHERE state <> 'RETIRED' AND (tenant_id, version) IN
-               (SELECT k.tenant_id, k.version FROM m JOIN tenant_keys k ON k.tenant_id = m.tenant AND k.version < m.below)"
-        )
-        .bind(&below)
-        .bind(instant(at))
-        .execute(&mut transaction)
-        .await?;
-        Ok(Some(Retirement { transaction, shares }))
-    }
-
-    /// How many shares were retired before an instant.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn shares_retired(&self, before: Timestamp) -> Result<u64, Error> {
-        let row = statement("SELECT COUNT(*) AS retired FROM tenant_keys WHERE state = 'RETIRED' AND state_at < $1")
-            .bind(instant(before))
-            .fetch_one(&mut self.engine().read().await?)
-            .await?;
-        Cells::of("tenant_keys", &row).int("retired")
-    }
-
-    /// Destroys the shares that were retired before an instant, leaving a tombstone for each wrapping, and one for each
-    /// version that is gone with its last, along with what it carried; gives the number of shares.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn destroy_retired(&self, before: Timestamp, at: Timestamp, entry_index: u64) -> Result<u64, Error> {
-        let mut transaction = self.engine().begin(WRAPPINGS).await?;
-        statement(
-            "INSERT INTO destroyed SELECT 'wrapping', gone.id, $1, $2 FROM
-               (SELECT DISTINCT tenant_id || '/' || version || '/' || wrapping AS id FROM tenant_keys
-                WHERE state = 'RETIRED' AND state_at < $3) AS gone
-             WHERE true ON CONFLICT DO NOTHING",
-        )
-        .bind(instant(at))
-        .bind(column(entry_index))
-        .bind(instant(before))
-        .execute(&mut transaction)
-        .await?;
-        statement(
-            "INSERT INTO destroyed SELECT 'tenant-key', gone.id, $1, $2 FROM
-               (SELECT tenant_id || '/' || version AS id FROM tenant_keys GROUP BY tenant_id, version
-                HAVING SUM(CASE WHEN state = 'RETIRED' AND state_at < $3 THEN 0 ELSE 1 END) = 0) AS gone
-             WHERE true ON CONFLICT DO NOTHING",
-        )
-        .bind(instant(at))
-        .bind(column(entry_index))
-        .bind(instant(before))
-        .execute(&mut transaction)
-        .await?;
-        let gone = statement("DELETE FROM tenant_keys WHERE state = 'RETIRED' AND state_at < $1")
-            .bind(instant(before))
-            .execute(&mut transaction)
-            .await?;
-        statement(
-            "DELETE FROM row_keys WHERE NOT EXISTS (SELECT 1 FROM tenant_keys k
-               WHERE k.tenant_id = row_keys.tenant_id AND k.version = row_keys.version)",
-        )
-        .execute(&mut transaction)
-        .await?;
-        transaction.commit().await?;
-        if gone > 0 {
-            self.engine().forget_deleted().await?;
-        }
-        Ok(gone)
+        Ok(Some(Destruction { transaction, keyring: self.clone(), gone, versions: Vec::new(), at }))
     }
 }

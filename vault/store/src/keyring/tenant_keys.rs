@@ -107,27 +107,35 @@ pub(crate) async fn in_force(
     tenant: &TenantId,
     version: u32,
 ) -> Result<Vec<TenantKeyShare>, Error> {
-    newest(session, tenant, version, "CURRENT").await
+    let rows = statement(
+        "SELECT * FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = 'CURRENT' AND wrapping =
+           (SELECT MAX(wrapping) FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = 'CURRENT')
+         ORDER BY custodian_id, share",
+    )
+    .bind(tenant.to_string())
+    .bind(i64::from(version))
+    .fetch_all(session)
+    .await?;
+    rows.iter().map(share).collect()
 }
 
-/// The shares of the newest wrapping in a state.
-pub(crate) async fn newest(
+/// The shares of every wrapping in a state, of the newest first. A row that cannot be read is of none that opens.
+pub(crate) async fn all(
     session: &mut Session<'_>,
     tenant: &TenantId,
     version: u32,
     state: &str,
 ) -> Result<Vec<TenantKeyShare>, Error> {
     let rows = statement(
-        "SELECT * FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = $3 AND wrapping =
-           (SELECT MAX(wrapping) FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = $3)
-         ORDER BY custodian_id, share",
+        "SELECT * FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = $3
+         ORDER BY wrapping DESC, custodian_id, share",
     )
     .bind(tenant.to_string())
     .bind(i64::from(version))
     .bind(state)
     .fetch_all(session)
     .await?;
-    rows.iter().map(share).collect()
+    Ok(rows.iter().filter_map(|row| share(row).ok()).collect())
 }
 
 /// Refuses where a version of a tenant's key is there, was there, or comes too late.

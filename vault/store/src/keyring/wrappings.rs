@@ -66,6 +66,11 @@ pub(crate) fn readable(row: &Row) -> Result<KeyVersion, Error> {
     if key.version == 0 { Err(Error::corrupt("tenant_keys", "version")) } else { Ok(key) }
 }
 
+/// Where the keys behind `after` begin, for a statement that asks for those behind it.
+pub(crate) fn behind(after: Option<KeyVersion>) -> (String, i64) {
+    after.map_or((String::new(), 0), |key| (key.tenant.to_string(), i64::from(key.version)))
+}
+
 pub(crate) async fn keys_of(
     session: &mut Session<'_>,
     by: WrappedBy<'_>,
@@ -108,8 +113,7 @@ impl Keyring {
         after: Option<KeyVersion>,
         at_most: u32,
     ) -> Result<Vec<KeyVersion>, Error> {
-        let (mut tenant, mut version) =
-            after.map_or((String::new(), 0), |key| (key.tenant.to_string(), i64::from(key.version)));
+        let (mut tenant, mut version) = behind(after);
         loop {
             let rows = statement(
                 "SELECT DISTINCT tenant_id, version FROM tenant_keys
@@ -222,12 +226,24 @@ impl Keyring {
         Ok(Cells::of("tenant_keys", &row).int::<u64>("wrappings")? > 1)
     }
 
-    /// The shares of the newest wrapping that was replaced and not retired yet; none where there is none.
+    /// What was replaced and is still there, each wrapping for itself: those that are closed, then those that were
+    /// retired, each the newest first.
     ///
     /// # Errors
     /// The store's.
-    pub async fn replaced_wrapping(&self, key: KeyVersion) -> Result<Vec<TenantKeyShare>, Error> {
-        tenant_keys::newest(&mut self.engine().read().await?, &key.tenant, key.version, "CLOSED").await
+    pub async fn replaced_wrappings(&self, key: KeyVersion) -> Result<Vec<Vec<TenantKeyShare>>, Error> {
+        let mut session = self.engine().read().await?;
+        let mut wrappings: Vec<Vec<TenantKeyShare>> = Vec::new();
+        for state in ["CLOSED", "RETIRED"] {
+            for share in tenant_keys::all(&mut session, &key.tenant, key.version, state).await? {
+                match wrappings.last_mut().filter(|shares| shares.iter().all(|there| there.wrapping == share.wrapping))
+                {
+                    Some(shares) => shares.push(share),
+                    None => wrappings.push(vec![share]),
+                }
+            }
+        }
+        Ok(wrappings)
     }
 
     /// The custodians that were retired, each with the key that was; where that is empty, all of its keys.

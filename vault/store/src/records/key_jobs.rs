@@ -27,7 +27,7 @@ pub struct KeyCount {
 
 impl KeyCount {
     /// What is counted where it is what lies under closed versions of tenants' keys.
-    pub const OF_TENANT_KEYS: &'static str = "tenant-keys";
+    pub const OF_TENANT_KEYS: &'static str = "tenant keys";
 }
 
 fn record(row: &Row) -> Result<KeyJob, Error> {

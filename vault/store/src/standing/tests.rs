@@ -236,10 +236,34 @@ fn a_job_over_keys_stands_as_it_was_ordered_until_it_ends_or_another_follows() {
     }
     ledger.append(EntryKind::KeyJobOpened, |entry| entry.reference = Some(second.reference()));
     assert!(!ledger.0.key_job(&first) && !ledger.0.key_job_runs(&first.id), "another followed");
-    ledger.append(EntryKind::KeyJobEnded, |entry| entry.follows = Some(0));
-    assert!(ledger.0.key_job(&second), "the end of another");
-    ledger.append(EntryKind::KeyJobEnded, |entry| entry.follows = Some(1));
-    assert!(!ledger.0.key_job(&second) && !ledger.0.key_job_runs(&second.id), "it ended");
+    // Whatever is said to follow what: the row that says it carries no MAC.
+    for (reference, follows, what) in [
+        (Some(format!("{} STOPPED", second.id)), Some(0), "it is named"),
+        (Some(format!("{} DONE", second.id)), None, "it is named and nothing followed"),
+        (Some(format!("{} STOPPED", job(9, 0).id)), Some(0), "a job is named that nobody opened"),
+        (Some(format!("{} STOPPED", first.id)), Some(0), "a job is named that has ended"),
+        (None, Some(0), "none is named"),
+        (None, None, "nothing is said"),
+    ] {
+        let opened = ledger.0.next();
+        let again = KeyJob { opened_entry: opened, ..second.clone() };
+        ledger.append(EntryKind::KeyJobOpened, |entry| entry.reference = Some(again.reference()));
+        assert!(ledger.0.key_job(&again) && ledger.0.key_job_runs(&again.id), "{what}");
+        ledger.append(EntryKind::KeyJobEnded, |entry| (entry.reference, entry.follows) = (reference, follows));
+        assert!(!ledger.0.key_job(&again) && !ledger.0.key_job_runs(&again.id), "{what}");
+    }
+}
+
+#[test]
+fn an_opening_that_cannot_be_told_ends_whatever_job_runs() {
+    let mut ledger = Ledger::default();
+    let id = KeyJobId::from_parts(1, [1; 10]);
+    for reference in [None, Some("MELT"), Some("x MELT any_of(b) -")] {
+        ledger.append(EntryKind::KeyJobOpened, |entry| entry.reference = Some(format!("{id} REWRAP any_of(b) -")));
+        assert!(ledger.0.key_job_runs(&id));
+        ledger.append(EntryKind::KeyJobOpened, |entry| entry.reference = reference.map(str::to_owned));
+        assert!(!ledger.0.key_job_runs(&id), "{reference:?}");
+    }
 }
 
 #[test]
@@ -263,7 +287,9 @@ fn jobs_of_two_kinds_stand_side_by_side_and_an_older_one_of_either_does_not() {
         ledger.append(EntryKind::KeyJobOpened, |entry| entry.reference = Some(newer.reference()));
         assert!(ledger.0.key_job(newer) && !ledger.0.key_job(older) && !ledger.0.key_job_runs(&older.id));
     }
-    ledger.append(EntryKind::KeyJobEnded, |entry| entry.follows = Some(2));
+    ledger.append(EntryKind::KeyJobEnded, |entry| {
+        (entry.follows, entry.reference) = (Some(2), Some(format!("{} DONE", rewraps[1].id)));
+    });
     assert!(!ledger.0.key_job(&rewraps[1]) && ledger.0.key_job(&rotations[1]), "the rewrap ended");
     // Nobody writes such an opening; whatever it was, what ran before it may have ended.
     ledger.append(EntryKind::KeyJobOpened, |entry| entry.reference = Some("kjb_x MELT all -".into()));

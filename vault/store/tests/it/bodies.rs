@@ -2,7 +2,7 @@
 //! and that say what was done. Always on PostgreSQL: an SQLite file has no roles.
 
 use cofre_ledger::entry::Leaf;
-use cofre_model::id::{ConsentId, InstitutionId, JobId, KeyJobId, TenantId};
+use cofre_model::id::{ConsentId, InstitutionId, JobId, KeyJobId, SubjectId, TenantId};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sqlx::Row as _;
@@ -186,6 +186,27 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
         asked.as_object_mut().expect("asked").extend(more.as_object().expect("more").clone());
         asked
     };
+    // A tenant as it is registered, and what its entry says of that.
+    let put = |set: &str, secs: u64| {
+        let id = TenantId::from_parts(2, [2; 10]).to_string();
+        let tenant = json!({"id": id, "slug": "acme", "legal_name": "Acme", "state": "ACTIVE", "home_region": "eu-nl",
+            "tenant_key_id": "05".repeat(16), "key_version": 1, "warm_for": secs * 1_000_000});
+        let entry = entry("TENANT_PUT", 4, "all_of(a,b) 300");
+        json!({"op": "PUT_TENANT", "custody_set": set, "tenant": tenant, "signing_keys": [], "recipients": [], "entry": entry})
+    };
+    // Four shares that were retired, and who may not stand in the entry of their destruction.
+    let gone = |op: &str, reference: &str, shares: u64| {
+        let mut gone = entry("KEYS_DESTROYED", 31, reference);
+        gone["fields"]["32"] = "800204".into();
+        json!({"op": op, "shares": shares, "entry": gone})
+    };
+    let of = |field: &str, content: String, facet: &str, named: Value| {
+        let mut request = gone("RETIRED_KEYS_DESTROYED", "retired-wrappings", 4);
+        request["entry"]["fields"][field] = content.into();
+        request["entry"]["facets"][facet] = named;
+        request
+    };
+    let (owner, tenant) = (SubjectId::from_parts(1, [1; 10]).to_string(), TenantId::from_parts(1, [1; 10]).to_string());
     let caller = |name: &str, fingerprint: usize| ("3", part(3, &pair(name.as_bytes(), &vec![5; fingerprint])));
     for (what, request) in [
         ("another stop button than the entry names", stop("TENANT", "ten_x", "PLATFORM")),
@@ -234,6 +255,24 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
             ended["fields"]["32"] = "800200".into();
             json!({"op": "END_KEY_JOB", "id": key_job(), "to": "DONE", "moved": 1, "entry": ended})
         }),
+        ("a job over keys that moved nobody knows how many", {
+            let ended = entry("KEY_JOB_ENDED", 37, &format!("{} DONE", key_job()));
+            json!({"op": "END_KEY_JOB", "id": key_job(), "to": "DONE", "entry": ended})
+        }),
+        ("another custody set of a tenant than the entry names", put("any_of(b)", 300)),
+        ("another time of a tenant's key in memory", put("all_of(a,b)", 900)),
+        ("the destruction of something else", gone("RETIRED_KEYS_DESTROYED", "deposit-keys", 4)),
+        ("the destruction of more", gone("RETIRED_KEYS_DESTROYED", "retired-wrappings", 5)),
+        ("a destruction for an owner", of("11", part(11, owner.as_bytes()), "owner", owner.as_str().into())),
+        ("a destruction for a tenant", of("6", part(6, tenant.as_bytes()), "tenant", tenant.as_str().into())),
+        ("a destruction that follows an erasure", of("28", "e00100".into(), "follows", 0.into())),
+        ("deposit keys under another name", gone("DEPOSIT_KEYS_DESTROYED", "retired-wrappings", 4)),
+        ("deposit keys that follow an erasure", {
+            let mut request = of("28", "e00100".into(), "follows", 0.into());
+            request["op"] = "DEPOSIT_KEYS_DESTROYED".into();
+            request["entry"]["fields"]["34"] = part(34, b"deposit-keys").into();
+            request
+        }),
         ("another custodian than the entry names", count("b", 0, b"s")),
         ("another count than the entry names", count("a", 1, b"s")),
         ("another statement than the entry names", count("a", 0, b"t")),
@@ -274,7 +313,13 @@ async fn an_entry_says_what_is_done_and_nothing_else() {
     }
     let whole = note(&[caller(NODE, 32)], &[("caller", NODE)]);
     attack.commit(&group(1, &whole)).await.expect("committed");
-    for (number, request) in (2..).zip([job("any_of(a)", "REWRAP any_of(a) 5 root 1", "REWRAP"), count("a", 0, b"s")]) {
+    for (number, request) in (2..).zip([
+        job("any_of(a)", "REWRAP any_of(a) 5 root 1", "REWRAP"),
+        count("a", 0, b"s"),
+        gone("RETIRED_KEYS_DESTROYED", "retired-wrappings", 4),
+        gone("DEPOSIT_KEYS_DESTROYED", "deposit-keys", 4),
+        put("all_of(a,b)", 300),
+    ]) {
         let verdicts = attack.commit(&group(number, &request)).await.expect("committed");
         assert_eq!(verdicts[0]["verdict"], "WRITTEN", "{verdicts}");
     }
@@ -307,8 +352,8 @@ async fn an_entry_names_the_version_of_a_key_that_the_rows_name() {
         |id: u8, version: u8| part(26, &[hex::decode(part(1, &[id; 16])).expect("hex"), vec![16, version]].concat());
     let row = json!({"id": tenant, "slug": "acme", "legal_name": "Acme", "state": "ACTIVE", "home_region": "eu-nl",
         "tenant_key_id": "01".repeat(16), "key_version": 1, "warm_for": 0});
-    let put = json!({"op": "PUT_TENANT", "tenant": row, "signing_keys": [], "recipients": [],
-        "entry": said(entry("TENANT_PUT", 4, ""), &[])});
+    let put = json!({"op": "PUT_TENANT", "custody_set": null, "tenant": row, "signing_keys": [], "recipients": [],
+        "entry": said(entry("TENANT_PUT", 4, "- 0"), &[])});
     let order = json!({"op": "OPEN_KEY_JOB", "id": job, "kind": "ROTATE", "target": "all", "from_key": null, "rate": null,
         "entry": entry("KEY_JOB_OPENED", 36, &format!("{job} ROTATE all -"))});
     let made = json!({"op": "MAKE_TENANT_KEY", "job": job, "tenant": tenant, "key_version": 2, "key_id": "03".repeat(16),

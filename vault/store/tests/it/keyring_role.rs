@@ -77,6 +77,29 @@ async fn a_share_is_put_with_the_newest_wrapping_and_as_one_that_was_never_opene
 }
 
 #[tokio::test]
+async fn a_stolen_role_of_the_keyring_has_no_retired_custodian_hold_a_key_and_proves_nothing_for_later() {
+    const REFUSED: Option<&str> = Some("23001");
+    let databases = Databases::migrated().await;
+    let other_key = |custodian| put(custodian, 1, 1, "any_of(a)").replace("'k'", "'newer'");
+    let proven = "SELECT 1 / (SELECT COUNT(*) FROM tenant_keys WHERE proven > 9
+      AND proven <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)";
+    for (statement, expected) in [
+        ("INSERT INTO retired_custodians VALUES ('gone', '', 1), ('a', 'k', 1)".to_owned(), None),
+        (put("gone", 1, 1, "any_of(gone)"), REFUSED),
+        (other_key("gone"), REFUSED),
+        (put("a", 1, 1, "any_of(a)"), REFUSED),
+        (other_key("a"), None),
+        ("UPDATE tenant_keys SET proven = 9000000000000000000".to_owned(), None),
+        (proven.to_owned(), None),
+        ("UPDATE tenant_keys SET proven = 9000000000000000000".to_owned(), None),
+        (proven.to_owned(), None),
+    ] {
+        let code = databases.attempt("keyring", "keyring", &statement).await;
+        assert_eq!(code.as_deref(), expected, "{statement}");
+    }
+}
+
+#[tokio::test]
 async fn a_role_that_may_change_another_column_of_a_share_is_not_served() {
     let databases = Databases::migrated().await;
     databases.open().await.expect("opened").close().await;

@@ -167,6 +167,7 @@ async fn a_permit_ends_with_its_job() {
     let suspended = Operation::PutTenant {
         tenant: Tenant { state: TenantState::Suspended, ..world.tenant.clone() },
         key_version: 1,
+        custody_set: None,
         warm_for: Span::secs(300),
         signing_keys: Vec::new(),
         recipients: Vec::new(),
@@ -201,10 +202,9 @@ fn by(custodian: &str) -> WrappedBy<'_> {
 
 /// Retires what a custodian wrapped, where everything newer was proven since an instant.
 async fn retired(keyring: &Keyring, by: WrappedBy<'_>, since: Timestamp) -> Option<u64> {
-    let retirement = keyring.retire_shares(by, &[], since, since).await.expect("asked")?;
-    let shares = retirement.shares();
-    assert_eq!(retirement.commit().await.expect("retired"), shares);
-    Some(shares)
+    let retirement = keyring.retire_custodian(by, &[], since).await.expect("asked")?;
+    retirement.commit().await.expect("retired");
+    Some(keyring.retire_shares(by, since, since, 9).await.expect("retired"))
 }
 
 async fn put(keyring: &Keyring, at: Timestamp) {
@@ -264,37 +264,102 @@ async fn of_many_who_replace_a_wrapping_at_once_one_does() {
 async fn shares_are_retired_once_every_newer_one_was_opened_and_destroyed_later() {
     let cellar = Cellar::new().await;
     let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
+    let changed =
+        async |statement: String| edit(cellar.folder.path(), Store::Keyring, &[&statement]).await.expect("edited");
     put(keyring, now).await;
     assert_eq!(retired(keyring, by("a"), now).await, None, "it is in force");
     assert!(keyring.replace_wrapping(key(), 1, vec![share("b", "root", "any_of(b)")], now).await.expect("replaced"));
-    assert_eq!(keyring.unproven(by("a"), now).await.expect("read"), [key()]);
-    assert_eq!(retired(keyring, by("a"), now).await, None, "the newer one was never opened");
-    keyring.prove_wrapping(key(), 1, now).await.expect("asked");
-    assert_eq!(retired(keyring, by("a"), now).await, None, "an older one was");
-    keyring.prove_wrapping(key(), 2, now).await.expect("proven");
-    assert_eq!(keyring.unproven(by("a"), now).await.expect("read"), []);
-    let since = now.plus(Span::micros(1));
-    assert_eq!(keyring.unproven(by("a"), since).await.expect("read"), [key()], "that was before");
-    assert_eq!(retired(keyring, by("a"), since).await, None, "it was opened before");
+    let closed = async |since| keyring.closed_keys(by("a"), (since, now), None, 9).await.expect("read");
+    assert_eq!(closed(now).await, [(key(), false)]);
     let other_key = WrappedBy { custodian: "a", key: Some("root-2") };
-    assert_eq!(retired(keyring, other_key, now).await, Some(0), "another key of it");
-    drop(keyring.retire_shares(by("a"), &[], now, now).await.expect("asked").expect("would be"));
-    let shares = keyring.custodian_shares().await.expect("read");
-    assert_eq!(shares.iter().map(|row| row.retired).sum::<u64>(), 0, "what is not committed did not happen");
-    assert_eq!(retired(keyring, by("a"), now).await, Some(1));
-    assert_eq!(retired(keyring, by("a"), now).await, Some(0), "nothing is left");
+    assert_eq!(retired(keyring, other_key, now).await, None, "another key of it, which wrapped nothing");
+    assert_eq!(retired(keyring, by("z"), now).await, None, "it never wrapped anything");
+    drop(keyring.retire_custodian(by("a"), &[], now).await.expect("asked").expect("would be"));
+    assert_eq!(keyring.retired_custodians().await.expect("read"), [], "what is not committed did not happen");
+    let retire = async |since| keyring.retire_shares(by("a"), since, now, 9).await.expect("asked");
+    keyring.prove_wrapping(key(), 2, now).await.expect("proven");
+    assert_eq!(retire(now).await, 0, "nobody retired the custodian");
+    changed("UPDATE tenant_keys SET proven = 0".into()).await;
+    assert_eq!(retired(keyring, by("a"), now).await, Some(0), "the newer one was never opened");
+    keyring.prove_wrapping(key(), 1, now).await.expect("asked");
+    assert_eq!(retire(now).await, 0, "an older one was");
+    keyring.prove_wrapping(key(), 2, now).await.expect("proven");
+    assert_eq!(closed(now).await, [(key(), true)]);
+    let since = now.plus(Span::micros(1));
+    assert_eq!((closed(since).await, retire(since).await), (vec![(key(), false)], 0), "that was before");
+    changed("UPDATE tenant_keys SET proven = 9000000000000000000 WHERE wrapping = 2".into()).await;
+    assert_eq!((closed(now).await, retire(now).await), (vec![(key(), false)], 0), "nobody opened it years from now");
+    changed(format!("UPDATE tenant_keys SET proven = {} WHERE wrapping = 2", now.micros())).await;
+    assert_eq!(retire(now).await, 1);
+    assert_eq!((closed(now).await, retired(keyring, by("a"), now).await), (vec![], Some(0)), "nothing is left");
 
     // On PostgreSQL they were retired by the clock of its server.
     let later = now.plus(Span::secs(1));
-    assert_eq!(keyring.destroy_retired(Timestamp::from_secs(1), later, 7).await.expect("asked"), 0);
-    edit(cellar.folder.path(), Store::Keyring, &["UPDATE tenant_keys SET state_at = 0 WHERE state = 'RETIRED'"])
-        .await
-        .expect("aged");
-    assert_eq!(keyring.shares_retired(later).await.expect("read"), 1);
-    assert_eq!(keyring.destroy_retired(later, later, 7).await.expect("destroyed"), 1);
+    assert_eq!(keyring.keys_retired(Timestamp::from_secs(1), None, 9).await.expect("read"), []);
+    changed("UPDATE tenant_keys SET state_at = 0 WHERE state = 'RETIRED'".into()).await;
+    assert_eq!(keyring.keys_retired(later, None, 9).await.expect("read"), [key()]);
+    assert_eq!(keyring.keys_retired(later, Some(key()), 9).await.expect("read"), []);
+    let destroy = async |wrapping, since| {
+        keyring.destroy_retired(&[(key(), wrapping)], later, since, later).await.expect("asked")
+    };
+    for wrapping in [1, 3] {
+        assert!(destroy(wrapping, now).await.is_none(), "another one was opened: {wrapping}");
+    }
+    assert!(destroy(2, later).await.is_none(), "it was opened before");
+    drop(destroy(2, now).await.expect("would be"));
+    assert_eq!(keyring.custodian_shares().await.expect("read").len(), 2, "what is not committed did not happen");
+    let destruction = destroy(2, now).await.expect("is due");
+    assert_eq!((destruction.shares(), destruction.commit(7).await.expect("destroyed")), (1, 1));
     let there = keyring.tenant_key(&key().tenant, 1).await.expect("read");
     assert_eq!((there.len(), there[0].wrapping), (1, 2), "what is in force stays");
     assert_eq!(keyring.custodian_shares().await.expect("read").len(), 1);
+    let told = format!(
+        "UPDATE destroyed SET at = at WHERE id = '{}/1/1' AND kind = 'wrapping' AND entry_index = 7",
+        key().tenant
+    );
+    assert_eq!(changed(told).await, 1, "its tombstone names the entry");
+}
+
+#[tokio::test]
+async fn many_are_retired_some_at_a_time() {
+    let cellar = Cellar::new().await;
+    let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
+    let keys: Vec<_> =
+        (1..=5).map(|number| KeyVersion { tenant: TenantId::from_parts(1, [number; 10]), version: 1 }).collect();
+    for key in &keys {
+        let of = |share| TenantKeyShare { tenant: key.tenant, ..share };
+        keyring.put_tenant_key(&[of(share("a", "root", "any_of(a)"))], &[], now).await.expect("put");
+        let next = vec![of(share("b", "root", "any_of(b)"))];
+        assert!(keyring.replace_wrapping(*key, 1, next, now).await.expect("replaced"));
+    }
+    // One of them was never opened.
+    for key in keys.iter().filter(|key| **key != keys[2]) {
+        keyring.prove_wrapping(*key, 2, now).await.expect("proven");
+    }
+    let mut told = Vec::new();
+    let mut after = None;
+    loop {
+        let page = keyring.closed_keys(by("a"), (now, now), after, 2).await.expect("read");
+        let Some(last) = page.last() else { break };
+        after = Some(last.0);
+        told.extend(page);
+    }
+    let expected: Vec<_> = keys.iter().map(|key| (*key, *key != keys[2])).collect();
+    assert_eq!(told, expected);
+    keyring
+        .retire_custodian(by("a"), &[], now)
+        .await
+        .expect("asked")
+        .expect("would be")
+        .commit()
+        .await
+        .expect("retired");
+    let mut shares = Vec::new();
+    for _ in 0..3 {
+        shares.push(keyring.retire_shares(by("a"), now, now, 3).await.expect("retired"));
+    }
+    assert_eq!(shares, [3, 1, 0], "what was not opened stays");
+    assert_eq!(keyring.closed_keys(by("a"), (now, now), None, 9).await.expect("read"), [(keys[2], false)]);
 }
 
 #[tokio::test]
@@ -303,22 +368,39 @@ async fn what_was_retired_wraps_nothing_any_more() {
     let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
     put(keyring, now).await;
     let next = |custodian: &str, custodian_key: &str| vec![share(custodian, custodian_key, "any_of(b)")];
-    assert!(keyring.replace_wrapping(key(), 1, next("b", "root"), now).await.expect("replaced"));
-    keyring.prove_wrapping(key(), 2, now).await.expect("proven");
+    assert!(keyring.replace_wrapping(key(), 1, next("c", "old"), now).await.expect("replaced"));
+    assert!(keyring.replace_wrapping(key(), 2, next("b", "root"), now).await.expect("replaced"));
+    keyring.prove_wrapping(key(), 3, now).await.expect("proven");
     assert_eq!(retired(keyring, by("a"), now).await, Some(1));
-    assert_eq!(retired(keyring, WrappedBy { custodian: "c", key: Some("old") }, now).await, Some(0));
+    assert_eq!(retired(keyring, WrappedBy { custodian: "c", key: Some("old") }, now).await, Some(1));
     let told = keyring.retired_custodians().await.expect("read");
     assert_eq!(told, [("a".to_owned(), String::new()), ("c".to_owned(), "old".to_owned())]);
     for (custodian, custodian_key) in [("a", "root"), ("a", "another"), ("c", "old")] {
-        let back = keyring.replace_wrapping(key(), 2, next(custodian, custodian_key), now).await;
+        let back = keyring.replace_wrapping(key(), 3, next(custodian, custodian_key), now).await;
         assert!(matches!(back, Err(Error::Retired)), "{back:?}");
         let other = TenantKeyShare { tenant: TenantId::from_parts(2, [2; 10]), ..share(custodian, custodian_key, "x") };
         let put = keyring.put_tenant_key(&[other], &[], now).await;
         assert!(matches!(put, Err(Error::Retired)), "{put:?}");
     }
     let there = keyring.tenant_key(&key().tenant, 1).await.expect("read");
-    assert_eq!((there.len(), there[0].wrapping), (1, 2), "what was in force stays");
-    assert!(keyring.replace_wrapping(key(), 2, next("c", "new"), now).await.expect("replaced"), "another key of it");
+    assert_eq!((there.len(), there[0].wrapping), (1, 3), "what was in force stays");
+    assert!(keyring.replace_wrapping(key(), 3, next("c", "new"), now).await.expect("replaced"), "another key of it");
+}
+
+#[tokio::test]
+async fn what_was_replaced_is_told_the_closed_ones_first_and_each_for_itself() {
+    let cellar = Cellar::new().await;
+    let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
+    put(keyring, now).await;
+    for (number, custodian) in (1..).zip(["b", "c", "d"]) {
+        let both = ["x", custodian].map(|one| TenantKeyShare { share_count: 2, ..share(one, "root", "all_of(x,y)") });
+        assert!(keyring.replace_wrapping(key(), number, both.to_vec(), now).await.expect("replaced"));
+    }
+    keyring.prove_wrapping(key(), 4, now).await.expect("proven");
+    assert_eq!(retired(keyring, by("c"), now).await, Some(2));
+    let older = keyring.replaced_wrappings(key()).await.expect("read");
+    let told: Vec<_> = older.iter().map(|shares| (shares[0].wrapping, shares.len())).collect();
+    assert_eq!(told, [(2, 2), (1, 1), (3, 2)]);
 }
 
 #[tokio::test]
@@ -326,6 +408,10 @@ async fn of_one_who_wraps_and_one_who_retires_at_once_one_is_refused() {
     for _ in 0..8 {
         let cellar = Cellar::new().await;
         let (keyring, now) = (cellar.stores.keyring.clone(), cellar.clock.now());
+        put(&keyring, now).await;
+        assert!(
+            keyring.replace_wrapping(key(), 1, vec![share("b", "root", "any_of(b)")], now).await.expect("replaced")
+        );
         let other = TenantKeyShare { tenant: TenantId::from_parts(2, [2; 10]), ..share("a", "root", "any_of(a)") };
         let wrapping = {
             let keyring = keyring.clone();
@@ -391,6 +477,14 @@ async fn what_failed_is_kept_by_row_and_cause_until_it_is_moved() {
     let told: Vec<_> = failures.iter().map(|row| (row.item.as_str(), row.cause.as_str())).collect();
     assert_eq!(told, [("a/1", "lost"), ("b/1", "lost")]);
     assert_eq!(keyring.key_failures(&job, 1).await.expect("read").len(), 1);
+    let resting = async |since, at| keyring.keys_resting(&job, since, at, 9).await.expect("read");
+    let (before, hours) = (now.minus(Span::secs(1)), now.minus(Span::hours(2)));
+    assert_eq!(resting(before, now).await, ["a/1", "b/1"]);
+    assert_eq!(resting(now, now).await, [""; 0], "their time is over");
+    assert_eq!(resting(hours, hours).await, [""; 0], "nothing rests until a clock that was wrong is reached");
+    keyring.note_failure(&job, "c/1", Some(&"x".repeat(5_000)), now).await.expect("noted");
+    assert_eq!(keyring.key_failures(&job, 9).await.expect("read")[2].cause.len(), 1_000);
+    keyring.note_failure(&job, "c/1", None, now).await.expect("moved");
     keyring.note_failure(&job, "a/1", None, now).await.expect("moved");
     assert_eq!(keyring.key_failures_count(&job).await.expect("read"), 1);
     assert_eq!(keyring.key_failures_count(&KeyJobId::from_parts(2, [2; 10])).await.expect("read"), 0);

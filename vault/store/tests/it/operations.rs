@@ -28,6 +28,7 @@ async fn registered_parties_read_back_and_keep_what_never_changes() {
     let put = |tenant: Tenant| Operation::PutTenant {
         tenant,
         key_version: 1,
+        custody_set: None,
         warm_for: Span::secs(0),
         signing_keys: Vec::new(),
         recipients: Vec::new(),

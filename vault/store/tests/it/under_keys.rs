@@ -261,12 +261,9 @@ async fn what_a_version_carries_comes_with_its_shares() {
     assert!(matches!(again, Err(Error::Exists)), "{again:?}");
 }
 
-/// Retires the versions below one, where that was proven since an instant.
-async fn retired(keyring: &Keyring, below: u32, since: Timestamp) -> Option<u64> {
-    let retirement = keyring.retire_tenant_keys(&[(tenant(), below)], since, since).await.expect("asked")?;
-    let shares = retirement.shares();
-    assert_eq!(retirement.commit().await.expect("retired"), shares);
-    Some(shares)
+/// Retires the versions below one, where that was proven since an instant; gives the number of shares.
+async fn retired(keyring: &Keyring, below: u32, since: Timestamp) -> u64 {
+    keyring.retire_older(key(below), since, since).await.expect("asked")
 }
 
 #[tokio::test]
@@ -282,35 +279,53 @@ async fn a_version_is_retired_once_nothing_lies_under_it() {
     keyring.put_subject_key(&subject(1, 1, 1)).await.expect("put");
     keyring.put_deposit_key(&deposit(1, 1)).await.expect("put");
     keyring.prove_wrapping(key(2), 1, now).await.expect("proven");
-    assert_eq!(retired(keyring, 2, now).await, None, "it takes new rows");
+    assert_eq!(retired(keyring, 2, now).await, 0, "it takes new rows");
     keyring.close_tenant_keys(&tenant(), 2, now).await.expect("closed");
-    assert_eq!(retired(keyring, 2, now).await, None, "two rows are left");
+    assert_eq!(retired(keyring, 2, now).await, 0, "two rows are left");
     assert_eq!(keyring.move_subject_keys(&[to(1, 1, 1, 2)]).await.expect("moved"), 1);
-    assert_eq!(retired(keyring, 2, now).await, None, "one row is left");
+    assert_eq!(retired(keyring, 2, now).await, 0, "one row is left");
     assert!(keyring.move_deposit_key(&deposit(1, 1).id, 1, 2, &wrapped(8)).await.expect("moved"));
-    assert_eq!(retired(keyring, 2, now.plus(Span::micros(1))).await, None, "it was opened before");
-    assert_eq!(retired(keyring, 3, now).await, None, "the one in force takes new rows");
-    assert_eq!(keyring.retire_tenant_keys(&[], now, now).await.expect("asked").map(|none| none.shares()), Some(0));
-    drop(keyring.retire_tenant_keys(&[(tenant(), 2)], now, now).await.expect("asked").expect("would be"));
-    assert_eq!(keyring.custodian_shares().await.expect("read")[0].retired, 0, "what is not committed did not happen");
+    assert_eq!(retired(keyring, 2, now.plus(Span::micros(1))).await, 0, "it was opened before");
+    assert_eq!(retired(keyring, 3, now).await, 0, "the one in force takes new rows");
+    assert_eq!(keyring.outlived().await.expect("read"), [(tenant(), 2)]);
+    assert!(keyring.is_proven(key(2), now, now).await.expect("read"));
+    assert!(!keyring.is_proven(key(2), now.plus(Span::micros(1)), now).await.expect("read"), "not since");
+    assert!(!keyring.is_proven(key(1), now, now).await.expect("read"), "nobody opened it");
     // It is due for a rewrap as long as it stands.
     let due = Due { target: "any_of(b)", from_key: None };
     assert_eq!(keyring.keys_due(due, None, 9).await.expect("read"), [key(1), key(2)]);
-    assert_eq!(retired(keyring, 2, now).await, Some(2), "both of its wrappings");
-    assert_eq!(retired(keyring, 2, now).await, Some(0), "nothing is left");
+    assert_eq!(retired(keyring, 2, now).await, 2, "both of its wrappings");
+    assert_eq!(retired(keyring, 2, now).await, 0, "nothing is left");
     assert_eq!(keyring.keys_due(due, None, 9).await.expect("read"), [key(2)]);
+    assert_eq!(keyring.outlived().await.expect("read"), []);
     assert_eq!(keyring.tenant_key(&tenant(), 1).await.expect("read"), []);
     let back = keyring.replace_wrapping(key(1), 2, vec![share(1, 0)], now).await.expect("asked");
     assert!(!back, "it stands there no more");
 
     let later = now.plus(Span::secs(1));
     // On PostgreSQL they were retired by the clock of its server.
-    assert_eq!(keyring.destroy_retired(Timestamp::from_secs(1), later, 7).await.expect("asked"), 0);
+    let long_ago = Timestamp::from_secs(1);
+    assert_eq!(keyring.versions_retired(long_ago, None, 9).await.expect("read"), []);
     edit(cellar.folder.path(), Store::Keyring, &["UPDATE tenant_keys SET state_at = 0 WHERE state = 'RETIRED'"])
         .await
         .expect("aged");
+    assert_eq!(keyring.versions_retired(long_ago, None, 9).await.expect("read"), [key(1)]);
+    assert_eq!(keyring.versions_retired(long_ago, Some(key(1)), 9).await.expect("read"), []);
     assert_eq!(keyring.carried_keys(&tenant(), 1).await.expect("read").len(), 1);
-    assert_eq!(keyring.destroy_retired(later, later, 7).await.expect("destroyed"), 2);
+    let destroyed = async |key, by, times| keyring.destroy_version(key, by, times).await.expect("asked");
+    let times = (later, now, later);
+    assert!(destroyed(key(2), (key(2), 1), times).await.is_none(), "it is in force");
+    assert!(destroyed(key(1), (key(2), 2), times).await.is_none(), "another wrapping was opened");
+    assert!(destroyed(key(1), (key(2), 1), (later, later, later)).await.is_none(), "it was opened too long ago");
+    let destruction = destroyed(key(1), (key(2), 1), times).await.expect("would be");
+    drop(destruction);
+    assert_eq!(
+        keyring.carried_keys(&tenant(), 1).await.expect("read").len(),
+        1,
+        "what is not committed did not happen"
+    );
+    let destruction = destroyed(key(1), (key(2), 1), times).await.expect("would be");
+    assert_eq!((destruction.shares(), destruction.commit(7).await.expect("destroyed")), (2, 2));
     assert_eq!(keyring.carried_keys(&tenant(), 1).await.expect("read"), [], "it went with its shares");
     assert_eq!(keyring.carried_keys(&tenant(), 2).await.expect("read").len(), 1);
     assert_eq!(keyring.newest_tenant_key(&tenant()).await.expect("read"), 2);
@@ -319,7 +334,7 @@ async fn a_version_is_retired_once_nothing_lies_under_it() {
 }
 
 #[tokio::test]
-async fn versions_of_many_tenants_are_retired_together_or_not_at_all() {
+async fn one_tenant_keeps_no_other_from_being_retired() {
     let cellar = Cellar::new().await;
     let (keyring, now) = (&cellar.stores.keyring, cellar.clock.now());
     let tenants = [1, 2, 3].map(|number| TenantId::from_parts(1, [number; 10]));
@@ -339,10 +354,11 @@ async fn versions_of_many_tenants_are_retired_together_or_not_at_all() {
     )
     .await
     .expect("somebody put one back");
-    let all = tenants.map(|tenant| (tenant, 2));
-    assert!(keyring.retire_tenant_keys(&all, now, now).await.expect("asked").is_none(), "one row of one tenant");
-    let others = [all[0], all[2]];
-    let retirement = keyring.retire_tenant_keys(&others, now, now).await.expect("asked").expect("would be");
-    assert_eq!(retirement.commit().await.expect("retired"), 2);
+    let mut shares = Vec::new();
+    for tenant in tenants {
+        let in_force = KeyVersion { tenant, version: 2 };
+        shares.push(keyring.retire_older(in_force, now, now).await.expect("asked"));
+    }
+    assert_eq!(shares, [1, 0, 1], "one row of one tenant");
     assert_eq!(keyring.tenant_key(&tenants[1], 1).await.expect("read").len(), 1, "it stays");
 }

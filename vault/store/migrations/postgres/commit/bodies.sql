@@ -271,6 +271,15 @@ BEGIN
   END IF;
 END $$;
 
+-- Refuses an entry that names somebody whose keys these would be, or follows another: nobody takes it for an erasure's.
+CREATE FUNCTION commit_of_nobody(entry JSONB) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM commit_says(entry, 'tenant', NULL);
+  PERFORM commit_says(entry, 'credential', NULL);
+  PERFORM commit_says(entry, 'owner', NULL);
+  PERFORM commit_says_number(entry, 'follows', NULL);
+END $$;
+
 -- What is asked for and the entry that will record it belong together: the kind, and the names from which everybody
 -- learns later what was done (the program's own list is in operation.rs).
 CREATE FUNCTION commit_bind(r JSONB) RETURNS void LANGUAGE plpgsql AS $$
@@ -290,6 +299,9 @@ BEGIN
         PERFORM commit_says_number(entry, 'follows', (r ->> 'withdraws')::bigint);
         PERFORM commit_says_number(entry, 'verdict', commit_number('verdict', 'DENIED'));
       END IF;
+    WHEN 'PUT_TENANT' THEN
+      PERFORM commit_says(entry, 'reference', coalesce(r ->> 'custody_set', '-') || ' '
+        || (r #>> '{tenant,warm_for}')::bigint / 1000000);
     WHEN 'PUT_WORKER' THEN
       PERFORM commit_reject_if(NOT commit_knows('worker', r ->> 'state'), 'a worker has no such state');
     WHEN 'OPEN_ENROLMENT' THEN
@@ -327,7 +339,8 @@ BEGIN
       PERFORM commit_says(entry, 'reference', (r ->> 'id') || ' ' || (r ->> 'kind') || ' ' || (r ->> 'target') || ' '
         || coalesce(r ->> 'rate', '-') || coalesce(' ' || (r ->> 'from_key'), ''));
     WHEN 'END_KEY_JOB' THEN
-      PERFORM commit_reject_if(NOT commit_knows('key_job_end', r ->> 'to'), 'a job over keys has no such end');
+      PERFORM commit_reject_if(NOT commit_knows('key_job_end', r ->> 'to') OR r ->> 'moved' IS NULL,
+        'a job over keys has no such end');
       PERFORM commit_says(entry, 'reference', (r ->> 'id') || ' ' || (r ->> 'to'));
       PERFORM commit_says_number(entry, 'count', (r ->> 'moved')::bigint);
     WHEN 'MAKE_TENANT_KEY' THEN
@@ -345,6 +358,13 @@ BEGIN
       PERFORM commit_says_bytes(entry, 'digest', sha256(commit_bytes(r, 'statement')));
     WHEN 'RETIRE_KEYS' THEN
       PERFORM commit_says(entry, 'reference', r ->> 'subject');
+    WHEN 'RETIRED_KEYS_DESTROYED' THEN
+      PERFORM commit_says(entry, 'reference', 'retired-wrappings');
+      PERFORM commit_says_number(entry, 'count', (r ->> 'shares')::bigint);
+      PERFORM commit_of_nobody(entry);
+    WHEN 'DEPOSIT_KEYS_DESTROYED' THEN
+      PERFORM commit_says(entry, 'reference', 'deposit-keys');
+      PERFORM commit_of_nobody(entry);
     WHEN 'REWRAP' THEN
       PERFORM commit_says(entry, 'tenant', r ->> 'tenant');
       PERFORM commit_says_key(entry, commit_bytes(r, 'key_id'), (r ->> 'key_version')::bigint);

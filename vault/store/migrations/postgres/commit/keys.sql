@@ -40,16 +40,12 @@ END $$;
 CREATE FUNCTION commit_retire_keys(g commit_group, r JSONB) RETURNS commit_step LANGUAGE plpgsql AS $$
 DECLARE
   counted key_counts%ROWTYPE;
-  of_versions boolean := r ->> 'subject' = 'tenant-keys';
+  of_versions boolean := r ->> 'subject' = 'tenant keys';
 BEGIN
   SELECT c.* INTO counted FROM key_counts c WHERE c.subject = r ->> 'subject' ORDER BY c.entry_index DESC LIMIT 1;
   PERFORM commit_refuse_if(NOT FOUND, 'WRONG_STATE');
   PERFORM commit_refuse_if(counted.remaining > 0 OR counted.retired_entry IS NOT NULL
     OR EXISTS (SELECT 1 FROM key_jobs j WHERE j.state = 'RUNNING' AND (j.kind = 'REWRAP' OR of_versions)), 'WRONG_STATE');
-  IF of_versions THEN
-    UPDATE tenant_key_versions v SET state = 'RETIRED', state_entry = commit_next_index(), state_at = commit_at(g)
-      WHERE v.state = 'CLOSED' AND v.version < (SELECT t.tenant_key_oldest FROM tenants t WHERE t.id = v.tenant_id);
-  END IF;
   UPDATE key_counts c SET retired_entry = commit_next_index() WHERE c.entry_index = counted.entry_index;
   RETURN commit_step_of(counted.entry_index, '[]');
 END $$;

@@ -118,7 +118,14 @@ fn worker(id: &str, scopes: &[(TenantId, &InstitutionId)]) -> Operation {
 
 fn put_tenant(tenant: Tenant, recipient: RecipientId) -> Operation {
     let recipients = vec![Recipient { id: recipient, tenant: tenant.id, name: "Asesor".into() }];
-    Operation::PutTenant { tenant, key_version: 1, warm_for: Span::secs(300), signing_keys: Vec::new(), recipients }
+    Operation::PutTenant {
+        tenant,
+        key_version: 1,
+        custody_set: None,
+        warm_for: Span::secs(300),
+        signing_keys: Vec::new(),
+        recipients,
+    }
 }
 
 impl World {

@@ -202,6 +202,7 @@ impl World {
         let put = Operation::PutTenant {
             tenant: self.tenant.clone(),
             key_version: 1,
+            custody_set: None,
             warm_for: Span::secs(300),
             signing_keys,
             recipients,

@@ -19,13 +19,14 @@ pub(super) fn operation(operation: Op) -> Value {
         | Op::NodeCertified
         | Op::DepositKeyMade
         | Op::DepositKeysDestroyed
-        | Op::RetiredKeysDestroyed
         | Op::Note => {
             json!({"op": operation.word()})
         }
+        Op::RetiredKeysDestroyed { shares } => json!({"op": "RETIRED_KEYS_DESTROYED", "shares": shares}),
         Op::PolicyActivated { digest } => json!({"op": "ACTIVATE_POLICY", "digest": hex(&digest)}),
-        Op::PutTenant { tenant, key_version, warm_for, signing_keys, recipients } => json!({
+        Op::PutTenant { tenant, key_version, custody_set, warm_for, signing_keys, recipients } => json!({
             "op": "PUT_TENANT",
+            "custody_set": custody_set,
             "tenant": rows::tenant(&tenant, key_version, warm_for),
             "signing_keys": signing_keys.iter().map(rows::signing_key).collect::<Vec<_>>(),
             "recipients": recipients.iter().map(rows::recipient).collect::<Vec<_>>(),

@@ -122,6 +122,7 @@ impl Bench {
         let put = Operation::PutTenant {
             tenant: client.tenant,
             key_version: 1,
+            custody_set: None,
             warm_for: Span::secs(300),
             signing_keys: vec![key],
             recipients: vec![recipient],
