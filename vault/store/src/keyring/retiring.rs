@@ -146,12 +146,15 @@ impl Keyring {
         let below: Vec<(String, u32)> = below.iter().map(|(tenant, below)| (tenant.to_string(), *below)).collect();
         let below = serde_json::json!(below).to_string();
         let mut transaction = self.engine().begin(WRAPPINGS).await?;
-        // SECURITY: whoever puts a row reads the bound under a lock, so that none comes after it was looked for here.
+        // SECURITY: whoever puts a row reads the bound under a lock, so that none comes after it was looked for here. The
+        // lowest version from there on is what an index gives; what is asked for by EXISTS may be answered by reading all rows.
         let left = listed!(
             "SELECT 1 FROM m JOIN tenant_keys k ON k.tenant_id = m.tenant AND k.version < m.below AND k.state <> 'RETIRED'
              WHERE NOT EXISTS (SELECT 1 FROM closed_keys c WHERE c.tenant_id = m.tenant AND c.below >= m.below)
-               OR EXISTS (SELECT 1 FROM subject_keys s WHERE s.tenant_id = k.tenant_id AND s.tenant_key_version = k.version)
-               OR EXISTS (SELECT 1 FROM deposit_keys d WHERE d.tenant_id = k.tenant_id AND d.tenant_key_version = k.version)
+               OR (SELECT MIN(s.tenant_key_version) FROM subject_keys s
+                 WHERE s.tenant_id = k.tenant_id AND s.tenant_key_version >= k.version) = k.version
+               OR (SELECT d.suite FROM deposit_keys d WHERE d.tenant_id = k.tenant_id
+                 AND d.tenant_key_version = k.version ORDER BY d.not_after LIMIT 1) IS NOT NULL
                OR NOT EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = m.tenant AND n.version = m.below
                  AND n.state = 'CURRENT' AND n.proven >= $2 AND n.wrapping = (SELECT MAX(w.wrapping) FROM tenant_keys w
                    WHERE w.tenant_id = n.tenant_id AND w.version = n.version AND w.state = 'CURRENT'))
