@@ -127,8 +127,11 @@ BEGIN
   ELSIF NEW.state <> OLD.state AND (NEW.state <> 'RETIRED'
       OR NOT EXISTS (SELECT FROM closed_keys c JOIN tenant_keys n ON n.tenant_id = c.tenant_id AND n.version >= c.below
         WHERE c.tenant_id = OLD.tenant_id AND c.below > OLD.version AND n.state = 'CURRENT' AND n.proven > 0)
-      OR EXISTS (SELECT FROM subject_keys s WHERE s.tenant_id = OLD.tenant_id AND s.tenant_key_version = OLD.version)
-      OR EXISTS (SELECT FROM deposit_keys d WHERE d.tenant_id = OLD.tenant_id AND d.tenant_key_version = OLD.version)) THEN
+      -- The lowest version from there on is what an index gives, however many rows there are.
+      OR (SELECT min(s.tenant_key_version) FROM subject_keys s WHERE s.tenant_id = OLD.tenant_id
+        AND s.tenant_key_version >= OLD.version) IS NOT DISTINCT FROM OLD.version
+      OR (SELECT d.suite FROM deposit_keys d WHERE d.tenant_id = OLD.tenant_id AND d.tenant_key_version = OLD.version
+        ORDER BY d.not_after LIMIT 1) IS NOT NULL) THEN
     RAISE EXCEPTION 'table %: nothing newer stands for this share', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
   END IF;
   -- SECURITY: how long a retired share was kept is not for a serving role to say.

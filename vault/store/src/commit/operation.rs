@@ -490,7 +490,8 @@ pub struct NewKeyJob {
     pub id: KeyJobId,
     /// What it does.
     pub kind: KeyJobKind,
-    /// For a rewrap where to, the text of a custody set; for a rotation whose keys, a tenant's id or [`cofre_model::keys::KeyJob::ALL`].
+    /// For a rewrap where to, the text of a custody set; for a rotation whose keys, a tenant's id or
+    /// [`cofre_model::keys::KeyJob::ALL`].
     pub target: String,
     /// For a rewrap, a custodian's key that shall wrap nothing any more, though its custodian stays.
     pub from_key: Option<String>,

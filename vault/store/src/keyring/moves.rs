@@ -151,24 +151,25 @@ impl Keyring {
             })
             .collect();
         let mut transaction = self.engine().begin(MOVES).await?;
-        // One statement for all of them; each engine takes a list apart in its own way.
+        // One statement for all of them; each engine takes a list apart in its own way. Counts, because what is asked for by
+        // EXISTS may be joined with every tenant's shares.
         let changed = either(
             "UPDATE subject_keys SET wrapped = unhex(m.wrapped), tenant_key_version = m.later
              FROM (SELECT value ->> 0 AS owner, value ->> 1 AS version, value ->> 2 AS earlier, value ->> 3 AS later,
                  value ->> 4 AS wrapped FROM json_each($1)) AS m
              WHERE subject_keys.owner_id = m.owner AND subject_keys.version = m.version
                AND subject_keys.tenant_key_version = m.earlier AND m.later > m.earlier
-               AND NOT EXISTS (SELECT 1 FROM closed_keys c WHERE c.tenant_id = subject_keys.tenant_id AND c.below > m.later)
-               AND EXISTS (SELECT 1 FROM tenant_keys k
-                 WHERE k.tenant_id = subject_keys.tenant_id AND k.version = m.later AND k.state = 'CURRENT')",
+               AND (SELECT COUNT(*) FROM closed_keys c WHERE c.tenant_id = subject_keys.tenant_id AND c.below > m.later) = 0
+               AND (SELECT COUNT(*) FROM tenant_keys k
+                 WHERE k.tenant_id = subject_keys.tenant_id AND k.version = m.later AND k.state = 'CURRENT') > 0",
             "UPDATE subject_keys SET wrapped = decode(m.wrapped, 'hex'), tenant_key_version = m.later
              FROM (SELECT value ->> 0 AS owner, (value ->> 1)::bigint AS version, (value ->> 2)::bigint AS earlier,
                  (value ->> 3)::bigint AS later, value ->> 4 AS wrapped FROM jsonb_array_elements($1::jsonb)) AS m
              WHERE subject_keys.owner_id = m.owner AND subject_keys.version = m.version
                AND subject_keys.tenant_key_version = m.earlier AND m.later > m.earlier
-               AND NOT EXISTS (SELECT 1 FROM closed_keys c WHERE c.tenant_id = subject_keys.tenant_id AND c.below > m.later)
-               AND EXISTS (SELECT 1 FROM tenant_keys k
-                 WHERE k.tenant_id = subject_keys.tenant_id AND k.version = m.later AND k.state = 'CURRENT')",
+               AND (SELECT COUNT(*) FROM closed_keys c WHERE c.tenant_id = subject_keys.tenant_id AND c.below > m.later) = 0
+               AND (SELECT COUNT(*) FROM tenant_keys k
+                 WHERE k.tenant_id = subject_keys.tenant_id AND k.version = m.later AND k.state = 'CURRENT') > 0",
         )
         .bind(json!(rows).to_string())
         .execute(&mut transaction)

@@ -60,12 +60,13 @@ impl Keyring {
     /// The store's; nothing was changed then.
     pub async fn retire_older(&self, in_force: KeyVersion, proven: Timestamp, at: Timestamp) -> Result<u64, Error> {
         let mut transaction = self.engine().begin(WRAPPINGS).await?;
-        // SECURITY: whoever puts a row reads the bound under a lock, so that none comes after it was looked for here.
+        // SECURITY: whoever puts a row reads the bound under a lock, so that none comes after it was looked for here. The
+        // lowest version is what an index gives; what is asked for by EXISTS may be answered by reading all rows.
         let shares = statement(
             "UPDATE tenant_keys SET state = 'RETIRED', state_at = $3
              WHERE tenant_id = $1 AND version < $2 AND state <> 'RETIRED'
                AND EXISTS (SELECT 1 FROM closed_keys c WHERE c.tenant_id = $1 AND c.below >= $2)
-               AND NOT EXISTS (SELECT 1 FROM subject_keys s WHERE s.tenant_id = $1 AND s.tenant_key_version < $2)
+               AND coalesce((SELECT MIN(s.tenant_key_version) FROM subject_keys s WHERE s.tenant_id = $1), $2) >= $2
                AND NOT EXISTS (SELECT 1 FROM deposit_keys d WHERE d.tenant_id = $1 AND d.tenant_key_version < $2)
                AND EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = $1 AND n.version = $2 AND n.state = 'CURRENT'
                  AND n.proven >= $4 AND n.proven <= $5 AND n.wrapping = (SELECT MAX(w.wrapping) FROM tenant_keys w
@@ -129,7 +130,8 @@ impl Keyring {
         // SECURITY: what opens goes only where every share of a newer version was opened, and nothing lies under it.
         let rows = statement(
             "DELETE FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = 'RETIRED' AND state_at < $3
-               AND NOT EXISTS (SELECT 1 FROM subject_keys s WHERE s.tenant_id = $1 AND s.tenant_key_version = $2)
+               AND coalesce((SELECT MIN(s.tenant_key_version) FROM subject_keys s WHERE s.tenant_id = $1
+                 AND s.tenant_key_version >= $2), $2 + 1) > $2
                AND NOT EXISTS (SELECT 1 FROM deposit_keys d WHERE d.tenant_id = $1 AND d.tenant_key_version = $2)
                AND EXISTS (SELECT 1 FROM tenant_keys n WHERE n.tenant_id = $1 AND n.version = $4 AND n.state = 'CURRENT'
                  AND n.wrapping = $5 AND n.proven >= $6 AND n.proven <= $7)

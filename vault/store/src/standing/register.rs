@@ -178,8 +178,8 @@ impl Records {
         Err(CommitError::Refused(reason))
     }
 
-    /// Whether a job over keys is the newest of its kind that was ordered, was ordered as its row says, and has not ended. The
-    /// ledger says so; a row of a job carries no MAC.
+    /// Whether a job over keys is the newest of its kind that was ordered, was ordered as its row says, and has not
+    /// ended. The ledger says so; a row of a job carries no MAC.
     ///
     /// # Errors
     /// The store's.

@@ -1,5 +1,6 @@
-//! What whoever has the serving role of the keyring may do to shares of tenant keys and to what lies under them: put the next
-//! wrapping, move a row to a later version, and retire what something newer stands for. Always on PostgreSQL: an SQLite file has no roles.
+//! What whoever has the serving role of the keyring may do to shares of tenant keys and to what lies under them: put the
+//! next wrapping, move a row to a later version, and retire what something newer stands for. Always on PostgreSQL: an SQLite
+//! file has no roles.
 
 use sqlx::{AssertSqlSafe, Executor as _};
 
