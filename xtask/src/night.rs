@@ -14,6 +14,7 @@ const LONG: &[(&str, &[&str])] = &[
     ("edits of every column", &["-p", "cofre-store", "--test", "it", "columns::"]),
     ("causes of modules that fail", &["-p", "cofre-custody", "--test", "it", "modules::"]),
     ("what releases cost a custodian", &["-p", "cofre-demo", "--test", "it", "custody_calls::", "--", "--nocapture"]),
+    ("keys that move under kills", &["-p", "cofre-demo", "--test", "it", "rewrapped::", "--", "--nocapture"]),
     ("random lists on both engines", &["-p", "cofre-store", "--test", "it", "lists::", "--", "--nocapture"]),
 ];
 

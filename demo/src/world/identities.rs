@@ -45,6 +45,19 @@ impl Identities {
         Ok(made)
     }
 
+    /// Makes the identity of another tenant's front end, where it is missing.
+    ///
+    /// # Errors
+    /// Where the authority is not there, or a file cannot be written.
+    pub fn add_front_end(&self, slug: &str, now: Timestamp) -> Result<()> {
+        let (file, path) = front_end(slug);
+        if !self.folder.join(format!("{file}.pem")).exists() {
+            let ca = TestCa::open(&self.folder.join("authority"), NAME, now)?;
+            ca.issue(&format!("spiffe://{NAME}/{path}"), &Options::default())?.write(&self.folder, &file)?;
+        }
+        Ok(())
+    }
+
     /// Loads the identity of a file name such as `worker-w01`.
     ///
     /// # Errors
@@ -56,11 +69,16 @@ impl Identities {
     }
 }
 
+/// File name and SPIFFE path of a tenant's front end.
+fn front_end(slug: &str) -> (String, String) {
+    (format!("frontend-{slug}"), format!("tenant/{slug}/frontend/web"))
+}
+
 /// File name and SPIFFE path of every identity.
 fn paths(workers: usize) -> Vec<(String, String)> {
     let mut paths = vec![("node".to_owned(), format!("node/{REGION}/n1"))];
     for tenant in ["gestora-norte", "gestora-sur"] {
-        paths.push((format!("frontend-{tenant}"), format!("tenant/{tenant}/frontend/web")));
+        paths.push(front_end(tenant));
     }
     for (role, name) in [("operator", "olga"), ("auditor", "ada"), ("security", "sergi"), ("privacy", "pilar")] {
         paths.push((format!("person-{role}-{name}"), format!("person/{role}/{name}")));

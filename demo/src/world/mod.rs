@@ -3,9 +3,11 @@
 //!
 //! Everything made here carries the development marker that production refuses.
 
+pub mod custody;
 pub mod identities;
 pub mod seed;
 pub mod stores;
+pub mod tenants;
 pub mod token;
 pub mod vault;
 
@@ -19,6 +21,7 @@ use cofre_model::time::Clock;
 use cofre_server::clock::SystemClock;
 use cofre_testkit::postgres::Cluster;
 
+use custody::Custody;
 use identities::Identities;
 use seed::Tenant;
 use vault::Vault;
@@ -47,8 +50,8 @@ pub struct Wishes {
     pub cluster: Option<Cluster>,
     /// Workers to register, named `w01`, `w02`, …
     pub workers: usize,
-    /// Whether a second custodian stands beside the first, a key of its own in the same token, to move tenant keys to.
-    pub second_key: bool,
+    /// Who holds keys.
+    pub custody: Custody,
     /// Where the vault's telemetry goes, such as `http://127.0.0.1:4317`; nowhere if none.
     pub collector: Option<String>,
 }
@@ -68,7 +71,7 @@ impl Wishes {
             log: "info",
             cluster: None,
             workers: 25,
-            second_key: false,
+            custody: Custody::One,
             collector: None,
         })
     }
@@ -119,10 +122,8 @@ impl World {
         if wishes.cluster.is_some() {
             stores::migrate(&config)?;
         }
-        if wishes.second_key {
-            token::complete(&folder, &config)?;
-        }
-        let vault = Vault::start(&folder, &config)?;
+        wishes.custody.complete(&folder, &config)?;
+        let vault = Vault::start_with(&folder, &config, &wishes.custody.environment(&folder))?;
         let door = Deployment::new(&vault.tenants_and_workers, NAME, &signer)?;
         let people_door = Deployment::new(&vault.people, NAME, &signer)?;
         let person = |path: &str| identities.load(path);

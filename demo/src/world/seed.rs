@@ -51,7 +51,7 @@ impl std::fmt::Debug for Tenant {
 
 /// What is remembered of a seeded tenant between two starts.
 #[derive(Serialize, Deserialize)]
-struct Remembered {
+pub(super) struct Remembered {
     id: String,
     recipient: String,
     scheduler: (String, String),
@@ -155,7 +155,7 @@ pub(super) async fn tenants(
             let institutions = put_institutions(operator).await?;
             let mut tenants = Vec::new();
             for slug in SLUGS {
-                tenants.push(put_tenant(operator, &**clock, slug).await?);
+                tenants.push(put_tenant(operator, &**clock, slug, (None, None)).await?);
             }
             let ids =
                 tenants.iter().map(|tenant| Ok(TenantId::try_from(tenant.id.as_str())?)).collect::<Result<Vec<_>>>()?;
@@ -182,7 +182,7 @@ fn both(remembered: &[Remembered]) -> Result<[Tenant; 2]> {
     Ok([next()?, next()?])
 }
 
-fn recalled(remembered: &Remembered, slug: &'static str) -> Result<Tenant> {
+pub(super) fn recalled(remembered: &Remembered, slug: &'static str) -> Result<Tenant> {
     let key = |(id, secret): &(String, String)| -> Result<(SigningKeyId, SigningKey)> {
         let bytes: [u8; 32] = STANDARD.decode(secret)?.try_into().ok().context("a signing key has 32 bytes")?;
         Ok((SigningKeyId::try_from(id.as_str())?, SigningKey::from_bytes(&bytes)))
@@ -197,7 +197,13 @@ fn recalled(remembered: &Remembered, slug: &'static str) -> Result<Tenant> {
     })
 }
 
-async fn put_tenant(operator: &Operator, clock: &dyn Clock, slug: &'static str) -> Result<Remembered> {
+/// Registers a tenant, with a custody set and a warm span of its own where they are given.
+pub(super) async fn put_tenant(
+    operator: &Operator,
+    clock: &dyn Clock,
+    slug: &'static str,
+    (custody_set, warm_for): (Option<String>, Option<Span>),
+) -> Result<Remembered> {
     let (job, attendance) = (random::<32>()?, random::<32>()?);
     let public = |secret: &[u8; 32]| SigningKey::from_bytes(secret).verifying_key().to_bytes();
     let until = clock.now().plus(Span::days(365));
@@ -211,8 +217,8 @@ async fn put_tenant(operator: &Operator, clock: &dyn Clock, slug: &'static str) 
                 (StatementKind::Attendance, public(&attendance), until),
             ],
             recipients: vec!["Asesor Ejemplo EAF".to_owned()],
-            custody_set: None,
-            warm_for: None,
+            custody_set,
+            warm_for,
         })
         .await?;
     let id_of = |kind: StatementKind| {
@@ -262,8 +268,8 @@ async fn put_institutions(operator: &Operator) -> Result<Vec<InstitutionId>> {
     Ok(ids)
 }
 
-/// Every worker of the pool serves both tenants at every institution; the stranger is registered and serves none.
-async fn put_workers(
+/// Every worker of the pool serves these tenants at every institution; the stranger is registered and serves none.
+pub(super) async fn put_workers(
     operator: &Operator,
     workers: usize,
     tenants: &[TenantId],

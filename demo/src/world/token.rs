@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use cofre_custody::CustodianId;
-use cofre_custody::pkcs11::{Pin, Settings, Token, TokenName, ceremony};
+use cofre_custody::pkcs11::{Pin, Settings, Token, TokenName, ceremony as keys};
 use cofre_custody::{Signer, VerifyingKey};
 use cofre_envelope::{Backing, Slab};
 use cofre_ledger::note::NoteKey;
@@ -60,11 +60,19 @@ pub fn make(folder: &Path, module: &Path) -> Result<String> {
     if !pin.exists() {
         std::fs::write(&pin, PINS.1)?;
     }
+    ceremony((SIM_FOLDER, &token), module)
+}
+
+/// Has a token made in a process of its own, which reads where it is from this variable; says its verifier key.
+///
+/// # Errors
+/// What the child said.
+pub(super) fn ceremony((variable, place): (&str, &Path), module: &Path) -> Result<String> {
     let child = Command::new(dev_binary()?)
         .arg("token")
         .arg("--module")
         .arg(module)
-        .env(SIM_FOLDER, &token)
+        .env(variable, place)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -113,14 +121,13 @@ pub async fn child(module: &Path) -> Result<()> {
     let id = CustodianId::try_from(CUSTODIAN)?;
     let pin = |text: &str| Pin::new(SecretString::from(text.to_owned()));
     let settings = settings(module)?;
-    match ceremony::init_token(&id, module, LABEL, &pin(PINS.0), &pin(PINS.1)) {
+    match keys::init_token(&id, module, LABEL, &pin(PINS.0), &pin(PINS.1)) {
         Ok(_) => {}
         Err(fault) if fault.cause == cofre_custody::Cause::TokenExists => {}
         Err(fault) => bail!("{fault}; {}", fault.advice()),
     }
     let slab = Slab::new(Backing::Mlock)?;
-    ceremony::ensure_keys(&settings, pin(PINS.1), &slab)
-        .map_err(|fault| anyhow::anyhow!("{fault}; {}", fault.advice()))?;
+    keys::ensure_keys(&settings, pin(PINS.1), &slab).map_err(|fault| anyhow::anyhow!("{fault}; {}", fault.advice()))?;
     let token = Token::open(settings, pin(PINS.1), &slab).await?;
     println!("{}", note_key(&*token.signer()?)?);
     token.close().await?;

@@ -1,5 +1,7 @@
 //! The vault as a process of its own, with its configuration and its log file.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::token::{CUSTODIAN, LABEL, ROOT, SECOND, SIGNER, SIM_FOLDER, binary};
+use super::token::{CUSTODIAN, SIM_FOLDER, binary};
 use super::{NAME, REGION, Wishes};
 
 /// A running `cofred`.
@@ -31,12 +33,20 @@ impl Vault {
     /// # Errors
     /// What it wrote into its log instead.
     pub fn start(folder: &Path, config: &Path) -> Result<Self> {
+        Self::start_with(folder, config, &[(SIM_FOLDER, folder.join("token").into_os_string())])
+    }
+
+    /// The same, with this in its environment.
+    ///
+    /// # Errors
+    /// What it wrote into its log instead.
+    pub fn start_with(folder: &Path, config: &Path, environment: &[(&str, OsString)]) -> Result<Self> {
         let log = folder.join("cofred.log");
         let mut child = Command::new(binary("cofred")?)
             .arg("run")
             .arg("--config")
             .arg(config)
-            .env(SIM_FOLDER, folder.join("token"))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::options().create(true).append(true).open(&log)?)
@@ -68,6 +78,24 @@ impl Vault {
         self.child.id()
     }
 
+    /// The processes that hold its modules, by custodian.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn custody_hosts(&self) -> Result<BTreeMap<String, u32>> {
+        let mut hosts = BTreeMap::new();
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.pid())).context("the vault has ended")? {
+            // A thread may have ended since it was listed.
+            let children = std::fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+            for child in children.split_whitespace() {
+                if let Some(custodian) = hosted(child.parse()?) {
+                    hosts.insert(custodian, child.parse()?);
+                }
+            }
+        }
+        Ok(hosts)
+    }
+
     /// Asks it to stop and waits.
     ///
     /// # Errors
@@ -94,6 +122,17 @@ impl Vault {
     }
 }
 
+/// The custodian whose module a process holds, where it is a custody host.
+#[must_use]
+pub fn hosted(pid: u32) -> Option<String> {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<&str> = line.split_terminator('\0').collect();
+    match words.as_slice() {
+        [_, "custody-host", custodian] => Some((*custodian).to_owned()),
+        _ => None,
+    }
+}
+
 impl Drop for Vault {
     fn drop(&mut self) {
         // An error on the way must not leave a vault behind; one that was stopped is waited for already.
@@ -115,17 +154,7 @@ pub fn write_config(folder: &Path, wishes: &Wishes, stores: &str) -> Result<Path
         Some(uri) => format!("telemetry = {{ otlp = \"{uri}\", interval = \"1s\" }}"),
         None => String::new(),
     };
-    let (pin, token) = (quoted(&folder.join("pin")), quoted(&folder.join("token")));
-    let module = quoted(&wishes.module);
-    let custodian = |name: &str, keys: String| {
-        format!(
-            "[custodians.{name}]\npkcs11 = {{ module = {module}, token_label = \"{LABEL}\", {keys}, pin = {{ file = {pin} }}, \
-             sessions = 4, environment = [\"{SIM_FOLDER}\"], sandbox = {{ writable = [{token}] }} }}\n"
-        )
-    };
-    let first = custodian(CUSTODIAN, format!("key_label = \"{ROOT}\", signer_label = \"{SIGNER}\""));
-    let (name, key) = SECOND;
-    let second = if wishes.second_key { custodian(name, format!("key_label = \"{key}\"")) } else { String::new() };
+    let (set, custodians) = (wishes.custody.default_set(), wishes.custody.tables(folder, &wishes.module)?);
     let text = format!(
         r#"# Written by cofre-dev. Production refuses it.
 mode = "dev"
@@ -136,7 +165,7 @@ memory = "{memory}"
 log = "{log}"
 listen = {{ tenants_and_workers = "127.0.0.1:0", people = "127.0.0.1:0", metrics = "127.0.0.1:0" }}
 {telemetry}
-custody = {{ default = {{ any_of = ["{CUSTODIAN}"] }}, signer = "{CUSTODIAN}", warm_for = "{warm_for}" }}
+custody = {{ default = {set}, signer = "{CUSTODIAN}", warm_for = "{warm_for}" }}
 policies = {{ dir = {policies} }}
 
 [identity]
@@ -148,7 +177,7 @@ revocations = {revocations}
 
 [stores]
 {stores}
-{first}{second}"#,
+{custodians}"#,
         memory = wishes.memory,
         telemetry = telemetry,
         log = wishes.log,

@@ -109,6 +109,13 @@ pub fn softhsm() -> Option<PathBuf> {
     SOFTHSM_PLACES.iter().map(PathBuf::from).find(|place| place.is_file())
 }
 
+/// The configuration of a SoftHSM2 whose tokens lie in this folder.
+#[must_use]
+pub fn softhsm_configuration(tokens: &Path) -> String {
+    let tokens = tokens.display();
+    format!("directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n")
+}
+
 /// A module to test against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Module {
@@ -169,10 +176,7 @@ impl TokenFolder {
         let tokens = made.tokens();
         let text = match kind {
             Module::HsmSim => return Ok(made),
-            Module::SoftHsm => format!(
-                "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
-                tokens.display()
-            ),
+            Module::SoftHsm => softhsm_configuration(&tokens),
             Module::Kryoptic => format!(
                 "[[slots]]\nslot = 0\ndbtype = \"sqlite\"\ndbargs = {:?}\n",
                 tokens.join("kryoptic.sql").to_string_lossy()
