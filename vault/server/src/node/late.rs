@@ -1,15 +1,20 @@
 //! A key of a service that was away when the node started: opened, with every check of a start, once it is there. Until
 //! then it serves nothing. Tokens are not opened late: their PIN is tried once, at a start.
+//!
+//! A node starts where `custody.default` is served without it: what tenants of their own sets lack meanwhile costs them
+//! alone. How many those are is read from the keyring and said.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use cofre_custody::{
-    Cause, Custodian, CustodianId, Description, Fault, Mechanism, Operation, Pending, Unwrapped, Wrapped, WrappedShare,
+    Cause, Custodian, CustodianId, CustodySet, Description, Fault, Mechanism, Operation, Pending, Unwrapped, Wrapped,
+    WrappedShare,
 };
 use cofre_envelope::{BoundShare, Slab};
 use cofre_model::permit::{Permit, Warm};
 use cofre_model::time::{Clock, Monotonic, Span};
+use cofre_store::Keyring;
 
 use super::services::{self, Service};
 use crate::config::Configured;
@@ -24,6 +29,20 @@ const AGAIN: Span = Span::secs(2);
 pub(super) fn may_come_later(error: &anyhow::Error) -> bool {
     let fault = error.downcast_ref::<Fault>();
     fault.is_some_and(|fault| matches!(fault.cause, Cause::Transient | Cause::Timeout | Cause::Throttled))
+}
+
+/// Of how many tenant keys, by the sets that the keyring has, none opens until custodians that are away are back.
+///
+/// # Errors
+/// The keyring's.
+pub(super) async fn waiting(
+    keyring: &Keyring,
+    there: impl Fn(&CustodianId) -> bool,
+) -> Result<u64, cofre_store::Error> {
+    let sets = keyring.custody_sets().await?;
+    // What is no set any more opens with nobody; the first use of that key says so.
+    let waits = |text: &str| text.parse::<CustodySet>().is_ok_and(|set| !set.opens_with(&there));
+    Ok(sets.into_iter().filter(|(text, _)| waits(text)).map(|(_, keys)| keys).sum())
 }
 
 /// The custodian that is to come.

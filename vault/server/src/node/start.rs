@@ -1,10 +1,11 @@
 //! The start, in the order that lets nothing serve before it is recorded.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use cofre_audit::{Recorder, note_key};
-use cofre_custody::{Custodian, Custodians, Signer, TenantKeys};
+use cofre_custody::{Custodian, CustodianId, Custodians, Signer, TenantKeys};
 use cofre_edge::acceptor::Door;
 use cofre_edge::counter::{CounterLayer, Refusals};
 use cofre_edge::gate::Listener;
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::tokens::Driver;
-use super::{Node, tokens};
+use super::{Node, late, tokens};
 use crate::clock::SystemClock;
 use crate::config::{Config, Memory, Mode, StoreKey};
 use crate::duties::Duties;
@@ -102,6 +103,7 @@ impl Node {
         let proof = record_start(&stores, &*signer, &*node_key, &identity, origin, incarnation, &*clock).await?;
         activate(&stores, &rules).await?;
 
+        say_who_waits(&stores, &tokens).await?;
         let (wrapping, unwrapping) = Custodians::new(tokens.values().map(Driver::custodian))?.split();
         let keys = TenantKeys::new(cofre_custody::Wiring {
             wrapping,
@@ -114,6 +116,19 @@ impl Node {
         let cases = parts.use_cases(&config);
         serve(&config, &identity, parts, cases, proof, tokens.into_values().collect(), telemetry).await
     }
+}
+
+/// Says how many tenant keys no custodian that is there opens: their sets are the keyring's, not the configuration's.
+async fn say_who_waits(stores: &Stores, tokens: &BTreeMap<CustodianId, Driver>) -> Result<()> {
+    if !tokens.values().any(Driver::is_late) {
+        return Ok(());
+    }
+    let there = |id: &CustodianId| tokens.get(id).is_some_and(|driver| !driver.is_late());
+    let keys = late::waiting(&stores.keyring, there).await.context("stores")?;
+    if keys > 0 {
+        tracing::warn!(keys, "tenant keys do not open until the custodians that are away are back");
+    }
+    Ok(())
 }
 
 /// Records the start of this incarnation and has the custodian's signer certify the node's key.

@@ -58,6 +58,11 @@ impl Driver {
         Arc::new(self.guarded.clone())
     }
 
+    /// Whether it was away when the node started.
+    pub(crate) const fn is_late(&self) -> bool {
+        matches!(self.kind, Kind::Late(_))
+    }
+
     /// Its signing key.
     pub(crate) fn signer(&self) -> Result<Arc<dyn Signer>, Fault> {
         let signer: Arc<dyn Signer> = match &self.kind {
@@ -130,7 +135,8 @@ fn passed_on(name: &str) -> Result<(OsString, OsString)> {
 /// What becomes of a custodian that is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Away {
-    /// It is opened when it is back, where tenant keys open without it and it does not sign.
+    /// It is opened when it is back, where new tenants' keys open without it and it does not sign. Tenants whose own
+    /// sets need it wait.
     Borne,
     /// It is named, and nothing goes on.
     Refused,
@@ -170,7 +176,7 @@ pub(super) async fn open(
         if config.mode == Mode::Production && description.is_simulator() {
             bail!("custodian {id}: a simulated token keeps nothing safe; production refuses it");
         }
-        if let Kind::Late(_) = driver.kind {
+        if driver.is_late() {
             drivers.insert(id.clone(), driver);
             continue;
         }

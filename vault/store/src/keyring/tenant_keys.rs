@@ -159,4 +159,24 @@ impl Keyring {
     pub async fn tenant_key(&self, tenant: &TenantId, version: u32) -> Result<Vec<TenantKeyShare>, Error> {
         in_force(&mut self.engine.read().await?, tenant, version).await
     }
+
+    /// The custody sets that tenant keys are wrapped for now, as text, and how many keys each.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn custody_sets(&self) -> Result<Vec<(String, u64)>, Error> {
+        let rows = statement(
+            "SELECT custody_set, COUNT(*) AS keys FROM
+               (SELECT DISTINCT tenant_id, version, custody_set FROM tenant_keys WHERE state = 'CURRENT') AS held
+             GROUP BY custody_set ORDER BY custody_set",
+        )
+        .fetch_all(&mut self.engine.read().await?)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let cells = Cells::of("tenant_keys", row);
+                Ok((cells.string("custody_set")?, cells.int("keys")?))
+            })
+            .collect()
+    }
 }

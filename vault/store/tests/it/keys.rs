@@ -221,6 +221,7 @@ async fn a_wrapping_is_replaced_where_it_still_stands() {
     assert_eq!(keyring.keys_due(due("any_of(b)", None), Some(key()), 9).await.expect("read"), []);
     assert_eq!(keyring.keys_due(due("any_of(a)", None), None, 9).await.expect("read"), []);
     assert_eq!(keyring.keys_due_count(due("any_of(a)", Some("root"))).await.expect("read"), 1, "its key is named");
+    assert_eq!(keyring.custody_sets().await.expect("read"), [("any_of(a)".to_owned(), 1)]);
 
     let next = || vec![share("b", "root", "any_of(b)")];
     assert!(keyring.replace_wrapping(key(), 1, next(), now).await.expect("replaced"));
@@ -228,6 +229,7 @@ async fn a_wrapping_is_replaced_where_it_still_stands() {
     assert!(!keyring.replace_wrapping(key(), 2, Vec::new(), now).await.expect("asked"), "nothing is no wrapping");
     let there = keyring.tenant_key(&key().tenant, 1).await.expect("read");
     assert_eq!(there, [TenantKeyShare { wrapping: 2, ..share("b", "root", "any_of(b)") }]);
+    assert_eq!(keyring.custody_sets().await.expect("read"), [("any_of(b)".to_owned(), 1)], "of those in force");
     assert_eq!(keyring.keys_moved_since("any_of(b)", now).await.expect("read"), 1);
     assert_eq!(keyring.keys_moved_since("any_of(b)", now.plus(Span::secs(1))).await.expect("read"), 0);
     assert_eq!(keyring.keys_due_count(due("any_of(b)", None)).await.expect("read"), 0);

@@ -118,6 +118,25 @@ async fn a_custodian_that_was_away_at_the_start_serves_when_it_is_back() {
     assert_eq!(site.wrap(gone).await.map(drop).expect_err("closed").cause, Cause::Stopped);
 }
 
+/// Whom only tenants' own sets name does not keep the node from starting: what it costs is those tenants' keys, and they
+/// open when it is back. A set of new tenants that needs it does.
+#[tokio::test]
+async fn one_that_only_tenants_own_sets_name_is_opened_late_whatever_those_sets_are() {
+    let site = Site::new().await;
+    site.gone.go_away();
+    let drivers = site.open(r#"{ any_of = ["here"] }"#, "here", Away::Borne).await.expect("starts");
+    let [gone, here] = drivers.as_slice() else { panic!("two custodians") };
+    assert!(gone.is_late() && !here.is_late());
+    site.wrap(here).await.map(drop).expect("serves");
+    assert_eq!(site.wrap(gone).await.map(drop).expect_err("away").cause, Cause::Transient);
+    site.gone.come_back().await.expect("the port is free");
+    site.clock.advance(AGAIN);
+    site.wrap(gone).await.map(drop).expect("serves");
+    site.gone.go_away();
+    let error = site.open(r#"{ any_of = ["gone"] }"#, "here", Away::Borne).await.map(drop).expect_err("new tenants");
+    assert!(format!("{error:#}").contains("custodian gone"), "{error:#}");
+}
+
 /// What is found wrong when it is back is found by the checks of a start, and nothing is wrapped.
 #[tokio::test]
 async fn a_late_custodian_is_held_to_every_check_of_a_start() {
