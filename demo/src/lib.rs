@@ -3,11 +3,14 @@
 pub mod browser;
 pub mod control;
 pub mod crowd;
+pub mod drill;
+pub(crate) mod ledger;
 pub mod needles;
 pub mod play;
 pub mod reference;
 pub mod seed;
 pub mod story;
+pub(crate) mod table;
 pub mod testbank;
 pub mod up;
 pub mod worker;

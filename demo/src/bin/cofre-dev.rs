@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cofre_demo::needles::Needles;
-use cofre_demo::{browser, control, play, seed, story, up, world};
+use cofre_demo::{browser, control, drill, play, seed, story, up, world};
 use cofre_testkit::postgres::Cluster;
 
 #[derive(Debug, Parser)]
@@ -50,6 +50,18 @@ enum Command {
         #[arg(long)]
         postgres: bool,
     },
+    /// Play what operators are promised when something is lost, on a deployment of its own. Exit code 1 if a row was not
+    /// shown.
+    Drill {
+        #[command(subcommand)]
+        what: Loss,
+        /// Keep everything in this folder, which is not there yet, instead of a temporary one.
+        #[arg(long, global = true)]
+        folder: Option<PathBuf>,
+        /// Play it on a throw-away PostgreSQL instead of SQLite files.
+        #[arg(long, global = true)]
+        postgres: bool,
+    },
     /// Stands for an investor's browser: reads a page and values from standard input, prints the sealed login.
     #[command(hide = true)]
     Browser,
@@ -82,6 +94,12 @@ enum Command {
     },
 }
 
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Loss {
+    /// Custodians: a token leaves its slot, a service goes away, a tenant disables the key it holds.
+    Custody,
+}
+
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(code) => code,
@@ -103,6 +121,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo { folder, postgres } => {
             let cluster = postgres.then(Cluster::here).transpose()?;
             return runtime.block_on(story::demo(folder, cluster));
+        }
+        Command::Drill { what: Loss::Custody, folder, postgres } => {
+            let cluster = postgres.then(Cluster::here).transpose()?;
+            return runtime.block_on(drill::custody(folder, cluster));
         }
         Command::Hold => hold()?,
         Command::Scan { pid } => scan(pid)?,

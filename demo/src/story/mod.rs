@@ -7,7 +7,6 @@ mod ends;
 mod leaves;
 mod register;
 mod rests;
-mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,11 +14,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use cofre_testkit::postgres::Cluster;
 
+use crate::table::{Table, chapter};
 use crate::testbank::{RunningBank, Visitor};
 use crate::up;
 use crate::world::{Wishes, World};
 use cast::Investor;
-use table::Table;
 
 /// How many investors the story has.
 const INVESTORS: usize = 25;
@@ -66,10 +65,6 @@ pub async fn demo(folder: Option<PathBuf>, cluster: Option<Cluster>) -> Result<E
     Ok(if story.table.print() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn chapter(title: &str) {
-    println!("\n── {title} ──");
-}
-
 impl Story {
     fn visitor(&self) -> Result<Visitor> {
         Ok(Visitor::new(self.bank.addr, &self.bank.ca_pem)?)
@@ -77,8 +72,6 @@ impl Story {
 
     /// The exact reason that stands in the register at an index, as an auditor reads it.
     async fn exact_reason(&self, index: u64) -> Result<String> {
-        let read = self.world.auditor.entry(index).await?;
-        let json: serde_json::Value = serde_json::from_str(&read.json)?;
-        Ok(json.get("reason").and_then(|reason| reason.as_str()).unwrap_or_default().to_owned())
+        crate::ledger::exact_reason(&self.world, index).await
     }
 }

@@ -1,17 +1,13 @@
 //! Chapter 4, second half: checkpoints, proofs, and an export that somebody who does not trust us verifies offline.
 
-use std::path::Path;
-use std::process::Command;
-
 use anyhow::{Context, Result};
-use cofre_model::time::Span;
 
 use super::Story;
-use crate::world::token::binary;
+use crate::ledger;
 
 impl Story {
     pub(super) async fn register(&mut self) -> Result<()> {
-        let checkpoint = self.newest_checkpoint().await?;
+        let checkpoint = ledger::newest_checkpoint(&self.world).await?;
         self.table.row(
             8,
             format!("a checkpoint over {} entries is signed in the token", checkpoint),
@@ -29,10 +25,8 @@ impl Story {
 
         std::fs::create_dir_all(&self.scratch)?;
         let export = self.scratch.join("ledger.jsonl");
-        let mut file = std::fs::File::create(&export)?;
-        let bytes = self.world.auditor.export(0, &mut file).await?;
-        drop(file);
-        let verified = self.verify(&export)?;
+        let bytes = ledger::export(&self.world, &export).await?;
+        let verified = ledger::verifies(&self.world, &export)?;
         self.table.row(
             8,
             format!("the exported ledger ({bytes} bytes) verifies offline with `cofre verify`"),
@@ -51,32 +45,8 @@ impl Story {
         }
         let flipped = self.scratch.join("flipped.jsonl");
         std::fs::write(&flipped, copy)?;
-        let found = !self.verify(&flipped)?;
+        let found = !ledger::verifies(&self.world, &flipped)?;
         self.table.row(8, "one flipped byte in a copy is found", None, found && verified);
         Ok(())
-    }
-
-    /// Waits until the integrator has caught up with what the story wrote.
-    async fn newest_checkpoint(&self) -> Result<u64> {
-        let until = self.world.clock.now().plus(Span::secs(10));
-        let mut size = 0;
-        loop {
-            let (checkpoint, _) = self.world.auditor.checkpoint().await?;
-            if checkpoint.size == size && size > 0 || until < self.world.clock.now() {
-                return Ok(checkpoint.size);
-            }
-            size = checkpoint.size;
-            tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
-        }
-    }
-
-    fn verify(&self, export: &Path) -> Result<bool> {
-        let done = Command::new(binary("cofre")?)
-            .arg("verify")
-            .arg(export)
-            .arg("--key")
-            .arg(self.world.door.signer.to_string())
-            .output()?;
-        Ok(done.status.success())
     }
 }

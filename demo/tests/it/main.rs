@@ -9,6 +9,8 @@ mod crowd;
 #[cfg(test)]
 mod custody_calls;
 #[cfg(test)]
+mod drills;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod memory;

@@ -13,20 +13,20 @@ struct Row {
 
 /// The rows so far.
 #[derive(Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: Vec<Row>,
 }
 
 impl Table {
     /// Adds a row and says it at once. `shown` is the outcome of a check, never a constant.
-    pub(super) fn row(&mut self, promise: u8, what: impl Into<String>, proof: Option<u64>, shown: bool) {
+    pub(crate) fn row(&mut self, promise: u8, what: impl Into<String>, proof: Option<u64>, shown: bool) {
         let what = what.into();
         println!("  {} {what}", if shown { "✓" } else { "✗" });
         self.rows.push(Row { what, promise, proof, shown });
     }
 
     /// Prints the table; whether every row was shown.
-    pub(super) fn print(&self) -> bool {
+    pub(crate) fn print(&self) -> bool {
         let mut drawn = Drawn::new();
         drawn.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(118);
         drawn.set_header(["what happened", "promise", "ledger index", "shown"]);
@@ -43,4 +43,9 @@ impl Table {
         println!("{} rows, {missing} not shown", self.rows.len());
         missing == 0 && !self.rows.is_empty()
     }
+}
+
+/// Says that another chapter begins.
+pub(crate) fn chapter(title: &str) {
+    println!("\n── {title} ──");
 }
