@@ -12,6 +12,7 @@ mod memory;
 mod mixed;
 mod modules;
 mod open;
+mod second;
 mod services;
 mod sets;
 mod site;
