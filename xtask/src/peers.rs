@@ -23,13 +23,13 @@ pub(crate) fn build() -> Result<()> {
 }
 
 /// Builds Kryoptic: `kryoptic` in our target folder.
-fn kryoptic() -> Result<()> {
+pub(crate) fn kryoptic() -> Result<()> {
     let mut build = cargo(&["build", "--locked", "--manifest-path", KRYOPTIC]);
     step("build Kryoptic", build.arg("--target-dir").arg(target().join("kryoptic")))
 }
 
 /// Installs moto and OpenBao: `services` in our target folder, anew where what is wanted has changed.
-fn services() -> Result<()> {
+pub(crate) fn services() -> Result<()> {
     let folder = std::path::absolute(target().join("services"))?;
     let wanted = root().join(SERVICES);
     let mark = folder.join("installed");
