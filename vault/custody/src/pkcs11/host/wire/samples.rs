@@ -1,5 +1,5 @@
 //! One of everything that is said, for tests and for the fuzz target.
-#![expect(clippy::expect_used, reason = "what is written here is not read from anybody")]
+#![allow(clippy::expect_used, reason = "what is written here is not read from anybody")]
 
 use std::time::Duration;
 
