@@ -5,6 +5,7 @@
 //! ships, opens a socket in a run, or depends on the clock of the machine.
 #![forbid(unsafe_code)]
 
+pub mod custody;
 pub mod door;
 pub mod envelope;
 pub mod identity;
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "identity", run: identity::run, seeds: identity::seeds },
     Target { name: "policy", run: policy::run, seeds: policy::seeds },
     Target { name: "ledger", run: ledger::run, seeds: ledger::seeds },
+    Target { name: "custody", run: custody::run, seeds: custody::seeds },
     Target { name: "door", run: door::run, seeds: door::seeds },
 ];
 

@@ -49,7 +49,7 @@ macro_rules! replayed {
     };
 }
 
-replayed! { envelope wire identity policy ledger door }
+replayed! { envelope wire identity policy ledger custody door }
 
 #[test]
 fn every_seed_runs_clean() {

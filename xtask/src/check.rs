@@ -25,8 +25,9 @@ pub(crate) fn check() -> Result<()> {
     step("format of fuzz", &mut cargo(&["fmt", "--manifest-path", FUZZ, "--check"]))?;
     rules()?;
     step("lints", &mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
-    // Of programs, the doc comments are the help texts; they are read there.
-    let mut documentation = cargo(&["doc", "--workspace", "--lib", "--no-deps", "--quiet"]);
+    // Of programs, the doc comments are the help texts; they are read there. There are no examples: with them asked for,
+    // dependencies have the features that they have for the lints, and are not checked a second time.
+    let mut documentation = cargo(&["doc", "--workspace", "--lib", "--examples", "--no-deps", "--quiet"]);
     step("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"))
 }
 

@@ -20,6 +20,8 @@ const NEEDED: &[(&str, &str)] = &[
     // A stranger that tries hsm-sim.
     ("/usr/bin/pkcs11-tool", "opensc"),
     ("/usr/bin/systemd-analyze", "systemd"),
+    // Where services of other makes are installed (`crate::peers`).
+    ("/usr/lib/*/ensurepip/__init__.py", "python3-venv"),
 ];
 
 /// Installs every missing component.

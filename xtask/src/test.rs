@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::check::sources::{self, Source};
 use crate::postgres::Postgres;
@@ -57,11 +57,15 @@ impl Totals {
 /// Installs what is missing, runs the checks, then every test, then the fuzz targets for a minute.
 pub(crate) fn test() -> Result<()> {
     install::install()?;
+    // Waits for the network and the disk, while the checks work.
+    let services = std::thread::spawn(peers::services);
     check::check()?;
     let again = crates_with_stores(&sources::tracked()?);
-    // The PKCS#11 module and the binaries that tests start are built once, here.
-    step("build", &mut cargo(&["build", "--workspace"]))?;
-    peers::build()?;
+    // All is built once, here: the binaries that tests start, and with the tests, because a crate that only they ask more of
+    // is another crate to cargo, and so is whatever stands on it.
+    step("build", &mut cargo(&["build", "--workspace", "--lib", "--bins", "--tests"]))?;
+    peers::kryoptic()?;
+    services.join().map_err(|_| anyhow!("the installation of moto and OpenBao ended early"))??;
     let postgres = Postgres::start()?;
     let on_sqlite = |arguments: &[&str]| {
         println!("==> {STORES}=sqlite cargo {}", arguments.join(" "));

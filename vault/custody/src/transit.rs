@@ -134,10 +134,11 @@ fn ciphertext(sealed: &[u8]) -> Option<&str> {
     (text.len() <= LONGEST && version(text).is_some()).then_some(text)
 }
 
-/// The number in `vault:v<number>:…`.
+/// The number in `vault:v<number>:…`, in the one way that the engine writes it: it would open version 0 as the first.
 fn version(text: &str) -> Option<(u32, &str)> {
     let (number, rest) = text.strip_prefix("vault:v")?.split_once(':')?;
-    Some((number.parse().ok()?, rest))
+    let written = number.starts_with(|first: char| ('1'..='9').contains(&first));
+    Some((number.parse().ok().filter(|_| written)?, rest))
 }
 
 impl Transit {

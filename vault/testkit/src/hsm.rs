@@ -73,7 +73,7 @@ fn once(built: &Mutex<Option<PathBuf>>, make: impl FnOnce() -> Result<PathBuf>) 
 }
 
 /// The target folder of the running test, and in it the folder of its profile.
-fn places() -> Result<(PathBuf, PathBuf)> {
+pub(crate) fn places() -> Result<(PathBuf, PathBuf)> {
     // …/<target>/<profile>/deps/<test>
     let this = std::env::current_exe().context("where this test runs")?;
     let profile = this

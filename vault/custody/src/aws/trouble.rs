@@ -44,6 +44,8 @@ fn exception(code: Option<&str>, message: &str, status: u16) -> Trouble {
         "ThrottlingException" | "LimitExceededException" | "RequestLimitExceeded" => Cause::Throttled,
         "InvalidSignatureException" | "SignatureDoesNotMatch" if about_time(message) => Cause::ClockSkew,
         "InvalidSignatureException" if message.contains("Credential should be scoped") => Cause::EndpointWrong,
+        // We name our own key: bytes that claim to be of another are not a row of ours.
+        "AccessDeniedException" if message.starts_with("The ciphertext refers to") => Cause::Integrity,
         "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => Cause::ClockSkew,
         "AccessDeniedException"
         | "AccessDenied"
@@ -83,6 +85,10 @@ mod tests {
         let cause = |code, message| exception(Some(code), message, 400).cause;
         assert_eq!(cause("KMSInvalidStateException", "arn is pending deletion."), Cause::KeyPendingDeletion);
         assert_eq!(cause("KMSInvalidStateException", "arn is pending import."), Cause::KeyDisabled);
+        let elsewhere = "The ciphertext refers to a customer master key that does not exist, does not exist in this region, \
+                         or you are not allowed to access.";
+        assert_eq!(cause("AccessDeniedException", elsewhere), Cause::Integrity);
+        assert_eq!(cause("AccessDeniedException", "User: a is not authorized to perform: kms:Decrypt"), Cause::Denied);
         let expired = "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z";
         for code in ["InvalidSignatureException", "SignatureDoesNotMatch"] {
             assert_eq!(cause(code, expired), Cause::ClockSkew);

@@ -37,6 +37,8 @@ use line::{Line, Outcome};
 
 pub use child::serve;
 pub(super) use making::make_keys;
+#[cfg(feature = "fuzz")]
+pub use wire::{Reader, Reread, reread, samples};
 
 /// How a module's process is started, and what holds it in.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! The contract: one set of cases that every driver passes. PKCS#11 modules pass it case by case in a process and with a
-//! token of their own, services each case with keys of its own. What they legitimately differ in is asserted, of modules
+//! token of their own, services, ours and those of other makes ([`crate::second`]), each case with keys of its own. What they legitimately differ in is asserted, of modules
 //! in [`capability`] and of services in [`crate::services`], not skipped.
 
 use std::future::Future;
@@ -12,6 +12,7 @@ use cofre_testkit::hsm::{Module, TokenFolder};
 use cofre_testkit::kms::Kind;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::session::{Session, UserType};
+use tokio::runtime::Runtime;
 
 use crate::bench::{
     Child, Runs, any_warm_permit, child as this_child, context, custodian, row_of, run_alone, run_each, share, slab,
@@ -42,6 +43,10 @@ pub(crate) struct Abilities {
     signer: &'static str,
     /// The length of the shortest message it signs.
     signs_from: usize,
+    /// Whether it takes a digest for a message, and signs the digest of that.
+    digests_again: bool,
+    /// How many bytes at the start of what it wrapped name the key, and what it says where they name another.
+    names_its_key: (usize, Cause),
     /// After this many wrong PINs the token locks.
     locks_after: Option<usize>,
     /// Whether the token says how many sessions are open.
@@ -70,29 +75,36 @@ pub(crate) fn abilities(kind: Module) -> Abilities {
         mechanism: "aes-gcm",
         signer,
         signs_from: 0,
+        digests_again: false,
+        names_its_key: (0, Cause::Integrity),
         locks_after,
         counts_sessions,
     }
 }
 
 fn abilities_of(site: &Site) -> Abilities {
-    let served = match site {
+    let (form, signer) = match site {
         Site::Token(child) => return abilities(child.kind),
-        Site::Service(served) => served,
+        Site::Service(served) => (served.form, served.signer),
+        Site::Second(second) => (second.form, second.signer),
     };
-    let (manufacturer, mechanism) = match served.form {
+    let (manufacturer, mechanism) = match form {
         Form::Aws => ("AWS KMS", "aws-kms"),
         Form::Gcp => ("Google Cloud KMS", "gcp-kms"),
         Form::Transit => ("transit", "transit-aead"),
         Form::Derived => ("transit", "transit-derived"),
     };
-    let edwards = served.signer == Kind::Ed25519;
+    let edwards = signer == Kind::Ed25519;
+    // It differs from the service in these; the service's own words for them are held in the driver.
+    let moto = matches!(site, Site::Second(second) if second.form == Form::Aws);
     Abilities {
         manufacturer,
         simulator: false,
         mechanism,
         signer: if edwards { "ed25519" } else { "ecdsa-p256-sha256" },
-        signs_from: usize::from(edwards && served.form == Form::Aws),
+        signs_from: usize::from(edwards && form == Form::Aws),
+        digests_again: moto,
+        names_its_key: if moto { (36, Cause::Denied) } else { (0, Cause::Integrity) },
         locks_after: None,
         counts_sessions: false,
     }
@@ -179,18 +191,24 @@ fn transit_with_a_derived_key_keeps_the_contract() {
 
 /// Every case with each kind of signing key, each on a service of its own.
 fn keep_at(form: Form) {
+    keep_on(&runtime(), &[Kind::Ed25519, Kind::P256], async |signer, _| {
+        Site::Service(Served::start(form, signer).await)
+    });
+}
+
+/// Every case with each of these kinds of signing key, on a site of its own, which is told its number.
+pub(crate) fn keep_on(runtime: &Runtime, signers: &[Kind], site: impl AsyncFn(Kind, usize) -> Site) {
     let mut failed = Vec::new();
-    for signer in [Kind::Ed25519, Kind::P256] {
-        for (name, case) in OF_ALL.iter().copied().flatten() {
-            let run = std::panic::AssertUnwindSafe(|| {
-                runtime().block_on(async { case(&Site::Service(Served::start(form, signer).await)).await });
-            });
-            if std::panic::catch_unwind(run).is_err() {
-                failed.push(format!("{name} with {signer:?}"));
-            }
+    let cases = signers.iter().flat_map(|signer| OF_ALL.iter().copied().flatten().map(move |case| (*signer, case)));
+    for (number, (signer, (name, case))) in cases.enumerate() {
+        let run = std::panic::AssertUnwindSafe(|| {
+            runtime.block_on(async { case(&site(signer, number).await).await });
+        });
+        if std::panic::catch_unwind(run).is_err() {
+            failed.push(format!("{name} with {signer:?}"));
         }
     }
-    assert!(failed.is_empty(), "failed at {form:?}, see above: {failed:?}");
+    assert!(failed.is_empty(), "failed, see above: {failed:?}");
 }
 
 /// The names of cases.
@@ -198,7 +216,7 @@ pub(crate) fn names(cases: &[Case]) -> Vec<&'static str> {
     cases.iter().map(|(name, _)| *name).collect()
 }
 
-pub(crate) fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 

@@ -13,6 +13,7 @@ mod mixed;
 mod modules;
 mod open;
 mod rotate;
+mod second;
 mod services;
 mod sets;
 mod site;

@@ -1,4 +1,5 @@
-//! Where a case of the contract runs: on a token, or against a service that speaks the wire form of its kind. A case sees
+//! Where a case of the contract runs: on a token, against a service that speaks the wire form of its kind, or against one
+//! of another make. A case sees
 //! a custodian, whichever it is, and asks the site for what only a person could do there.
 
 use std::ops::Deref;
@@ -16,6 +17,7 @@ use cofre_testkit::kms::{CALLER, Kind, Kms, MOUNT, REGION, SECRET};
 
 use crate::bench::{Child, custodian, slab};
 use crate::contract::{self, KEY, SIGNER, USER_PIN, pin};
+use crate::second::Second;
 
 /// A form in which the same keys are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,7 @@ impl Form {
 pub(crate) enum Site {
     Token(Child),
     Service(Served),
+    Second(Second),
 }
 
 /// A service with its keys, and who the node is to it.
@@ -94,6 +97,7 @@ impl Site {
                 contract::open(settings).await.map(Held::Token)
             }
             Self::Service(served) => served.open(wanted).await,
+            Self::Second(second) => second.open(wanted).await,
         }
     }
 
@@ -102,7 +106,7 @@ impl Site {
     }
 
     /// Makes a second key that wraps.
-    pub(crate) fn make_second(&self, label: &'static str) {
+    pub(crate) async fn make_second(&self, label: &'static str) {
         match self {
             Self::Token(child) => {
                 let mut second = contract::settings(child);
@@ -110,6 +114,7 @@ impl Site {
                 ceremony::ensure_keys(&second, pin(USER_PIN), &slab()).map(drop).expect("a second key");
             }
             Self::Service(served) => served.kms.make(label, served.wraps_with()).expect("a second key"),
+            Self::Second(second) => second.make(label, second.wraps_with()).await,
         }
     }
 
@@ -118,6 +123,7 @@ impl Site {
         match self {
             Self::Token(_) => label.to_owned(),
             Self::Service(served) => served.name(label),
+            Self::Second(second) => second.name(label),
         }
     }
 }

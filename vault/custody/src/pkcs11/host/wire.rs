@@ -16,9 +16,16 @@ use crate::pkcs11::message::{Facts, Known, Note};
 use crate::pkcs11::trouble::Trouble;
 
 mod read;
+#[cfg(feature = "fuzz")]
+mod reread;
+#[cfg(any(test, feature = "fuzz"))]
+mod samples;
 #[cfg(test)]
 mod tests;
 mod write;
+
+#[cfg(feature = "fuzz")]
+pub use reread::{Reader, Reread, reread, samples};
 
 use write::Body;
 

@@ -26,6 +26,7 @@ async fn it_says_what_it_is(site: &Site) {
     let (place, parallel) = match site {
         Site::Token(_) => (LABEL.to_owned(), 3),
         Site::Service(served) => (served.kms.endpoint(), 64),
+        Site::Second(second) => (second.endpoint(), 64),
     };
     assert_eq!((is.manufacturer.as_str(), is.is_simulator()), (expected.manufacturer, expected.simulator));
     assert_eq!((is.mechanism.as_str(), is.sessions, is.signer), (expected.mechanism, parallel, Some(expected.signer)));

@@ -2,7 +2,7 @@
 
 use cofre_custody::{Broken, Cause, CustodySet, Error, Operation, Warmed};
 
-use super::{Case, KEY, cases, opened, unwrapped, wrapped};
+use super::{Case, KEY, abilities_of, cases, opened, unwrapped, wrapped};
 use crate::bench::{Child, any_warm_permit, bytes_of, context, custodian, row_of, share, slab};
 use crate::site::{Site, Wanted};
 
@@ -74,18 +74,20 @@ async fn another_context_is_refused(site: &Site) {
 
 async fn changed_bytes_are_refused(site: &Site) {
     let held = site.opened().await;
+    let (naming, foreign) = abilities_of(site).names_its_key;
     let bytes = wrapped(&held).await;
     let last = bytes.len() - 1;
     let places = match site {
         Site::Token(_) => vec![0, 11, 12, 43, 44, 75, 76, 91],
         // The end of a base64 text has bits that mean nothing.
-        Site::Service(_) => vec![0, 7, last / 4, last / 2, last - 20, last - 3],
+        Site::Service(_) | Site::Second(_) => vec![0, 7, last / 4, last / 2, last - 20, last - 3],
     };
     for place in places {
         let mut changed = bytes.clone();
         changed[place] ^= 1;
         let fault = unwrapped(&held, changed).await.expect_err("must not open");
-        assert_eq!((fault.operation, fault.cause), (Operation::Unwrap, Cause::Integrity), "byte {place}");
+        let cause = if place < naming { foreign } else { Cause::Integrity };
+        assert_eq!((fault.operation, fault.cause), (Operation::Unwrap, cause), "byte {place}");
     }
     assert_eq!(unwrapped(&held, bytes).await.expect("it serves on"), 7);
 }
@@ -115,9 +117,9 @@ async fn a_row_of_another_key_is_refused(site: &Site) {
 
 async fn bytes_of_another_key_are_refused(site: &Site) {
     let bytes = wrapped(&site.opened().await).await;
-    site.make_second("root-2");
+    site.make_second("root-2").await;
     let held = site.open(Wanted { key: "root-2", ..Wanted::default() }).await.expect("opens");
-    assert_eq!(unwrapped(&held, bytes).await.expect_err("must not open").cause, Cause::Integrity);
+    assert_eq!(unwrapped(&held, bytes).await.expect_err("must not open").cause, abilities_of(site).names_its_key.1);
 }
 
 async fn a_tenant_key_is_made_and_comes_back(site: &Site) {
