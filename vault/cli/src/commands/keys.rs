@@ -14,6 +14,10 @@ use crate::answer::{Answer, entry_json, printable, table};
 use crate::connection::Connection;
 use crate::failure::Failure;
 
+mod ceremony;
+
+use ceremony::{Approve, Countersign, VerifyCeremony};
+
 /// How often a job is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(500);
 /// Cells of the bar.
@@ -65,6 +69,9 @@ enum What {
         #[arg(long, value_name = "KEY", value_parser = key_name)]
         custodian_key: Option<KeyName>,
     },
+    Approve(Approve),
+    Countersign(Countersign),
+    VerifyCeremony(VerifyCeremony),
 }
 
 fn key_name(text: &str) -> Result<KeyName, String> {
@@ -73,6 +80,12 @@ fn key_name(text: &str) -> Result<KeyName, String> {
 
 impl Keys {
     pub(crate) async fn run(self) -> Result<Answer, Failure> {
+        match &self.what {
+            What::Approve(part) => return part.run(&self.connection),
+            What::Countersign(part) => return part.run(&self.connection),
+            What::VerifyCeremony(part) => return part.run(&self.connection),
+            What::Status | What::Rewrap { .. } | What::Stop { .. } | What::Retire { .. } => {}
+        }
         let session = self.connection.session()?;
         let operator = Operator::connect(&session.deployment, &session.identity, session.clock).await?;
         match self.what {
@@ -91,6 +104,10 @@ impl Keys {
             What::Retire { custodian, custodian_key } => {
                 retire(&operator, RetireKeys { custodian, key: custodian_key }).await
             }
+            // Answered above, without a vault.
+            What::Approve(part) => part.run(&self.connection),
+            What::Countersign(part) => part.run(&self.connection),
+            What::VerifyCeremony(part) => part.run(&self.connection),
         }
     }
 }
