@@ -2,7 +2,7 @@
 //! in which it is refused, with what is left to do.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use cofre_demo::world::identities::Identities;
@@ -222,8 +222,14 @@ impl Site {
         assert!(seen.out.contains("aes-gcm") && seen.out.contains("Nothing was made."), "{}", seen.out);
         let made = self.keys(&[&["init", "--out", "record-0"], &both[..]].concat()).done();
         assert_eq!(made.out, self.read("record-0"));
-        assert!(made.err.contains("UNFINISHED: 2 people") && made.err.contains(&format!("{NAME}/ledger+")), "{}", made.err);
-        for line in ["attribute CKA_EXTRACTABLE false\n", "attribute CKA_NEVER_EXTRACTABLE true\n", "mechanism aes-gcm\n"] {
+        assert!(
+            made.err.contains("UNFINISHED: 2 people") && made.err.contains(&format!("{NAME}/ledger+")),
+            "{}",
+            made.err
+        );
+        for line in
+            ["attribute CKA_EXTRACTABLE false\n", "attribute CKA_NEVER_EXTRACTABLE true\n", "mechanism aes-gcm\n"]
+        {
             assert!(made.out.contains(line), "{line} is not in {}", made.out);
         }
         let again = self.keys(&[&["init", "--out", "record-9"], &both[..]].concat());
@@ -248,7 +254,8 @@ impl Site {
         let key = key.expect("a verifier key");
         let pinned = self.person("bea", &["verify-ceremony", "record", "--signer", &key]).done();
         assert!(!pinned.out.contains("WARNING") && pinned.out.contains(&key), "{}", pinned.out);
-        self.person("bea", &["verify-ceremony", "record", "--signer", &other_key()]).refused(1, &["another signing key"]);
+        self.person("bea", &["verify-ceremony", "record", "--signer", &other_key()])
+            .refused(1, &["another signing key"]);
         let altered = self.read("record").replace("CKA_NEVER_EXTRACTABLE true", "CKA_NEVER_EXTRACTABLE none");
         std::fs::write(self.path("record-altered"), altered).expect("written");
         verify("record-altered").refused(1, &["DOES NOT VERIFY"]);
@@ -275,7 +282,11 @@ impl Site {
         let made = self.keys(&["init", "--out", "record"]).done();
         assert!(made.err.contains("The record is finished."), "{}", made.err);
         let verified = self.person("bea", &["verify-ceremony", "record", "--json"]).done();
-        assert!(verified.out.contains("\"finished\":true") && verified.out.contains("\"people\":0"), "{}", verified.out);
+        assert!(
+            verified.out.contains("\"finished\":true") && verified.out.contains("\"people\":0"),
+            "{}",
+            verified.out
+        );
         // A ledger goes on under the key it began with.
         std::fs::remove_dir_all(self.path("stores")).expect("there");
         std::fs::create_dir(self.path("stores")).expect("a folder");

@@ -27,6 +27,8 @@ use crate::node;
 
 mod recorded;
 mod services;
+#[cfg(all(test, feature = "transit"))]
+mod tests;
 
 pub(crate) use recorded::kept;
 

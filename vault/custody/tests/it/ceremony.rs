@@ -49,7 +49,10 @@ async fn a_key_that_may_leave_in_spite_of_its_template_is_not_recorded(child: &C
     let fault = refused(child).await;
     assert_eq!((fault.operation, fault.cause), (Operation::MakeKey, Cause::KeyUnsafe));
     let said = fault.to_string();
-    assert!(said.contains("says true of its CKA_EXTRACTABLE, not false") && said.contains("stays on the token"), "{said}");
+    assert!(
+        said.contains("says true of its CKA_EXTRACTABLE, not false") && said.contains("stays on the token"),
+        "{said}"
+    );
     faults(child, "");
     assert_eq!((labelled(child, "root-2"), labelled(child, "ledger-2")), (1, 0), "the second key was not made");
     let alone = Settings { signer_label: None, ..wanted(child) };

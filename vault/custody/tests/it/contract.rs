@@ -107,8 +107,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// What only a token can be put to, in families.
-const OF_TOKENS: [&[Case]; 5] =
-    [tokens::CASES, keys::CASES, ceremony::CASES, mechanisms::CASES, serving::OF_TOKENS];
+const OF_TOKENS: [&[Case]; 5] = [tokens::CASES, keys::CASES, ceremony::CASES, mechanisms::CASES, serving::OF_TOKENS];
 /// What every custodian can be put to, in families.
 const OF_ALL: [&[Case<Site>]; 3] = [wrapping::CASES, signing::CASES, serving::CASES];
 
@@ -218,7 +217,15 @@ fn child() {
     let extra: &[Case] = cases![prepare];
     let all = [
         &OF_TOKENS[..],
-        &[extra, INSIDE, wrapping::HALVES, crate::faults::CASES, crate::faults::INSIDE, crate::ceremony::CASES, capability::CASES],
+        &[
+            extra,
+            INSIDE,
+            wrapping::HALVES,
+            crate::faults::CASES,
+            crate::faults::INSIDE,
+            crate::ceremony::CASES,
+            capability::CASES,
+        ],
     ]
     .concat()
     .concat();

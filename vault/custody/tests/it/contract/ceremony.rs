@@ -95,8 +95,7 @@ async fn the_best_mechanism_is_found_and_another_is_made_where_it_is_wanted(chil
 async fn keys_that_the_record_does_not_have_are_refused(child: &Child) {
     let (made, token) = performed(wanted(child)).await;
     token.close().await.expect("it closes");
-    let recorded =
-        Recorded { witness: made.witness.clone(), signer: made.signer, mechanism: made.mechanism };
+    let recorded = Recorded { witness: made.witness.clone(), signer: made.signer, mechanism: made.mechanism };
     let opens = async |settings: Settings, recorded: Recorded| {
         let opened = Token::open_recorded(settings, pin(USER_PIN), &slab(), recorded).await;
         match opened {
@@ -142,7 +141,8 @@ async fn an_id_that_is_taken_is_refused_as_well(child: &Child) {
 
 async fn a_rehearsal_leaves_nothing(child: &Child) {
     let before = objects(child);
-    let seen = ceremony::rehearse(wanted(child), pin(USER_PIN), &slab()).await.unwrap_or_else(|fault| panic!("{fault}"));
+    let seen =
+        ceremony::rehearse(wanted(child), pin(USER_PIN), &slab()).await.unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!((seen.mechanism, seen.keys.len(), seen.witness.len()), (Mechanism::AesGcm, 0, 0));
     assert_eq!(objects(child), before);
     assert_eq!(refusal(wanted(child)).await, Cause::KeyMissing);
