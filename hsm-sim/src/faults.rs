@@ -16,6 +16,7 @@
 //! [quirks]
 //! max_sessions = 4             # C_OpenSession answers CKR_SESSION_COUNT beyond this
 //! open_failure = "CKR_GENERAL_ERROR"  # what a failed AEAD check answers; CKR_ENCRYPTED_DATA_INVALID by the standard
+//! makes_extractable = true     # new keys may leave the token, whatever their template says
 //!
 //! [attempts]                   # at C_Initialize, try what a module has no business with, and note how it went
 //! file = "/some/where"         # a file that is none of the token's; see `attempts.log`
@@ -68,6 +69,8 @@ pub(crate) struct Quirks {
     pub(crate) max_sessions: Option<usize>,
     #[serde(default, deserialize_with = "some_code")]
     pub(crate) open_failure: Option<CK_RV>,
+    #[serde(default)]
+    pub(crate) makes_extractable: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

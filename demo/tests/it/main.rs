@@ -5,6 +5,8 @@ mod at_rest;
 #[cfg(test)]
 mod book;
 #[cfg(test)]
+mod ceremony;
+#[cfg(test)]
 mod crowd;
 #[cfg(test)]
 mod custody_calls;

@@ -7,7 +7,7 @@ use crate::crypto::{self, Secret};
 use crate::guard::Ending;
 use crate::mechanism::Mechanism;
 use crate::object::template::{self, Kind, Origin, Template};
-use crate::object::{Object, octet_string};
+use crate::object::{Attributes, Object, octet_string};
 use crate::rv::{Answer, Rv, fail};
 use crate::sim::Sim;
 
@@ -24,13 +24,22 @@ pub(crate) fn generate(
     if *mechanism != Mechanism::AesKeyGen {
         return fail(CKR_MECHANISM_INVALID);
     }
-    let attributes = template::complete(given, AES, Origin::Generated(CKM_AES_KEY_GEN))?;
+    let mut attributes = template::complete(given, AES, Origin::Generated(CKM_AES_KEY_GEN))?;
+    disobey(sim, &mut attributes);
     match attributes.number(CKA_VALUE_LEN) {
         Some(len) if len == crypto::AES_KEY_LEN as CK_ULONG => {}
         Some(_) => return fail(CKR_KEY_SIZE_RANGE),
         None => return fail(CKR_TEMPLATE_INCOMPLETE),
     }
     sim.keep(session, attributes, crypto::aes_key()?)
+}
+
+/// What the fault plan has this token do with a template.
+fn disobey(sim: &Sim, attributes: &mut Attributes) {
+    if sim.faults.quirks().makes_extractable {
+        attributes.set_flag(CKA_EXTRACTABLE, true);
+        attributes.set_flag(CKA_NEVER_EXTRACTABLE, false);
+    }
 }
 
 /// Makes a pair and answers public and private handle. If the private half cannot be kept, the public one is taken
@@ -56,6 +65,7 @@ pub(crate) fn generate_pair(
     let origin = Origin::Generated(number);
     let mut public = template::complete(public, Kind { class: CKO_PUBLIC_KEY, key_type }, origin)?;
     let mut private = template::complete(private, Kind { class: CKO_PRIVATE_KEY, key_type }, origin)?;
+    disobey(sim, &mut private);
     sim.may_change(session, &private)?;
     let pair = if key_type == CKK_EC { crypto::p256_pair()? } else { crypto::ed25519_pair()? };
     for half in [&mut public, &mut private] {

@@ -52,7 +52,8 @@ pub(crate) enum Command {
     Worker(operate::Worker),
     /// Operator: deposit keys of tenants.
     DepositKey(operate::DepositKey),
-    /// Operator: move tenant keys from custodian to custodian, and retire what was left.
+    /// Operator: move tenant keys from custodian to custodian, and retire what was left. Custodian: take part in a key
+    /// ceremony, offline; the keys are made by `cofred keys init`.
     Keys(keys::Keys),
     /// Security: stop releases in a scope, at once.
     Lockdown(secure::Lockdown),

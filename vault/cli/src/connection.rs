@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use cofre_client::ceremony::Authorities;
 use cofre_client::{Deployment, Identity};
 use cofre_ledger::note::NoteKey;
 use cofre_model::time::Clock;
@@ -72,23 +73,60 @@ impl Connection {
     /// # Errors
     /// [`Failure::Usage`] names the part that is missing or not usable.
     pub(crate) fn session(&self) -> Result<Session, Failure> {
-        let profile = self.profile.as_deref().map(Profile::read).transpose()?.unwrap_or_default();
-        let text =
-            |given: &Option<String>, kept: Option<String>, name| given.clone().or(kept).ok_or_else(|| missing(name));
-        let file =
-            |given: &Option<PathBuf>, kept: Option<PathBuf>, name| given.clone().or(kept).ok_or_else(|| missing(name));
-        let address = text(&self.address, profile.address, "address")?;
-        let trust_domain = text(&self.trust_domain, profile.trust_domain, "trust-domain")?;
-        let signer = verifier_key(&text(&self.signer, profile.signer, "signer")?)
-            .map_err(|why| Failure::Usage(format!("--signer: {why}")))?;
-        let certificate = file(&self.certificate, profile.certificate, "certificate")?;
-        let key = file(&self.key, profile.key, "key")?;
-        let bundle = file(&self.bundle, profile.bundle, "bundle")?;
-        let identity = Identity::from_pem(&read(&certificate)?, &Zeroizing::new(read(&key)?), &read(&bundle)?)
-            .map_err(|why| Failure::Usage(why.to_string()))?;
+        let profile = self.kept()?;
+        let address = part(&self.address, profile.address, "address")?;
+        let trust_domain = part(&self.trust_domain, profile.trust_domain, "trust-domain")?;
+        let signer = part(&self.signer, profile.signer, "signer")?;
+        let signer = verifier_key(&signer).map_err(|why| Failure::Usage(format!("--signer: {why}")))?;
+        let (identity, _) = self.identity()?;
         let deployment = Deployment { address, trust_domain, signer };
         Ok(Session { deployment, identity, clock: Arc::new(SystemClock::new()) })
     }
+}
+
+impl Connection {
+    /// Who takes part in something offline, and the trust domain.
+    ///
+    /// # Errors
+    /// As [`Connection::session`].
+    pub(crate) fn identity(&self) -> Result<(Identity, String), Failure> {
+        let profile = self.kept()?;
+        let trust_domain = part(&self.trust_domain, profile.trust_domain, "trust-domain")?;
+        let certificate = part(&self.certificate, profile.certificate, "certificate")?;
+        let key = part(&self.key, profile.key, "key")?;
+        let bundle = part(&self.bundle, profile.bundle, "bundle")?;
+        let identity = Identity::from_pem(&read(&certificate)?, &Zeroizing::new(read(&key)?), &read(&bundle)?)
+            .map_err(|why| Failure::Usage(why.to_string()))?;
+        Ok((identity, trust_domain))
+    }
+
+    /// Whom certificates are believed from.
+    ///
+    /// # Errors
+    /// As [`Connection::session`].
+    pub(crate) fn authorities(&self) -> Result<Authorities, Failure> {
+        let profile = self.kept()?;
+        let trust_domain = part(&self.trust_domain, profile.trust_domain, "trust-domain")?;
+        let bundle = part(&self.bundle, profile.bundle, "bundle")?;
+        Authorities::from_pem(&read(&bundle)?, &trust_domain).map_err(|why| Failure::Usage(why.to_string()))
+    }
+
+    /// The deployment's verifier key, where one is given.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where it is none.
+    pub(crate) fn pinned(&self) -> Result<Option<NoteKey>, Failure> {
+        let given = self.signer.clone().or(self.kept()?.signer);
+        given.map(|given| verifier_key(&given).map_err(|why| Failure::Usage(format!("--signer: {why}")))).transpose()
+    }
+
+    fn kept(&self) -> Result<Profile, Failure> {
+        Ok(self.profile.as_deref().map(Profile::read).transpose()?.unwrap_or_default())
+    }
+}
+
+fn part<T: Clone>(given: &Option<T>, kept: Option<T>, name: &str) -> Result<T, Failure> {
+    given.clone().or(kept).ok_or_else(|| missing(name))
 }
 
 impl Profile {

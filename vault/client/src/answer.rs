@@ -23,7 +23,7 @@ use crate::identity::leaf_identity;
 use crate::wire::id;
 
 /// The counterpart of [`crate::identity::SIGNATURE_SCHEMES`], for statements and certificates alike.
-static ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 6] = [
+pub(crate) static ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 6] = [
     algorithms::ED25519,
     algorithms::ECDSA_P256_SHA256,
     algorithms::ECDSA_P384_SHA384,

@@ -86,11 +86,7 @@ impl Identity {
     pub fn from_pem(certificate: &[u8], key: &[u8], bundle: &[u8]) -> Result<Self, MaterialError> {
         let chain = certificates(certificate).ok_or(MaterialError::Certificate)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| MaterialError::Key)?;
-        let mut roots = RootCertStore::empty();
-        for root in certificates(bundle).ok_or(MaterialError::Bundle)? {
-            roots.add(root).map_err(|_| MaterialError::Bundle)?;
-        }
-        Ok(Self { chain, key, roots: Arc::new(roots) })
+        Ok(Self { chain, key, roots: roots(bundle)? })
     }
 
     /// The identity its own certificate names in `trust_domain`.
@@ -137,6 +133,15 @@ impl Identity {
         config.enable_sni = false;
         Ok(config)
     }
+}
+
+/// The authorities of a bundle.
+pub(crate) fn roots(bundle: &[u8]) -> Result<Arc<RootCertStore>, MaterialError> {
+    let mut roots = RootCertStore::empty();
+    for root in certificates(bundle).ok_or(MaterialError::Bundle)? {
+        roots.add(root).map_err(|_| MaterialError::Bundle)?;
+    }
+    Ok(Arc::new(roots))
 }
 
 fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {

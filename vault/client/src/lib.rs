@@ -6,6 +6,7 @@
 //! signing key of a tenant ever enters: statements are signed by a closure of the caller's.
 
 pub mod answer;
+pub mod ceremony;
 pub mod challenge;
 pub mod connect;
 pub mod deployment;

@@ -14,7 +14,9 @@ use aws_sdk_kms::Client;
 use aws_sdk_kms::config::Region;
 use aws_sdk_kms::operation::RequestId as _;
 use aws_sdk_kms::primitives::Blob;
-use aws_sdk_kms::types::{KeyMetadata, KeySpec, KeyState, KeyUsageType, MessageType, SigningAlgorithmSpec};
+use aws_sdk_kms::types::{
+    KeyManagerType, KeyMetadata, KeySpec, KeyState, KeyUsageType, MessageType, OriginType, SigningAlgorithmSpec,
+};
 use cofre_envelope::Slab;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -135,6 +137,18 @@ fn usable(key: &KeyMetadata) -> Result<(), Trouble> {
     Err(Trouble::of(cause).said(key.key_state().map_or("no key state", KeyState::as_str)))
 }
 
+/// Of the key's metadata, what an auditor asks: who made it where, what it may do, and who else has it.
+fn told(key: &KeyMetadata) -> Vec<(&'static str, String)> {
+    let text = |said: Option<&str>| said.unwrap_or("not said").to_owned();
+    vec![
+        ("KeyState", text(key.key_state().map(KeyState::as_str))),
+        ("KeyUsage", text(key.key_usage().map(KeyUsageType::as_str))),
+        ("Origin", text(key.origin().map(OriginType::as_str))),
+        ("KeyManager", text(key.key_manager().map(KeyManagerType::as_str))),
+        ("MultiRegion", key.multi_region().map_or_else(|| text(None), |yes| yes.to_string())),
+    ]
+}
+
 impl Aws {
     fn signer_key(&self) -> Result<&str, Trouble> {
         self.signer_key.as_deref().ok_or(Trouble::of(Cause::KeyMissing))
@@ -162,6 +176,7 @@ impl Service for Aws {
             address: self.endpoint.clone(),
             key: self.key.clone(),
             mechanism: Mechanism::AwsKms,
+            told: told(key),
         };
         Ok(answer(facts, request))
     }

@@ -116,7 +116,7 @@ causes! {
     /// The token failed while the PIN was tried and did not say whether that counted, or it has one try left.
     PinInDoubt = "PIN_IN_DOUBT", "look how many tries the token has left, check the `pin` reference, log in once by hand with the vendor's tool, then restart; the PIN is not tried again by itself";
     /// There is no such key on the token or at the service, or another one than before.
-    KeyMissing = "KEY_MISSING", "check `key_label` or `key`, and that this is the right token, account, project or mount; run `cofred init` only for a new deployment; nothing was deleted";
+    KeyMissing = "KEY_MISSING", "check `key_label` or `key`, and that this is the right token, account, project or mount; make keys only for a new deployment; nothing was deleted";
     /// Several keys, or several tokens, carry the label.
     KeyAmbiguous = "KEY_AMBIGUOUS", "give each token, and each key on it, a label of its own; none is chosen by chance";
     /// The custodian does not permit this use of the key.
@@ -137,6 +137,10 @@ causes! {
     BadChecksum = "BAD_CHECKSUM", "try again; if it stays, something on the way changes requests or answers: look for a proxy that rewrites them, and at the memory of this machine";
     /// The key may leave the token, or may do more than its purpose.
     KeyUnsafe = "KEY_UNSAFE", "use a key that is sensitive, not extractable or exportable, and allowed nothing but its purpose";
+    /// Something on the token has the label already.
+    KeyExists = "KEY_EXISTS", "choose labels that nothing on the token has; a key that is there is never overwritten or deleted";
+    /// The token takes no new objects.
+    TokenReadOnly = "TOKEN_READ_ONLY", "lift the token's write protection, or make the keys on a machine that may write to it";
     /// Wrapped bytes do not open under this key and context.
     Integrity = "INTEGRITY_FAILURE", "treat it as an incident: a keyring row was changed or moved, or the key is another one";
     /// The token, or the key, cannot do what is needed.

@@ -184,6 +184,14 @@ impl Service for Gcp {
         if primary.algorithm != CryptoKeyVersionAlgorithm::GoogleSymmetricEncryption {
             return Err(Trouble::of(Cause::Unsupported).said("not GOOGLE_SYMMETRIC_ENCRYPTION"));
         }
+        let told = vec![
+            ("purpose", key.purpose.to_string()),
+            ("primary", primary.name.clone()),
+            ("state", primary.state.to_string()),
+            ("protectionLevel", primary.protection_level.to_string()),
+            ("importOnly", key.import_only.to_string()),
+            ("rotates", key.next_rotation_time.is_some().to_string()),
+        ];
         Ok(answer(Facts {
             service: "Google Cloud KMS",
             kind: "GOOGLE_SYMMETRIC_ENCRYPTION".to_owned(),
@@ -191,6 +199,7 @@ impl Service for Gcp {
             address: self.endpoint.clone(),
             key: self.key.clone(),
             mechanism: Mechanism::GcpKms,
+            told,
         }))
     }
 

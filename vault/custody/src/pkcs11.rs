@@ -123,6 +123,17 @@ impl Settings {
     }
 }
 
+/// What the record of a ceremony says of a token's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// A throw-away value that the wrapping key wrapped then.
+    pub witness: Vec<u8>,
+    /// The public half of the signing key, where one was made.
+    pub signer: Option<VerifyingKey>,
+    /// How the wrapping key wraps.
+    pub mechanism: Mechanism,
+}
+
 /// Whoever does what a token is asked, near or far.
 #[derive(Debug)]
 enum Far {
@@ -131,15 +142,20 @@ enum Far {
 }
 
 impl Far {
-    async fn open(settings: Settings, pin: Pin, slab: Arc<Slab>) -> Result<(Self, Facts, Known), Trouble> {
+    async fn open(
+        settings: Settings,
+        pin: Pin,
+        slab: Arc<Slab>,
+        known: Option<Known>,
+    ) -> Result<(Self, Facts, Known), Trouble> {
         if let Place::Child(hosting) = &settings.place {
             let hosting = hosting.clone();
-            let (host, facts, known) = Host::open(settings, hosting, pin, slab).await?;
+            let (host, facts, known) = Host::open(settings, hosting, pin, slab, known).await?;
             return Ok((Self::Child(host), facts, known));
         }
         let id = settings.id.clone();
         let notes = Box::new(move |note: message::Note| note.log(id.as_str()));
-        let pool = Pool::start(settings, pin, Past::NONE, slab, notes)?;
+        let pool = Pool::start(settings, pin, Past { known, ..Past::NONE }, slab, notes)?;
         let facts = pool::facts(pool.ask(Operation::Connect, Command::Facts).await)?;
         pool.fill(&facts)?;
         let known = pool.known().ok_or(Trouble::of(Operation::Probe, Cause::Transient))?;
@@ -202,11 +218,35 @@ impl Token {
     /// The [`Fault`] of the first step that failed. After [`Cause::PinIncorrect`] nothing tries that PIN again; open
     /// a new driver with the right one.
     pub async fn open(settings: Settings, pin: Pin, slab: &Arc<Slab>) -> Result<Arc<Self>, Fault> {
+        Self::open_known(settings, pin, slab, None).await
+    }
+
+    /// The same, of a token whose keys have to be the ones that a ceremony recorded.
+    ///
+    /// # Errors
+    /// As [`Token::open`]; [`Cause::KeyMissing`] where the keys of these labels are others.
+    pub async fn open_recorded(
+        settings: Settings,
+        pin: Pin,
+        slab: &Arc<Slab>,
+        recorded: Recorded,
+    ) -> Result<Arc<Self>, Fault> {
+        let Recorded { witness, signer, mechanism } = recorded;
+        let why = "what the ceremony wrapped opens".to_owned();
+        Self::open_known(settings, pin, slab, Some(Known { sealed: witness, signer, mechanism, why })).await
+    }
+
+    async fn open_known(
+        settings: Settings,
+        pin: Pin,
+        slab: &Arc<Slab>,
+        known: Option<Known>,
+    ) -> Result<Arc<Self>, Fault> {
         let id = settings.id.clone();
         let fault = |trouble: Trouble| trouble.into_fault(id.clone(), None);
         let run = random::array::<6>().map_err(|_| fault(Trouble::of(Operation::Connect, Cause::LockedMemory)))?;
         let key_label = settings.key_label.clone();
-        let (far, facts, known) = Far::open(settings, pin, slab.clone()).await.map_err(fault)?;
+        let (far, facts, known) = Far::open(settings, pin, slab.clone(), known).await.map_err(fault)?;
         let calls = AtomicU64::new(0);
         let (mechanism, why) = (known.mechanism, known.why);
         Ok(Arc::new(Self { id: id.clone(), key_label, facts, mechanism, why, far, run: hex::encode(run), calls }))

@@ -63,6 +63,8 @@ pub(crate) struct Facts {
     pub(crate) address: String,
     pub(crate) key: String,
     pub(crate) mechanism: Mechanism,
+    /// What else the service says of the key, for the record of a ceremony.
+    pub(crate) told: Vec<(&'static str, String)>,
 }
 
 /// What a service wrapped.
@@ -157,6 +159,12 @@ impl<S: Service> Remote<S> {
             Some(public) => Ok(Arc::new(RemoteSigner { remote: self.clone(), public })),
             None => Err(self.line.fault(Operation::FindKey, Trouble::of(Cause::KeyMissing))),
         }
+    }
+
+    /// What the service said of the wrapping key when it was opened: names in the service's own words, and values.
+    #[must_use]
+    pub fn told(&self) -> Vec<(String, String)> {
+        self.facts.told.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 
     /// Takes no more calls. Calls under way are finished by whoever waits for them.

@@ -206,6 +206,13 @@ impl Service for Transit {
             address: self.wire.address().to_string(),
             key: format!("{}/{}", self.mount, self.key),
             mechanism,
+            // A key of another kind, or one that may leave, was refused before.
+            told: vec![
+                ("type", "aes256-gcm96".to_owned()),
+                ("derived", (mechanism == Mechanism::TransitDerived).to_string()),
+                ("exportable", "false".to_owned()),
+                ("allow_plaintext_backup", "false".to_owned()),
+            ],
         };
         Ok(Answer { value: facts, request })
     }

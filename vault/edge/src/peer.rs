@@ -102,6 +102,14 @@ pub(crate) fn not_after(der: &[u8]) -> Result<Timestamp, PeerError> {
     u64::try_from(secs).map(Timestamp::from_secs).map_err(|_| PeerError::Malformed)
 }
 
+/// The `SubjectPublicKeyInfo` of a certificate, DER.
+///
+/// # Errors
+/// As [`not_after`].
+pub(crate) fn public_key(der: &[u8]) -> Result<Vec<u8>, PeerError> {
+    Ok(parse(der)?.public_key().raw.to_vec())
+}
+
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, PeerError> {
     if der.len() > limits::CERTIFICATE_BYTES {
         return Err(PeerError::TooLarge);

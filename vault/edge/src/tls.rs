@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use cofre_model::caller::Role;
+use cofre_model::caller::{Caller, Role};
 use cofre_model::time::{Clock, Timestamp};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::aws_lc_rs::kx_group::{X25519, X25519MLKEM768};
@@ -75,6 +75,9 @@ pub enum TlsError {
     /// The library refused the parts, for example a key that does not belong to the certificate.
     #[error("identity: certificate and key do not work together: {0}")]
     Library(#[from] rustls::Error),
+    /// A chain that came with a paper proves nobody.
+    #[error("the certificate proves nobody: {0}")]
+    Chain(rustls::Error),
     /// The verifier could not be made.
     #[error("identity: bundle or revocations are not usable: {0}")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
@@ -127,24 +130,8 @@ impl Trust {
         trust_domain: &str,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for root in certificates(bundle).ok_or(TlsError::Bundle)? {
-            roots.add(root).map_err(|_| TlsError::Bundle)?;
-        }
-        let lists = CertificateRevocationListDer::pem_slice_iter(revocations)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| TlsError::Revocations)?;
-        let revocations_until = next_update(&lists)?;
-        if clock.now() >= revocations_until {
-            return Err(TlsError::RevocationsStale(revocations_until));
-        }
+        let (verifier, revocations_until) = over_lists(bundle, revocations, trust_domain, clock.now())?;
         let provider = provider();
-        let inner = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .with_crls(lists)
-            .enforce_revocation_expiration()
-            .clear_root_hint_subjects()
-            .build()?;
-        let verifier = Arc::new(CallerVerifier { inner, trust_domain: trust_domain.to_owned() });
         let config = Arc::new(server_config(provider, clock, Arc::clone(&verifier), pair)?);
         let trust = Self { config, verifier, own, revocations_until };
         trust.verify(&trust.own, clock.now()).map_err(TlsError::OwnCertificate)?;
@@ -157,6 +144,69 @@ impl Trust {
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now.secs()));
         self.verifier.verify_client_cert(leaf, intermediates, now).map(|_| ())
     }
+}
+
+/// A verifier that looks at revocation, and when its lists go stale.
+fn over_lists(
+    bundle: &[u8],
+    revocations: &[u8],
+    trust_domain: &str,
+    now: Timestamp,
+) -> Result<(Arc<CallerVerifier>, Timestamp), TlsError> {
+    let lists = CertificateRevocationListDer::pem_slice_iter(revocations)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| TlsError::Revocations)?;
+    let revocations_until = next_update(&lists)?;
+    if now >= revocations_until {
+        return Err(TlsError::RevocationsStale(revocations_until));
+    }
+    let inner = WebPkiClientVerifier::builder_with_provider(roots(bundle)?, provider())
+        .with_crls(lists)
+        .enforce_revocation_expiration()
+        .clear_root_hint_subjects()
+        .build()?;
+    Ok((Arc::new(CallerVerifier { inner, trust_domain: trust_domain.to_owned() }), revocations_until))
+}
+
+fn roots(bundle: &[u8]) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for root in certificates(bundle).ok_or(TlsError::Bundle)? {
+        roots.add(root).map_err(|_| TlsError::Bundle)?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// What a chain is held against that came with a paper and not over a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Authorities<'a> {
+    /// The authorities, PEM.
+    pub bundle: &'a [u8],
+    /// Their revocation lists, PEM. None where the chain only has to have held once: lists say what was revoked since.
+    pub revocations: Option<&'a [u8]>,
+    /// The trust domain.
+    pub trust_domain: &'a str,
+}
+
+/// Whom a chain (DER, leaf first) proves at `at`, by the rules of a handshake, and the `SubjectPublicKeyInfo` of their key.
+///
+/// # Errors
+/// [`TlsError`] names the authorities' part that is not usable, or [`TlsError::Chain`].
+pub fn prove(chain: &[Vec<u8>], by: Authorities<'_>, at: Timestamp) -> Result<(Caller, Vec<u8>), TlsError> {
+    let verifier = match by.revocations {
+        Some(lists) => over_lists(by.bundle, lists, by.trust_domain, at)?.0,
+        None => {
+            let inner = WebPkiClientVerifier::builder_with_provider(roots(by.bundle)?, provider())
+                .clear_root_hint_subjects()
+                .build()?;
+            Arc::new(CallerVerifier { inner, trust_domain: by.trust_domain.to_owned() })
+        }
+    };
+    let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    let (leaf, above) = chain.split_first().ok_or(TlsError::Chain(rustls::Error::NoCertificatesPresented))?;
+    let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at.secs()));
+    verifier.verify_client_cert(leaf, above, time).map_err(TlsError::Chain)?;
+    let read = || Ok((peer::caller_from_certificate(leaf, by.trust_domain)?, peer::public_key(leaf)?));
+    read().map_err(|cause| TlsError::Chain(refused(cause)))
 }
 
 fn server_config(

@@ -4,6 +4,7 @@
 //! this room reads a clock, draws randomness, opens a file or a socket, or meets a secret: what is to be signed is
 //! handed to a closure, and what is to be read comes from a reader the caller brings.
 
+pub mod ceremony;
 pub mod checkpoint;
 pub mod entry;
 pub mod export;

@@ -22,7 +22,7 @@ pub const MAX_NOTE: usize = 1 << 20;
 const ED25519: u8 = 0x01;
 const ECDSA: u8 = 0x02;
 /// DER of a `SubjectPublicKeyInfo` for an uncompressed P-256 point, up to the point itself (RFC 5480).
-const P256_SPKI: [u8; 26] = [
+pub(crate) const P256_SPKI: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
     0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
@@ -240,6 +240,18 @@ impl Note {
         let signature = key.in_note(made).ok_or(SignError::Faulty)?;
         if !key.holds(self.text.as_bytes(), &signature) {
             return Err(SignError::Faulty);
+        }
+        self.signatures.push(NoteSignature { name: key.name.clone(), key_id: key.id(), signature });
+        Ok(())
+    }
+
+    /// Adds a signature that was made elsewhere and is in the form that notes carry: R ‖ S for Ed25519, DER for ECDSA.
+    ///
+    /// # Errors
+    /// [`NoteError::BadSignature`] where it does not hold.
+    pub fn add(&mut self, key: &NoteKey, signature: Vec<u8>) -> Result<(), NoteError> {
+        if !key.holds(self.text.as_bytes(), &signature) {
+            return Err(NoteError::BadSignature);
         }
         self.signatures.push(NoteSignature { name: key.name.clone(), key_id: key.id(), signature });
         Ok(())

@@ -20,6 +20,9 @@ pub const JOB_LABEL: &[u8] = b"cofre/v1/job";
 /// The label before an attendance statement.
 pub const ATTENDANCE_LABEL: &[u8] = b"cofre/v1/attendance";
 
+/// DER of a `SubjectPublicKeyInfo` for Ed25519, up to the key itself (RFC 8410, section 4).
+const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
 /// A public key of one of the two kinds of signature that the vault makes or accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VerifyingKey {
@@ -58,6 +61,18 @@ impl VerifyingKey {
     /// [`BadKey`].
     pub fn p256(point: &[u8]) -> Result<Self, BadKey> {
         p256::ecdsa::VerifyingKey::from_sec1_bytes(point).map(Self::P256).map_err(|_| BadKey)
+    }
+
+    /// From a certificate's `SubjectPublicKeyInfo` (RFC 8410 and RFC 5480), in the one encoding that DER has for it.
+    ///
+    /// # Errors
+    /// [`BadKey`], also for any other kind of key.
+    pub fn from_spki(der: &[u8]) -> Result<Self, BadKey> {
+        if let Some(point) = der.strip_prefix(&crate::note::P256_SPKI) {
+            return Self::p256(point);
+        }
+        let key = der.strip_prefix(&ED25519_SPKI).and_then(|key| key.try_into().ok());
+        Self::ed25519(key.ok_or(BadKey)?)
     }
 
     /// The public key's bytes: 32 of RFC 8032, or the 65 of an uncompressed point.

@@ -7,6 +7,7 @@ use cofre_model::permit::{EntryRef, GroupSigner as _};
 use cofre_model::time::Timestamp;
 use ed25519_dalek::Signer as _;
 
+use crate::ceremony::tests::{approval, finished, plan, plan_time};
 use crate::entry::{Leaf, encode};
 use crate::export::ExportWriter;
 use crate::promise::{NodeStatement, promise_group};
@@ -60,6 +61,9 @@ fn vectors() -> Vec<(&'static str, String)> {
         ("attendance statement", hex::encode(attendance)),
         ("token", jws::assemble(&input, &ed25519(1).sign(input.as_bytes()).to_bytes())),
         ("export", format!("{header}{line}{trailer}")),
+        ("key plan", plan().to_text()),
+        ("key approval", approval(2, plan_time()).to_string()),
+        ("key ceremony", finished().to_string()),
     ]
 }
 
@@ -75,7 +79,7 @@ fn the_document_has_every_vector() {
         }
     }
     let vectors = vectors();
-    assert_eq!(vectors.len(), 15);
+    assert_eq!(vectors.len(), 18);
     for (name, value) in vectors {
         assert!(text.contains(&value), "docs/formats.md lacks the vector `{name}`:\n{value}");
     }

@@ -18,7 +18,7 @@ use cofre_model::time::Span;
 use cofre_store::AddressError;
 use secrecy::{ExposeSecret as _, SecretString};
 
-pub use custodians::{AwsKey, Configured, GcpKey, Hosted, Token, TransitKey};
+pub use custodians::{AwsKey, Ceremony, Configured, GcpKey, Hosted, Token, TransitKey};
 pub use stores::{StoreKey, StorePlace, StorePlaces};
 pub use unread::Unread;
 
@@ -243,6 +243,8 @@ pub struct Config {
     pub stores: StorePlaces,
     /// The custodians by name.
     pub custodians: BTreeMap<CustodianId, Configured>,
+    /// How the keys of custodians are made, for those that say so.
+    pub ceremonies: BTreeMap<CustodianId, Ceremony>,
     /// How secrets are locked into memory.
     pub memory: Memory,
     /// What to log, as a filter of `tracing`.

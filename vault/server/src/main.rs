@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use cofre_custody::CustodianId;
+use cofre_server::ceremony::{self, Done, Order};
 use cofre_server::clock::SystemClock;
 use cofre_server::config::Config;
 use cofre_server::migrate::Owners;
@@ -26,8 +28,11 @@ enum Command {
     Run(Configured),
     /// Read and check the configuration and print what would run.
     Check(Check),
-    /// Make the custodians' keys that are missing. Nothing is overwritten or deleted.
+    /// Make the custodians' keys that are missing, without a record: for development, and for custodians without a
+    /// `ceremony`. Nothing is overwritten or deleted.
     Init(Configured),
+    /// Make a custodian's keys in a ceremony, and record it.
+    Keys(Keys),
     /// Bring the configured PostgreSQL databases to this release and give the configured roles their rights. Connects
     /// as the databases' owner; stop every cofred of an older release before.
     Migrate(Migrate),
@@ -37,6 +42,59 @@ enum Command {
         /// The custodian's name, for whoever lists processes.
         custodian: String,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Keys {
+    #[command(subcommand)]
+    what: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Write the plan of a custodian's keys, which people approve by `cofre keys approve`. Asks no token.
+    Plan(PlanKeys),
+    /// Make the keys that were planned and write the signed record. Refuses labels that are taken; nothing is overwritten
+    /// or deleted.
+    ///
+    /// Approvals are checked first, then the token is asked whether it has room and what it can do, with keys that live in
+    /// a session only. What is made is read back, and a record is signed only where every attribute is as asked. Of a
+    /// service the keys are looked at and tried; its administrator makes them.
+    Init(InitKeys),
+}
+
+#[derive(Debug, clap::Args)]
+struct PlanKeys {
+    #[command(flatten)]
+    configured: Configured,
+    /// The custodian, as it stands under [custodians].
+    #[arg(long, value_parser = custodian)]
+    custodian: CustodianId,
+}
+
+#[derive(Debug, clap::Args)]
+struct InitKeys {
+    #[command(flatten)]
+    configured: Configured,
+    /// The custodian, as it stands under [custodians].
+    #[arg(long, value_parser = custodian)]
+    custodian: CustodianId,
+    /// The plan that was approved. Needed where the custodian's `ceremony` asks for people.
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// An approval of it; give one for each person.
+    #[arg(long = "approval", value_name = "FILE")]
+    approvals: Vec<PathBuf>,
+    /// Where the record is written; a file that exists is not overwritten.
+    #[arg(long, value_name = "FILE", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
+    /// Check everything, and make nothing.
+    #[arg(long, conflicts_with = "out")]
+    dry_run: bool,
+}
+
+fn custodian(text: &str) -> Result<CustodianId, String> {
+    CustodianId::try_from(text).map_err(|why| why.to_string())
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,6 +134,8 @@ fn main() -> ExitCode {
         Command::CustodyHost { .. } => return cofre_custody::pkcs11::host::serve(),
         Command::Run(path) | Command::Init(path) | Command::Check(Check { configured: path, .. }) => path,
         Command::Migrate(Migrate { configured: path, .. }) => path,
+        Command::Keys(Keys { what: KeysCommand::Plan(PlanKeys { configured: path, .. }) })
+        | Command::Keys(Keys { what: KeysCommand::Init(InitKeys { configured: path, .. }) }) => path,
     };
     let config = match Config::load(&path.config) {
         Ok(config) => config,
@@ -90,6 +150,8 @@ fn main() -> ExitCode {
             if check.custodians { look(&config) } else { Ok(()) }
         }
         Command::Init(_) => node::protect(&config).and_then(|_| node::init(&config)),
+        Command::Keys(Keys { what: KeysCommand::Plan(what) }) => plan(&config, &what.custodian),
+        Command::Keys(Keys { what: KeysCommand::Init(what) }) => make_keys(&config, what),
         Command::Migrate(what) => node::protect(&config).and_then(|_| migrate::migrate(&config, &what.owners)),
         Command::Run(_) | Command::CustodyHost { .. } => run(config),
     };
@@ -100,6 +162,26 @@ fn main() -> ExitCode {
             ExitCode::from(exits::of(&error))
         }
     }
+}
+
+fn plan(config: &Config, custodian: &CustodianId) -> Result<()> {
+    print!("{}", ceremony::plan(config, custodian)?.to_text());
+    Ok(())
+}
+
+fn make_keys(config: &Config, what: InitKeys) -> Result<()> {
+    node::protect(config)?;
+    let order = Order { custodian: what.custodian, plan: what.plan, approvals: what.approvals, record: what.out };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match runtime.block_on(ceremony::init(config, &order))? {
+        Done::Rehearsed(words) => println!("{words}\nNothing was made."),
+        Done::Recorded(record) => {
+            print!("{record}");
+            // The record itself goes to standard output, byte for byte.
+            eprintln!("{}", ceremony::next_step(&record));
+        }
+    }
+    Ok(())
 }
 
 fn look(config: &Config) -> Result<()> {

@@ -1,7 +1,7 @@
 //! A node's life: protect the process, open locked memory, custodians and stores, record the start, serve, stop in order.
 
 mod late;
-mod services;
+pub(crate) mod services;
 mod start;
 mod tokens;
 
@@ -21,7 +21,9 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::telemetry::Telemetry;
 
+pub(crate) use start::locked_memory;
 pub use start::protect;
+pub(crate) use tokens::settings;
 pub use tokens::{init, look};
 
 /// How long open calls may take to end once the node stops.

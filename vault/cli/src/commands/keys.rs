@@ -14,6 +14,10 @@ use crate::answer::{Answer, entry_json, printable, table};
 use crate::connection::Connection;
 use crate::failure::Failure;
 
+mod ceremony;
+
+use ceremony::{Approve, Countersign, VerifyCeremony};
+
 /// How often a job is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(500);
 /// Cells of the bar.
@@ -83,6 +87,9 @@ enum What {
         #[arg(long)]
         tenant_keys: bool,
     },
+    Approve(Approve),
+    Countersign(Countersign),
+    VerifyCeremony(VerifyCeremony),
 }
 
 fn key_name(text: &str) -> Result<KeyName, String> {
@@ -91,6 +98,12 @@ fn key_name(text: &str) -> Result<KeyName, String> {
 
 impl Keys {
     pub(crate) async fn run(self) -> Result<Answer, Failure> {
+        match &self.what {
+            What::Approve(part) => return part.run(&self.connection),
+            What::Countersign(part) => return part.run(&self.connection),
+            What::VerifyCeremony(part) => return part.run(&self.connection),
+            What::Status | What::Rewrap { .. } | What::Rotate { .. } | What::Stop { .. } | What::Retire { .. } => {}
+        }
         let session = self.connection.session()?;
         let operator = Operator::connect(&session.deployment, &session.identity, session.clock).await?;
         match self.what {
@@ -129,6 +142,10 @@ impl Keys {
             What::Retire { custodian: None, .. } => {
                 Ok(retired_answer(&operator.retire_tenant_keys().await?, "older tenant keys"))
             }
+            // Answered above, without a vault.
+            What::Approve(part) => part.run(&self.connection),
+            What::Countersign(part) => part.run(&self.connection),
+            What::VerifyCeremony(part) => part.run(&self.connection),
         }
     }
 }

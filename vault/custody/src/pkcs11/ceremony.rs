@@ -1,23 +1,131 @@
-//! Making tokens and keys, for `cofred init`, development and tests. Always asked for, never part of a start; nothing
-//! that exists is overwritten or deleted. These calls block: run them where blocking is allowed.
+//! Making tokens and keys: ceremonies, and what development and tests make without one. Always asked for, never part of
+//! a start; nothing that exists is overwritten or deleted. These calls block: run them where blocking is allowed.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cofre_envelope::Slab;
 use cryptoki::context::Pkcs11;
 use cryptoki::error::Error;
-use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::Attribute;
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::UserType;
 use cryptoki::slot::Slot;
-use cryptoki::types::Ulong;
 
 use super::login::{Login, Standing};
 use super::message::Note;
 use super::trouble::Trouble;
-use super::{Pin, Place, Settings, TokenName, host, keys, module};
-use crate::custodian::{CustodianId, Mechanism as How};
+use super::{Pin, Place, Recorded, Settings, Token, TokenName, host, keys, module};
+use crate::custodian::{CustodianId, Mechanism, VerifyingKey};
 use crate::fault::{Cause, Fault, Operation};
+
+mod performing;
+mod wishes;
+
+pub(super) use performing::perform as perform_here;
+use wishes::{Curve, Stays, Wish};
+
+/// What is done of a ceremony.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Performance {
+    /// Keys are made.
+    Keys,
+    /// Everything before that: the token has room, and shows on keys of a session what it can do.
+    Rehearsal,
+}
+
+/// What a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Wrapping shares.
+    Wrap,
+    /// Signing.
+    Sign,
+}
+
+/// An object of a key, as the token told it after it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeObject {
+    /// `secret`, `private` or `public`.
+    pub class: String,
+    /// Names and values of its attributes.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// A key that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeKey {
+    /// What it is for.
+    pub used_to: Use,
+    /// Its label; its id is the same bytes.
+    pub label: String,
+    /// What it is, such as `AES-256` or `ed25519`.
+    pub kind: String,
+    /// The public half: 32 bytes of Ed25519, an uncompressed point, or an RSA modulus.
+    pub public: Option<Vec<u8>>,
+    /// The token's own check value of a secret key, where it has one.
+    pub check_value: Option<Vec<u8>>,
+    /// Its objects.
+    pub objects: Vec<MadeObject>,
+}
+
+/// What a ceremony made, and of which token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Performed {
+    /// The token's label.
+    pub label: String,
+    /// Its serial number.
+    pub serial: String,
+    /// Its maker.
+    pub manufacturer: String,
+    /// Its model.
+    pub model: String,
+    /// How the wrapping key wraps.
+    pub mechanism: Mechanism,
+    /// What showed it.
+    pub why: String,
+    /// A throw-away value, wrapped by the new key; empty after a rehearsal.
+    pub witness: Vec<u8>,
+    /// The public half of the signing key, where the settings name one and it was made.
+    pub signer: Option<VerifyingKey>,
+    /// The keys; none after a rehearsal.
+    pub keys: Vec<MadeKey>,
+}
+
+/// Makes the keys that the settings name, all of them new, reads back what they became, tries them, and opens the token
+/// as a vault does that has the record. Done where the module runs; `slab` says from where locked memory comes. A PIN that
+/// the token refuses is tried once.
+///
+/// # Errors
+/// As [`rehearse`], before anything was made; [`Cause::KeyUnsafe`] where the token made another key than was asked, which
+/// stays on it; and the [`Fault`] of any other step.
+pub async fn perform(settings: Settings, pin: Pin, slab: &Arc<Slab>) -> Result<(Performed, Arc<Token>), Fault> {
+    let again = Pin(pin.0.clone());
+    let performed = blocking(settings.clone(), pin, slab, Performance::Keys).await?;
+    let recorded =
+        Recorded { witness: performed.witness.clone(), signer: performed.signer, mechanism: performed.mechanism };
+    let token = Token::open_recorded(settings, again, slab, recorded).await?;
+    Ok((performed, token))
+}
+
+/// Everything before keys are made: the token has room for them, and shows on keys of a session what it can do. Nothing
+/// stays on it.
+///
+/// # Errors
+/// [`Cause::KeyExists`] where anything on the token has one of the labels, [`Cause::TokenReadOnly`],
+/// [`Cause::Unsupported`] where no mechanism goes; and the [`Fault`] of any other step.
+pub async fn rehearse(settings: Settings, pin: Pin, slab: &Arc<Slab>) -> Result<Performed, Fault> {
+    blocking(settings, pin, slab, Performance::Rehearsal).await
+}
+
+async fn blocking(settings: Settings, pin: Pin, slab: &Arc<Slab>, what: Performance) -> Result<Performed, Fault> {
+    let (id, slab) = (settings.id.clone(), Arc::clone(slab));
+    let work = move || match &settings.place {
+        Place::Inside => perform_here(&settings, pin, what, &|note| note.log(settings.id.as_str())),
+        Place::Child(hosting) => host::perform(&settings, hosting, &pin, &slab, what),
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    let performed = done.unwrap_or_else(|_| Err(Trouble::of(Operation::MakeKey, Cause::Crashed)));
+    performed.map_err(|trouble| trouble.into_fault(id, None))
+}
 
 /// Whether a key had to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,14 +206,17 @@ pub(super) fn ensure(settings: &Settings, pin: Pin, notes: &dyn Fn(Note)) -> Res
     Login::new(pin, Standing::Untried).ensure(&session, token, notes)?;
     let root = found_or_made(
         || keys::root(&session, &settings.key_label).map(drop),
-        || make_root(&session, &settings.key_label, settings.mechanism.unwrap_or(How::AesGcm)),
+        || {
+            let how = settings.mechanism.unwrap_or(Mechanism::AesGcm);
+            Wish::wrapping(&settings.key_label, how, Stays::Lasting)?.make(&session).map(drop)
+        },
     )?;
     let signer = match &settings.signer_label {
         None => None,
         Some(label) => {
             let found = found_or_made(
                 || keys::signer(&session, label).map(drop),
-                || make_signer(&module, slot, &session, label),
+                || Wish::signing(label, Curve::of(&module, slot)?, Stays::Lasting).make(&session).map(drop),
             )?;
             Some((found, keys::signer(&session, label)?.public.algorithm()))
         }
@@ -125,111 +236,4 @@ fn found_or_made(
         }
         Err(trouble) => Err(trouble),
     }
-}
-
-/// A key of the kind that goes with the mechanism, and of no more usages than it needs.
-fn make_root(session: &Session, label: &str, how: How) -> Result<(), Trouble> {
-    let answered = |error: Error| Trouble::answered(Operation::MakeKey, &error);
-    let stays = |usages: [bool; 4]| {
-        let [encrypt, decrypt, wrap, unwrap] = usages;
-        vec![
-            Attribute::Label(label.as_bytes().to_vec()),
-            Attribute::Id(label.as_bytes().to_vec()),
-            Attribute::Token(true),
-            Attribute::Private(true),
-            Attribute::Sensitive(true),
-            Attribute::Extractable(false),
-            Attribute::Modifiable(false),
-            // Said in so many words: what a template leaves out, some tokens allow.
-            Attribute::Encrypt(encrypt),
-            Attribute::Decrypt(decrypt),
-            Attribute::Wrap(wrap),
-            Attribute::Unwrap(unwrap),
-            Attribute::Sign(false),
-            Attribute::Verify(false),
-            Attribute::Derive(false),
-        ]
-    };
-    let usages = match how {
-        How::AesGcm => [true, true, false, false],
-        How::AesKwp => [false, false, true, true],
-        How::RsaOaepSha256 => return make_pair(session, label),
-        // Keys of services are made with the services' own tools.
-        How::AwsKms | How::GcpKms | How::TransitAead | How::TransitDerived => {
-            return Err(Trouble::of(Operation::MakeKey, Cause::Unsupported));
-        }
-    };
-    let mut template = stays(usages);
-    template.push(Attribute::ValueLen(Ulong::from(32)));
-    session.generate_key(&Mechanism::AesKeyGen, &template).map(drop).map_err(answered)
-}
-
-/// RSA of 3072 bits: as strong as the AES-128 that nothing here is weaker than (SP 800-57 part 1, table 2).
-fn make_pair(session: &Session, label: &str) -> Result<(), Trouble> {
-    let name = |private: bool| {
-        vec![
-            Attribute::Label(label.as_bytes().to_vec()),
-            Attribute::Id(label.as_bytes().to_vec()),
-            Attribute::Token(true),
-            Attribute::Private(private),
-            Attribute::Modifiable(false),
-            Attribute::Derive(false),
-        ]
-    };
-    let mut public = name(false);
-    public.extend([
-        Attribute::ModulusBits(Ulong::from(3072)),
-        Attribute::PublicExponent(vec![1, 0, 1]),
-        Attribute::Encrypt(true),
-        Attribute::Verify(false),
-        Attribute::Wrap(false),
-    ]);
-    let mut private = name(true);
-    private.extend([
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-        Attribute::Decrypt(true),
-        Attribute::Sign(false),
-        Attribute::Unwrap(false),
-    ]);
-    let made = session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private);
-    made.map(drop).map_err(|error| Trouble::answered(Operation::MakeKey, &error))
-}
-
-/// Ed25519 where the token has it, else ECDSA on P-256.
-fn make_signer(module: &Pkcs11, slot: Slot, session: &Session, label: &str) -> Result<(), Trouble> {
-    let answered = |error: Error| Trouble::answered(Operation::MakeKey, &error);
-    let offered = module.get_mechanism_list(slot).map_err(answered)?;
-    let edwards = [MechanismType::ECC_EDWARDS_KEY_PAIR_GEN, MechanismType::EDDSA];
-    let (mechanism, curve) = if edwards.iter().all(|wanted| offered.contains(wanted)) {
-        (Mechanism::EccEdwardsKeyPairGen, keys::ED25519)
-    } else {
-        (Mechanism::EccKeyPairGen, keys::P256)
-    };
-    let name = |token_private: bool| {
-        [
-            Attribute::Label(label.as_bytes().to_vec()),
-            Attribute::Id(label.as_bytes().to_vec()),
-            Attribute::Token(true),
-            Attribute::Private(token_private),
-            Attribute::Modifiable(false),
-            Attribute::Derive(false),
-        ]
-    };
-    let mut public = name(false).to_vec();
-    public.extend([
-        Attribute::EcParams(curve.to_vec()),
-        Attribute::Verify(true),
-        Attribute::Encrypt(false),
-        Attribute::Wrap(false),
-    ]);
-    let mut private = name(true).to_vec();
-    private.extend([
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-        Attribute::Sign(true),
-        Attribute::Decrypt(false),
-        Attribute::Unwrap(false),
-    ]);
-    session.generate_key_pair(&mechanism, &public, &private).map(drop).map_err(answered)
 }

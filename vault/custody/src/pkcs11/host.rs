@@ -36,7 +36,7 @@ use crate::fault::{Cause, Operation};
 use line::{Line, Outcome};
 
 pub use child::serve;
-pub(super) use making::make_keys;
+pub(super) use making::{make_keys, perform};
 #[cfg(feature = "fuzz")]
 pub use wire::{Reader, Reread, reread, samples};
 
@@ -173,11 +173,11 @@ impl Host {
         hosting: Hosting,
         pin: Pin,
         slab: Arc<Slab>,
+        known: Option<Known>,
     ) -> Result<(Self, Facts, Known), Trouble> {
         let places = Arc::new(Semaphore::new(settings.sessions.max(1).saturating_add(settings.queue.max(1))));
         let (state, mut seen) = watch::channel(State::Starting);
-        let past =
-            Remembered { standing: Standing::Untried, trying: false, facts: None, known: None, walls: String::new() };
+        let past = Remembered { standing: Standing::Untried, trying: false, facts: None, known, walls: String::new() };
         let watch = Arc::new(Watch {
             settings,
             hosting,

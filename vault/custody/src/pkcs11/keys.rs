@@ -1,8 +1,11 @@
 //! Finding keys by label and refusing those that may leave the token or do more than their purpose.
 
 use cryptoki::error::Error;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use sha2::{Digest as _, Sha256};
 
 use super::trouble::{self, Trouble};
 use crate::custodian::VerifyingKey;
@@ -18,6 +21,22 @@ pub(super) const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03,
 pub(super) struct SigningKey {
     pub(super) private: ObjectHandle,
     pub(super) public: VerifyingKey,
+}
+
+impl SigningKey {
+    /// Signs `message`: 64 bytes, R ‖ S or r ‖ s.
+    pub(super) fn sign(&self, session: &Session, message: &[u8]) -> Result<[u8; 64], Trouble> {
+        let signature = match self.public {
+            VerifyingKey::Ed25519(_) => {
+                let scheme = EddsaParams::new(EddsaSignatureScheme::Pure);
+                session.sign(&Mechanism::Eddsa(scheme), self.private, message)
+            }
+            // Not every module has CKM_ECDSA_SHA256: the digest is made here.
+            VerifyingKey::P256(_) => session.sign(&Mechanism::Ecdsa, self.private, &Sha256::digest(message)),
+        };
+        let signature = signature.map_err(|error| Trouble::answered(Operation::Sign, &error))?;
+        signature.try_into().map_err(|_| Trouble::of(Operation::Sign, Cause::Unsupported))
+    }
 }
 
 fn answered(error: Error) -> Trouble {

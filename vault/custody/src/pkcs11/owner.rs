@@ -6,10 +6,7 @@ use std::sync::{Arc, OnceLock};
 use cofre_envelope::{BoundShare, Slab};
 use cryptoki::context::Pkcs11;
 use cryptoki::error::Error;
-use cryptoki::mechanism::Mechanism;
-use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::session::Session;
-use sha2::{Digest, Sha256};
 
 use super::Settings;
 use super::keys::{self, SigningKey};
@@ -232,17 +229,7 @@ impl Open {
 
     fn sign(&self, message: &[u8]) -> Answer {
         let Some(key) = &self.signer else { return Err(Trouble::of(Operation::Sign, Cause::KeyMissing)) };
-        let signature = match key.public {
-            VerifyingKey::Ed25519(_) => {
-                let scheme = EddsaParams::new(EddsaSignatureScheme::Pure);
-                self.session.sign(&Mechanism::Eddsa(scheme), key.private, message)
-            }
-            // Not every module has CKM_ECDSA_SHA256: the digest is made here.
-            VerifyingKey::P256(_) => self.session.sign(&Mechanism::Ecdsa, key.private, &Sha256::digest(message)),
-        };
-        let signature = signature.map_err(|error| Trouble::answered(Operation::Sign, &error))?;
-        let bytes = signature.try_into().map_err(|_| Trouble::of(Operation::Sign, Cause::Unsupported))?;
-        Ok(Reply::Signature(bytes))
+        key.sign(&self.session, message).map(Reply::Signature)
     }
 }
 

@@ -106,6 +106,7 @@ fn judge(operation: Operation, rv: RvError) -> (Cause, Session) {
         R::DeviceRemoved | R::TokenNotPresent | R::TokenNotRecognized | R::SlotIdInvalid => {
             (Cause::TokenAbsent, Session::Dead)
         }
+        R::TokenWriteProtected | R::SessionReadOnly => (Cause::TokenReadOnly, Session::Sound),
         R::SessionCount => (Cause::Busy, Session::Sound),
         R::PinIncorrect => (Cause::PinIncorrect, Session::Sound),
         R::PinLocked => (Cause::PinLocked, Session::Sound),

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin as Pinned;
 use std::time::Duration;
 
-use cofre_custody::pkcs11::{Pin, Settings, Token, TokenName, ceremony};
+use cofre_custody::pkcs11::{Pin, Settings, Token, TokenName, ceremony as making};
 use cofre_custody::{Cause, Fault};
 use cofre_testkit::hsm::{Module, TokenFolder};
 use cofre_testkit::kms::Kind;
@@ -20,6 +20,7 @@ use crate::bench::{
 use crate::capability;
 use crate::site::{AsCustodian, Form, Served, Site};
 
+mod ceremony;
 mod keys;
 mod mechanisms;
 mod serving;
@@ -118,7 +119,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// What only a token can be put to, in families.
-const OF_TOKENS: [&[Case]; 4] = [tokens::CASES, keys::CASES, mechanisms::CASES, serving::OF_TOKENS];
+const OF_TOKENS: [&[Case]; 5] = [tokens::CASES, keys::CASES, ceremony::CASES, mechanisms::CASES, serving::OF_TOKENS];
 /// What every custodian can be put to, in families.
 const OF_ALL: [&[Case<Site>]; 3] = [wrapping::CASES, signing::CASES, serving::CASES];
 
@@ -234,7 +235,15 @@ fn child() {
     let extra: &[Case] = cases![prepare];
     let all = [
         &OF_TOKENS[..],
-        &[extra, INSIDE, wrapping::HALVES, crate::faults::CASES, crate::faults::INSIDE, capability::CASES],
+        &[
+            extra,
+            INSIDE,
+            wrapping::HALVES,
+            crate::faults::CASES,
+            crate::faults::INSIDE,
+            crate::ceremony::CASES,
+            capability::CASES,
+        ],
     ]
     .concat()
     .concat();
@@ -330,10 +339,10 @@ pub(crate) async fn serves_within(
 async fn prepare(child: &Child) {
     let mut settings = settings(child);
     settings.signer_label = Some(SIGNER.into());
-    let serial = ceremony::init_token(&settings.id, &child.module, LABEL, &pin(SO_PIN), &pin(USER_PIN))
+    let serial = making::init_token(&settings.id, &child.module, LABEL, &pin(SO_PIN), &pin(USER_PIN))
         .unwrap_or_else(|fault| panic!("{fault}"));
     assert!(!serial.is_empty());
-    let made = ceremony::ensure_keys(&settings, pin(USER_PIN), &slab()).unwrap_or_else(|fault| panic!("{fault}"));
-    assert_eq!(made.root, ceremony::Found::Made);
-    assert_eq!(made.signer, Some((ceremony::Found::Made, abilities(child.kind).signer)));
+    let made = making::ensure_keys(&settings, pin(USER_PIN), &slab()).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(made.root, making::Found::Made);
+    assert_eq!(made.signer, Some((making::Found::Made, abilities(child.kind).signer)));
 }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod capability;
+mod ceremony;
 mod contract;
 mod faults;
 mod guarded;

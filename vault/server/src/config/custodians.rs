@@ -46,6 +46,17 @@ impl Configured {
     }
 }
 
+/// How a custodian's keys are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ceremony {
+    /// How many people have to approve and to sign.
+    pub people: u8,
+    /// The finished record.
+    pub record: PathBuf,
+    /// The authorities that vouched for them; those of the node where there are none.
+    pub bundle: Option<PathBuf>,
+}
+
 /// A PKCS#11 token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {

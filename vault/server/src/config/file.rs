@@ -15,7 +15,7 @@ use cofre_model::time::Span;
 use serde::Deserialize;
 
 use super::stores::FileStores;
-use super::{Config, ConfigError, Configured, Identity, Listen, Memory, Mode, SecretRef};
+use super::{Ceremony, Config, ConfigError, Configured, Identity, Listen, Memory, Mode, SecretRef};
 
 mod services;
 mod telemetry;
@@ -218,6 +218,28 @@ struct FileCustodian {
     gcp_kms: Option<FileGcp>,
     /// A key of the transit engine of Vault or OpenBao.
     transit: Option<FileTransit>,
+    /// How its keys are made, and where it is recorded that they were. With it, the node starts on keys of a finished
+    /// record only.
+    ceremony: Option<FileCeremony>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileCeremony {
+    /// How many people have to approve the plan and to sign the record, 0 to 8. With 0 the key that was made signs alone,
+    /// which a custodian that only wraps does not have.
+    ///
+    /// Example: `2`
+    people: u8,
+    /// The finished record, as `cofre keys countersign` writes it. Not looked at while keys are being made.
+    ///
+    /// Example: `"/etc/cofre/hsm-1.ceremony"`
+    record: PathBuf,
+    /// PEM certificates of the authorities that vouched for the people when they approved. Those of `identity.bundle`
+    /// without it; needed once an authority of then is no longer in there.
+    ///
+    /// Example: `"/etc/cofre/ceremony-bundle.pem"`
+    bundle: Option<PathBuf>,
 }
 
 const fn value(key: &'static str, advice: &'static str) -> ConfigError {
@@ -263,6 +285,21 @@ fn custodian(name: &str) -> Result<CustodianId, ConfigError> {
     CustodianId::try_from(name).map_err(|_| value("custodians", "must be named by [a-z0-9][a-z0-9-]{0,62}"))
 }
 
+impl FileCeremony {
+    fn check(self, signs: bool) -> Result<Ceremony, ConfigError> {
+        if self.people > 8 {
+            return Err(value("custodians.*.ceremony.people", "must be 0 to 8"));
+        }
+        if self.people == 0 && !signs {
+            return Err(value(
+                "custodians.*.ceremony.people",
+                "must be at least 1 where the custodian has no key that signs",
+            ));
+        }
+        Ok(Ceremony { people: self.people, record: self.record, bundle: self.bundle })
+    }
+}
+
 impl FileCustodian {
     fn check(self) -> Result<Configured, ConfigError> {
         match (self.pkcs11, self.aws_kms, self.gcp_kms, self.transit) {
@@ -283,9 +320,14 @@ impl File {
         if self.deployment.is_empty() || !self.deployment.chars().all(known) {
             return Err(value("deployment", "must be a lower-case name such as cofre.example"));
         }
-        let mut custodians = BTreeMap::new();
-        for (name, entry) in self.custodians {
-            custodians.insert(custodian(&name)?, entry.check()?);
+        let (mut custodians, mut ceremonies) = (BTreeMap::new(), BTreeMap::new());
+        for (name, mut entry) in self.custodians {
+            let (id, ceremony) = (custodian(&name)?, entry.ceremony.take());
+            let configured = entry.check()?;
+            if let Some(ceremony) = ceremony {
+                ceremonies.insert(id.clone(), ceremony.check(configured.signs())?);
+            }
+            custodians.insert(id, configured);
         }
         // With no warm span the answer's way is one custodian call longer, and the second check of the epochs after
         // that call is not built yet.
@@ -326,6 +368,7 @@ impl File {
             policies: self.policies.dir,
             stores: self.stores.check()?,
             custodians,
+            ceremonies,
             memory: match self.memory {
                 FileMemory::MemfdSecret => Memory::MemfdSecret,
                 FileMemory::Mlock => Memory::Mlock,

@@ -37,6 +37,21 @@ fn the_sample_is_taken_with_its_defaults() {
     assert_eq!(limited.stores.ceiling(), Some(4_096));
 }
 
+#[test]
+fn a_ceremony_names_its_people_and_its_record() {
+    let with = |ceremony: &str| Config::parse(&format!("{GOOD}ceremony = {ceremony}\n"));
+    let config = with("{ people = 2, record = \"/etc/cofre/hsm-1.ceremony\" }").expect("good");
+    let ceremony = config.ceremonies.values().next().expect("one");
+    assert_eq!((ceremony.people, ceremony.bundle.as_ref()), (2, None));
+    let refused = |ceremony: &str| with(ceremony).expect_err("refused").to_string();
+    assert!(refused("{ people = 9, record = \"r\" }").contains("must be 0 to 8"));
+    assert!(refused("{ people = 2 }").contains("missing field `record`"));
+    assert!(refused("{ record = \"r\" }").contains("missing field `people`"));
+    let wraps = "[custodians.hsm-2]\npkcs11 = { module = \"m\", token_label = \"b\", key_label = \"k\", pin = { prompt = true } }\n";
+    let nobody = Config::parse(&format!("{GOOD}{wraps}ceremony = {{ people = 0, record = \"r\" }}\n"));
+    assert!(nobody.expect_err("refused").to_string().contains("must be at least 1"));
+}
+
 const FILES: &str = r#"records = { sqlite = "/var/lib/cofre/records.db" }
 ciphertexts = { sqlite = "/var/lib/cofre/ciphertexts.db" }
 keyring = { sqlite = "/var/lib/cofre/keyring.db" }

@@ -27,7 +27,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    pub(super) fn custodian(&self) -> Arc<dyn Custodian> {
+    pub(crate) fn custodian(&self) -> Arc<dyn Custodian> {
         match *self {
             #[cfg(feature = "aws")]
             Self::Aws(ref key) => key.clone(),
@@ -38,7 +38,7 @@ impl Service {
         }
     }
 
-    pub(super) fn signer(&self) -> Result<Arc<dyn Signer>, Fault> {
+    pub(crate) fn signer(&self) -> Result<Arc<dyn Signer>, Fault> {
         match *self {
             #[cfg(feature = "aws")]
             Self::Aws(ref key) => Ok(key.signer()?),
@@ -49,7 +49,19 @@ impl Service {
         }
     }
 
-    pub(super) fn close(&self) {
+    /// What it says of the wrapping key.
+    pub(crate) fn told(&self) -> Vec<(String, String)> {
+        match *self {
+            #[cfg(feature = "aws")]
+            Self::Aws(ref key) => key.told(),
+            #[cfg(feature = "gcp")]
+            Self::Gcp(ref key) => key.told(),
+            #[cfg(feature = "transit")]
+            Self::Transit(ref key) => key.told(),
+        }
+    }
+
+    pub(crate) fn close(&self) {
         match *self {
             #[cfg(feature = "aws")]
             Self::Aws(ref key) => key.close(),
@@ -66,7 +78,7 @@ impl Service {
     not(all(feature = "aws", feature = "gcp", feature = "transit")),
     allow(unused_variables, reason = "of kinds not built in")
 )]
-pub(super) async fn open(
+pub(crate) async fn open(
     id: &CustodianId,
     configured: &Configured,
     clock: &Arc<dyn Clock>,

@@ -51,7 +51,7 @@ pub fn protect(config: &Config) -> Result<Option<String>> {
     }
 }
 
-pub(super) fn locked_memory(config: &Config) -> Result<Arc<Slab>> {
+pub(crate) fn locked_memory(config: &Config) -> Result<Arc<Slab>> {
     let backing = match config.memory {
         Memory::MemfdSecret => Backing::MemfdSecret,
         Memory::Mlock => Backing::Mlock,

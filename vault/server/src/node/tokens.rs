@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use cofre_custody::pkcs11::host::Hosting;
-use cofre_custody::pkcs11::{Pin, Place, Settings, Token, ceremony};
+use cofre_custody::pkcs11::{Pin, Place, Settings, Token, ceremony as making};
 use cofre_custody::{Cause, Custodian, CustodianId, Fault, Guarded, Operation, Signer};
 use cofre_envelope::Slab;
 use cofre_model::time::Clock;
 
 use super::late::{self, Late, Opening};
 use super::services::{self, Service};
+use crate::ceremony;
 use crate::clock::SystemClock;
 use crate::config::{Config, Configured, Mode, Token as ConfiguredToken};
 
@@ -103,7 +104,7 @@ impl Driver {
 /// This very program, also where its file was replaced since it was started.
 const PROGRAM: &str = "/proc/self/exe";
 
-fn settings(id: &CustodianId, token: &ConfiguredToken) -> Result<Settings> {
+pub(crate) fn settings(id: &CustodianId, token: &ConfiguredToken) -> Result<Settings> {
     let place = match &token.host {
         None => Place::Inside,
         Some(hosted) => Place::Child(Hosting {
@@ -151,6 +152,8 @@ pub(super) async fn open(
 ) -> Result<BTreeMap<CustodianId, Driver>> {
     let (mut drivers, mut away) = (BTreeMap::new(), BTreeMap::new());
     for (id, configured) in &config.custodians {
+        let recorded = ceremony::kept(config, id)?;
+        let signs = recorded.as_ref().and_then(|kept| kept.signer);
         let kind = match configured {
             Configured::Pkcs11(token) => {
                 if config.mode == Mode::Production && token.host.is_none() {
@@ -159,10 +162,19 @@ pub(super) async fn open(
                     );
                 }
                 let pin = Pin::new(token.pin.read_pin(id)?);
-                let opened = Token::open(settings(id, token)?, pin, slab).await;
+                let opened = match recorded {
+                    None => Token::open(settings(id, token)?, pin, slab).await,
+                    Some(kept) => Token::open_recorded(settings(id, token)?, pin, slab, kept.of_token(id)?).await,
+                };
                 Kind::Token(opened.with_context(|| format!("custodian {id}"))?)
             }
             service => match services::open(id, service, clock, slab).await {
+                Ok(opened)
+                    if service.signs()
+                        && signs.is_some_and(|key| opened.signer().ok().is_none_or(|is| *is.public_key() != key)) =>
+                {
+                    bail!("custodian {id}: signs with another key than the one that its ceremony recorded");
+                }
                 Ok(opened) => Kind::Service(opened),
                 Err(error) if bearing == Away::Borne && late::may_come_later(&error) => {
                     away.insert(id.clone(), error);
@@ -239,9 +251,13 @@ pub fn init(config: &Config) -> Result<()> {
             println!("custodian {id}: nothing is made at a service; `cofred run` says whether its keys fit");
             continue;
         };
+        if config.ceremonies.contains_key(id) {
+            println!("custodian {id}: its keys are made by `cofred keys init`");
+            continue;
+        }
         let pin = Pin::new(token.pin.read_pin(id)?);
         let ensured =
-            ceremony::ensure_keys(&settings(id, token)?, pin, &slab).with_context(|| format!("custodian {id}"))?;
+            making::ensure_keys(&settings(id, token)?, pin, &slab).with_context(|| format!("custodian {id}"))?;
         println!("custodian {id}: {ensured:?}");
     }
     Ok(())

@@ -53,6 +53,7 @@ fn run() -> io::Result<()> {
             out.say(&match opening.purpose {
                 Purpose::Serve => Word::Attached(Err(trouble)),
                 Purpose::MakeKeys => Word::Made(Err(trouble)),
+                Purpose::Perform(_) => Word::Performed(Err(trouble)),
             });
             return Ok(());
         }
@@ -65,6 +66,11 @@ fn run() -> io::Result<()> {
         Purpose::MakeKeys => {
             let notes = |note| out.say(&Word::Noted(note));
             out.say(&Word::Made(ceremony::ensure(&opening.settings, pin, &notes)));
+        }
+        Purpose::Perform(what) => {
+            let notes = |note| out.say(&Word::Noted(note));
+            let performed = ceremony::perform_here(&opening.settings, pin, what, &notes);
+            out.say(&Word::Performed(performed.map(Box::new)));
         }
         Purpose::Serve => {
             let host = match Host::open(*opening, pin, area, out.clone()) {

@@ -192,7 +192,7 @@ impl Watch {
                 }
                 Ok(())
             }
-            Word::Attached(_) | Word::Answered { .. } | Word::Made(_) => {
+            Word::Attached(_) | Word::Answered { .. } | Word::Made(_) | Word::Performed(_) => {
                 Err(Trouble::of(Operation::Connect, Cause::Crashed))
             }
         }

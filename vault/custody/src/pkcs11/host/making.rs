@@ -5,7 +5,7 @@ use cofre_envelope::Slab;
 use super::wire::{self, Opening, Purpose, Word};
 use super::{Hosting, line};
 use crate::fault::{Cause, Operation};
-use crate::pkcs11::ceremony::Ensured;
+use crate::pkcs11::ceremony::{Ensured, Performance, Performed};
 use crate::pkcs11::login::Standing;
 use crate::pkcs11::message::Note;
 use crate::pkcs11::trouble::{Session, Trouble};
@@ -18,8 +18,41 @@ pub(in crate::pkcs11) fn make_keys(
     pin: &Pin,
     slab: &Slab,
 ) -> Result<Ensured, Trouble> {
+    let made = |word| match word {
+        Word::Made(made) => Some(made),
+        _ => None,
+    };
+    let crashed = "what was made before stays; a second call goes on from there";
+    one_word(settings, hosting, (pin, slab), Purpose::MakeKeys, crashed, made)
+}
+
+/// Has a host of its own perform a ceremony. Blocks.
+pub(in crate::pkcs11) fn perform(
+    settings: &Settings,
+    hosting: &Hosting,
+    pin: &Pin,
+    slab: &Slab,
+    what: Performance,
+) -> Result<Performed, Trouble> {
+    let performed = |word| match word {
+        Word::Performed(performed) => Some(performed.map(|performed| *performed)),
+        _ => None,
+    };
+    let crashed = "what was made before stays on the token; another ceremony needs other labels";
+    one_word(settings, hosting, (pin, slab), Purpose::Perform(what), crashed, performed)
+}
+
+/// Starts a host for one purpose and waits for the word that ends it.
+fn one_word<T>(
+    settings: &Settings,
+    hosting: &Hosting,
+    (pin, slab): (&Pin, &Slab),
+    purpose: Purpose,
+    crashed: &str,
+    last: impl Fn(Word) -> Option<Result<T, Trouble>>,
+) -> Result<T, Trouble> {
     let opening = |cells, pin_len| Opening {
-        purpose: Purpose::MakeKeys,
+        purpose,
         settings: settings.clone(),
         sandbox: hosting.sandbox.clone(),
         backing: slab.backing(),
@@ -29,10 +62,10 @@ pub(in crate::pkcs11) fn make_keys(
         known: None,
     };
     let (line, mut incoming) = line::launch(hosting, pin, opening, (slab.backing(), 1))?;
+    let lost = || Trouble::told(Operation::MakeKey, Cause::Crashed, Session::Sound, Some(crashed.to_owned()));
     let mut trying = false;
-    let made = loop {
+    let said = loop {
         match wire::word(&mut incoming) {
-            Ok(Word::Made(made)) => break made,
             Ok(Word::Walls(walls)) => tracing::info!(custodian = settings.id.as_str(), walls, "custody host walled in"),
             Ok(Word::Noted(note)) => {
                 note.log(settings.id.as_str());
@@ -42,16 +75,10 @@ pub(in crate::pkcs11) fn make_keys(
             }
             // Whether the try counted nobody knows.
             Err(_) if trying => break Err(Trouble::of(Operation::LogIn, Cause::PinInDoubt)),
-            Ok(Word::Attached(_) | Word::Answered { .. }) | Err(_) => {
-                break Err(Trouble::told(
-                    Operation::MakeKey,
-                    Cause::Crashed,
-                    Session::Sound,
-                    Some("what was made before stays; a second call goes on from there".to_owned()),
-                ));
-            }
+            Ok(word) => break last(word).unwrap_or_else(|| Err(lost())),
+            Err(_) => break Err(lost()),
         }
     };
     line.end();
-    made
+    said
 }

@@ -10,7 +10,7 @@ use super::Sandbox;
 use super::area::Cell;
 use crate::custodian::Mechanism;
 use crate::pkcs11::Settings;
-use crate::pkcs11::ceremony::Ensured;
+use crate::pkcs11::ceremony::{Ensured, Performance, Performed};
 use crate::pkcs11::login::Standing;
 use crate::pkcs11::message::{Facts, Known, Note};
 use crate::pkcs11::trouble::Trouble;
@@ -39,6 +39,8 @@ pub(super) enum Purpose {
     Serve,
     /// To make the keys that are missing, once.
     MakeKeys,
+    /// To perform a ceremony, once.
+    Perform(Performance),
 }
 
 /// The first frame: all a host needs to know. The PIN lies in the shared area.
@@ -90,6 +92,7 @@ pub(super) enum Word {
     },
     Noted(Note),
     Made(Result<Ensured, Trouble>),
+    Performed(Result<Box<Performed>, Trouble>),
 }
 
 /// An open token.

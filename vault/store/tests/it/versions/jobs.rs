@@ -17,7 +17,14 @@ impl World {
         let slug = Slug::try_from("beside").expect("slug");
         let tenant = Tenant { id, slug, ..self.tenant.clone() };
         let (signing_keys, recipients) = (Vec::new(), Vec::new());
-        let put = Operation::PutTenant { tenant, key_version: 1, custody_set: None, warm_for: Span::secs(60), signing_keys, recipients };
+        let put = Operation::PutTenant {
+            tenant,
+            key_version: 1,
+            custody_set: None,
+            warm_for: Span::secs(60),
+            signing_keys,
+            recipients,
+        };
         let mut entry = self.entry(EntryKind::TenantPut);
         entry.tenant = Some(id);
         self.records().apply(entry, put).await.expect("registered");

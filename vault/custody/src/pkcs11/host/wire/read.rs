@@ -12,7 +12,7 @@ use super::super::{Profile, Sandbox};
 use super::{Ask, Attached, Opening, Order, Purpose, Said, Word, garbled};
 use crate::custodian::{CustodianId, Mechanism, VerifyingKey};
 use crate::fault::{Cause, Operation};
-use crate::pkcs11::ceremony::{Ensured, Found};
+use crate::pkcs11::ceremony::{Ensured, Found, MadeKey, MadeObject, Performance, Performed, Use};
 use crate::pkcs11::login::Standing;
 use crate::pkcs11::message::{Facts, Known, Note};
 use crate::pkcs11::trouble::{Session, Trouble};
@@ -165,7 +165,13 @@ impl<'a> Bytes<'a> {
     }
 
     fn opening(&mut self) -> Option<Opening> {
-        let purpose = if self.yes()? { Purpose::MakeKeys } else { Purpose::Serve };
+        let purpose = match self.u8()? {
+            0 => Purpose::Serve,
+            1 => Purpose::MakeKeys,
+            2 => Purpose::Perform(Performance::Keys),
+            3 => Purpose::Perform(Performance::Rehearsal),
+            _ => return None,
+        };
         Some(Opening {
             purpose,
             settings: self.settings()?,
@@ -250,6 +256,35 @@ impl<'a> Bytes<'a> {
         })
     }
 
+    fn performed(&mut self) -> Option<Performed> {
+        Some(Performed {
+            label: self.said(NAME)?,
+            serial: self.said(NAME)?,
+            manufacturer: self.said(NAME)?,
+            model: self.said(NAME)?,
+            mechanism: self.mechanism()?,
+            why: self.said(WHY)?,
+            witness: self.bytes()?.to_vec(),
+            signer: self.maybe(Self::key)?,
+            keys: self.each(Self::made_key)?,
+        })
+    }
+
+    fn made_key(&mut self) -> Option<MadeKey> {
+        Some(MadeKey {
+            used_to: if self.yes()? { Use::Sign } else { Use::Wrap },
+            label: self.text()?.to_owned(),
+            kind: self.said(NAME)?,
+            public: self.maybe(|bytes| bytes.bytes().map(<[u8]>::to_vec))?,
+            check_value: self.maybe(|bytes| bytes.bytes().map(<[u8]>::to_vec))?,
+            objects: self.each(|bytes| {
+                let class = bytes.said(NAME)?;
+                let attributes = bytes.each(|bytes| Some((bytes.said(NAME)?, bytes.said(WHY)?)))?;
+                Some(MadeObject { class, attributes })
+            })?,
+        })
+    }
+
     fn ensured(&mut self) -> Option<Ensured> {
         let found = |made| if made { Found::Made } else { Found::There };
         let root = found(self.yes()?);
@@ -292,6 +327,8 @@ impl Word {
             4 => Self::Noted(bytes.note()?),
             5 if bytes.yes()? => Self::Made(Err(bytes.trouble()?)),
             5 => Self::Made(Ok(bytes.ensured()?)),
+            6 if bytes.yes()? => Self::Performed(Err(bytes.trouble()?)),
+            6 => Self::Performed(Ok(Box::new(bytes.performed()?))),
             _ => return None,
         };
         bytes.0.is_empty().then_some(word)

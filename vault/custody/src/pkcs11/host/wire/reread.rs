@@ -65,9 +65,13 @@ fn texts(word: &Word) -> Vec<String> {
             let facts = &of.facts;
             [&facts.manufacturer, &facts.model, &facts.serial, &facts.label, &of.known.why].map(Clone::clone).to_vec()
         }
-        Word::Attached(Err(trouble)) | Word::Answered { said: Err(trouble), .. } | Word::Made(Err(trouble)) => {
-            detail(trouble)
+        Word::Performed(Ok(of)) => {
+            [&of.label, &of.serial, &of.manufacturer, &of.model, &of.why].map(Clone::clone).to_vec()
         }
+        Word::Attached(Err(trouble))
+        | Word::Answered { said: Err(trouble), .. }
+        | Word::Made(Err(trouble))
+        | Word::Performed(Err(trouble)) => detail(trouble),
         Word::Answered { said: Ok(_), .. } | Word::Noted(Note::Pin(_)) | Word::Made(Ok(_)) => Vec::new(),
     }
 }

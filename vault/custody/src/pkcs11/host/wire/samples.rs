@@ -8,7 +8,7 @@ use super::*;
 use crate::custodian::{CustodianId, VerifyingKey};
 use crate::fault::{Cause, Operation};
 use crate::pkcs11::TokenName;
-use crate::pkcs11::ceremony::Found;
+use crate::pkcs11::ceremony::{Found, MadeKey, MadeObject, Use};
 use crate::pkcs11::trouble::Session;
 
 fn settings() -> Settings {
@@ -52,7 +52,9 @@ pub(super) fn orders() -> Vec<Order> {
     let ask = |ask| Order::Ask { id: u64::MAX, cell: 7, ask };
     vec![
         Order::Open(Box::new(opening)),
-        Order::Open(Box::new(bare)),
+        Order::Open(Box::new(bare.clone())),
+        Order::Open(Box::new(Opening { purpose: Purpose::Perform(Performance::Keys), ..bare.clone() })),
+        Order::Open(Box::new(Opening { purpose: Purpose::Perform(Performance::Rehearsal), ..bare })),
         ask(Ask::Check),
         ask(Ask::Census),
         ask(Ask::Wrap { context: vec![1; 300] }),
@@ -60,6 +62,31 @@ pub(super) fn orders() -> Vec<Order> {
         ask(Ask::Sign { message: vec![3; 10_000] }),
         Order::Close,
     ]
+}
+
+fn performed() -> Performed {
+    let attribute = ("CKA_TOKEN".to_owned(), "true".to_owned());
+    let object = MadeObject { class: "secret".into(), attributes: vec![attribute] };
+    let key = MadeKey {
+        used_to: Use::Wrap,
+        label: "root-1".into(),
+        kind: "AES-256".into(),
+        public: None,
+        check_value: Some(vec![1, 2, 3]),
+        objects: vec![object],
+    };
+    let signs = MadeKey { used_to: Use::Sign, public: Some(vec![5; 32]), check_value: None, ..key.clone() };
+    Performed {
+        label: "cofre".into(),
+        serial: "1".into(),
+        manufacturer: "Maker".into(),
+        model: String::new(),
+        mechanism: Mechanism::AesKwp,
+        why: "so".into(),
+        witness: vec![9; 72],
+        signer: Some(VerifyingKey::Ed25519([5; 32])),
+        keys: vec![key, signs],
+    }
 }
 
 /// What a host may say, each kind once.
@@ -96,6 +123,9 @@ pub(super) fn words() -> Vec<Word> {
         Word::Noted(Note::Pin(Standing::Refused(Cause::PinIncorrect))),
         Word::Made(Ok(Ensured { root: Found::Made, signer: Some((Found::There, "ed25519")) })),
         Word::Made(Ok(Ensured { root: Found::There, signer: None })),
-        Word::Made(Err(trouble)),
+        Word::Made(Err(trouble.clone())),
+        Word::Performed(Ok(Box::new(performed()))),
+        Word::Performed(Ok(Box::new(Performed { keys: Vec::new(), signer: None, ..performed() }))),
+        Word::Performed(Err(trouble)),
     ]
 }

@@ -9,7 +9,7 @@ use super::super::Profile;
 use super::read::DETAIL;
 use super::{Ask, Order, Purpose, Said, Word};
 use crate::custodian::{Mechanism, VerifyingKey};
-use crate::pkcs11::ceremony::Found;
+use crate::pkcs11::ceremony::{Found, MadeKey, Performance, Performed, Use};
 use crate::pkcs11::login::Standing;
 use crate::pkcs11::message::{Known, Note};
 use crate::pkcs11::trouble::{Session, Trouble};
@@ -112,6 +112,28 @@ impl Body {
             .u64(u64::try_from(of.deadline.as_millis()).unwrap_or(u64::MAX))
     }
 
+    fn performed(self, of: &Performed) -> Self {
+        self.text(&of.label)
+            .text(&of.serial)
+            .text(&of.manufacturer)
+            .text(&of.model)
+            .text(of.mechanism.as_str())
+            .text(&of.why)
+            .bytes(&of.witness)
+            .maybe(of.signer.as_ref(), Self::key)
+            .each(&of.keys, Self::made_key)
+    }
+
+    fn made_key(self, of: &MadeKey) -> Self {
+        let attribute = |body: Self, (name, value): &(String, String)| body.text(name).text(value);
+        self.u8(u8::from(of.used_to == Use::Sign))
+            .text(&of.label)
+            .text(&of.kind)
+            .maybe(of.public.as_deref(), Self::bytes)
+            .maybe(of.check_value.as_deref(), Self::bytes)
+            .each(&of.objects, |body, object| body.text(&object.class).each(&object.attributes, attribute))
+    }
+
     fn standing(self, of: Standing) -> Self {
         match of {
             Standing::Untried => self.u8(0),
@@ -134,7 +156,12 @@ impl Order {
                     Profile::Off => 2,
                 };
                 Body::of(1)
-                    .u8(u8::from(of.purpose == Purpose::MakeKeys))
+                    .u8(match of.purpose {
+                        Purpose::Serve => 0,
+                        Purpose::MakeKeys => 1,
+                        Purpose::Perform(Performance::Keys) => 2,
+                        Purpose::Perform(Performance::Rehearsal) => 3,
+                    })
                     .settings(&of.settings)
                     .u8(profile)
                     .each(&of.sandbox.readable, |body, path| body.path(path))
@@ -207,6 +234,8 @@ impl Word {
                 })
             }
             Self::Made(Err(trouble)) => Body::of(5).u8(1).trouble(trouble),
+            Self::Performed(Ok(performed)) => Body::of(6).u8(0).performed(performed),
+            Self::Performed(Err(trouble)) => Body::of(6).u8(1).trouble(trouble),
         }
     }
 }

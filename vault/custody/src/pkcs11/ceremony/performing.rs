@@ -1,0 +1,173 @@
+//! The ceremony itself, where the module runs: nothing is made before the token was seen to have room for it and to be
+//! able to do what its keys are for; nothing that was made is called good before it was read back and tried.
+
+use cryptoki::object::Attribute;
+use cryptoki::session::Session;
+use cryptoki::slot::{Slot, TokenInfo};
+
+use super::wishes::{Born, Curve, Stays, Wish, check_value, modulus};
+use super::{MadeKey, Performance, Performed, Use};
+use crate::custodian::{Mechanism as How, VerifyingKey};
+use crate::fault::{Cause, Operation};
+use crate::pkcs11::keys::{self, SigningKey, WrappingKey};
+use crate::pkcs11::login::{Login, Standing};
+use crate::pkcs11::message::Note;
+use crate::pkcs11::trouble::{self, Trouble};
+use crate::pkcs11::wrapping::{Proven, Root};
+use crate::pkcs11::{Pin, Settings, module};
+
+/// The mechanisms a wrapping key may go with, best first.
+const WAYS: [How; 3] = [How::AesGcm, How::AesKwp, How::RsaOaepSha256];
+/// The label of keys that live in a session only.
+const REHEARSED: &str = "cofre-rehearsal";
+/// What a throw-away key signs.
+const PROBE: &[u8] = b"cofre/v1/custody-probe";
+
+pub(in crate::pkcs11) fn perform(
+    settings: &Settings,
+    pin: Pin,
+    what: Performance,
+    notes: &dyn Fn(Note),
+) -> Result<Performed, Trouble> {
+    let module = module::load(&settings.module, settings.module_sha256.as_ref())?;
+    let (slot, info) = module::find(&module, &settings.token)?;
+    if info.write_protected() {
+        return Err(Trouble::of(Operation::MakeKey, Cause::TokenReadOnly));
+    }
+    let session = module.open_rw_session(slot).map_err(|error| Trouble::answered(Operation::Connect, &error))?;
+    let token = || module::find(&module, &settings.token).map(|(_, info)| info);
+    Login::new(pin, Standing::Untried).ensure(&session, token, notes)?;
+    for label in std::iter::once(&settings.key_label).chain(&settings.signer_label) {
+        free(&session, label)?;
+    }
+    let (how, why) = way(&session, settings.mechanism)?;
+    let curve = settings.signer_label.as_ref().map(|_| curve(&module, slot, &session)).transpose()?;
+    let mut performed = told(&info, how, why);
+    if what == Performance::Keys {
+        make(settings, &session, curve, &mut performed)?;
+    }
+    Ok(performed)
+}
+
+fn told(info: &TokenInfo, how: How, why: String) -> Performed {
+    Performed {
+        label: info.label().to_owned(),
+        serial: info.serial_number().to_owned(),
+        manufacturer: info.manufacturer_id().to_owned(),
+        model: info.model().to_owned(),
+        mechanism: how,
+        why,
+        witness: Vec::new(),
+        signer: None,
+        keys: Vec::new(),
+    }
+}
+
+/// No object of the token has this label or id, of whatever kind.
+fn free(session: &Session, label: &str) -> Result<(), Trouble> {
+    let bytes = || label.as_bytes().to_vec();
+    for (name, by) in [("label", Attribute::Label(bytes())), ("id", Attribute::Id(bytes()))] {
+        let found = session.find_objects(&[Attribute::Token(true), by]);
+        let found = found.map_err(|error| Trouble::answered(Operation::FindKey, &error))?;
+        if !found.is_empty() {
+            let said = format!("{} of the {name} {label} on the token", found.len());
+            return Err(Trouble::told(Operation::MakeKey, Cause::KeyExists, trouble::Session::Sound, Some(said)));
+        }
+    }
+    Ok(())
+}
+
+/// The best mechanism that the token shows on a key of this session, or the one that is wanted. Nothing of it stays.
+fn way(session: &Session, wanted: Option<How>) -> Result<(How, String), Trouble> {
+    let ways = wanted.map_or_else(|| WAYS.to_vec(), |wanted| vec![wanted]);
+    let mut refused = Vec::new();
+    for how in ways {
+        match rehearsed(session, how) {
+            Ok(why) => return Ok((how, why)),
+            Err(trouble) if trouble.cause == Cause::Unsupported => {
+                refused.push(format!("{}: {}", how.as_str(), trouble.detail().unwrap_or("no reason")));
+            }
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    let said = Some(refused.join("; "));
+    Err(Trouble::told(Operation::MakeKey, Cause::Unsupported, trouble::Session::Sound, said))
+}
+
+fn rehearsed(session: &Session, how: How) -> Result<String, Trouble> {
+    let born = Wish::wrapping(REHEARSED, how, Stays::Session)?.make(session)?;
+    let key = match (how, born.public) {
+        (How::AesKwp, _) => WrappingKey::Wrapper(born.secret),
+        (_, Some(public)) => {
+            let modulus = modulus(session, born).map_or(0, |modulus| modulus.len());
+            WrappingKey::Rsa { public, private: born.secret, modulus }
+        }
+        (_, None) => WrappingKey::Cipher(born.secret),
+    };
+    let proven = Root::prove(session, key, Some(how)).map(|proven| proven.why);
+    leave(session, born);
+    proven
+}
+
+/// The curve of the signing key, and that a key of it signs.
+fn curve(module: &cryptoki::context::Pkcs11, slot: Slot, session: &Session) -> Result<Curve, Trouble> {
+    let curve = Curve::of(module, slot)?;
+    let born = Wish::signing(REHEARSED, curve, Stays::Session).make(session)?;
+    // Which kind of key it is, is all that signing looks at.
+    let public = match curve {
+        Curve::Ed25519 => VerifyingKey::Ed25519([0; 32]),
+        Curve::P256 => VerifyingKey::P256([0; 65]),
+    };
+    let signed = SigningKey { private: born.secret, public }.sign(session, PROBE);
+    leave(session, born);
+    signed.map(|_| curve)
+}
+
+/// Lets go of keys of this session; they end with it in any case.
+fn leave(session: &Session, born: Born) {
+    for object in [born.public, Some(born.secret)].into_iter().flatten() {
+        let _ = session.destroy_object(object);
+    }
+}
+
+fn make(
+    settings: &Settings,
+    session: &Session,
+    curve: Option<Curve>,
+    performed: &mut Performed,
+) -> Result<(), Trouble> {
+    let label = &settings.key_label;
+    let wish = Wish::wrapping(label, performed.mechanism, Stays::Lasting)?;
+    let born = wish.make(session)?;
+    let objects = wish.held(session, born)?;
+    let key = keys::root(session, label)?;
+    let modulus = modulus(session, born);
+    performed.keys.push(MadeKey {
+        used_to: Use::Wrap,
+        label: label.clone(),
+        kind: match &modulus {
+            Some(modulus) => format!("RSA-{}", modulus.len() * 8),
+            None => "AES-256".to_owned(),
+        },
+        public: modulus,
+        check_value: check_value(session, born),
+        objects,
+    });
+    let Proven { sealed, why, .. } = Root::prove(session, key, Some(performed.mechanism))?;
+    (performed.witness, performed.why) = (sealed, why);
+    let Some((label, curve)) = settings.signer_label.as_ref().zip(curve) else { return Ok(()) };
+    let wish = Wish::signing(label, curve, Stays::Lasting);
+    let objects = wish.held(session, wish.make(session)?)?;
+    let key = keys::signer(session, label)?;
+    key.sign(session, PROBE)?;
+    performed.signer = Some(key.public);
+    performed.keys.push(MadeKey {
+        used_to: Use::Sign,
+        label: label.clone(),
+        kind: key.public.algorithm().to_owned(),
+        public: Some(key.public.as_bytes().to_vec()),
+        check_value: None,
+        objects,
+    });
+    Ok(())
+}
