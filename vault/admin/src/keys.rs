@@ -4,6 +4,7 @@
 //! A job has no cursor and no list: what is due is read from the keyring, so a process may end at any instant and
 //! another goes on. Nothing here opens a data key or a login.
 
+mod moving;
 mod progress;
 mod retire;
 mod rewrap;

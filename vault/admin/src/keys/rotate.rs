@@ -1,34 +1,26 @@
 //! The work of a rotation: a tenant gets the next version of its key, and what lies directly under older ones is wrapped
 //! under it. What has been done is read from the rows, so any node goes on where another ended.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
-use cofre_custody::{Broken, Held, MovedKey as Anew, TenantRef, UnderKey};
-use cofre_envelope::{Suite, random};
+use cofre_custody::{Broken, TenantRef};
+use cofre_envelope::random;
 use cofre_model::caller::Caller;
 use cofre_model::entry::{Entry, EntryKind};
-use cofre_model::id::{KeyJobId, SubjectId, TenantId};
+use cofre_model::id::{KeyJobId, TenantId};
 use cofre_model::keys::{KeyJob, KeyJobKind, TenantKeyState, TenantKeyVersion};
-use cofre_model::permit::{EntryRef, Move, Permit};
+use cofre_model::permit::EntryRef;
 use cofre_model::reason::Reason;
-use cofre_model::sealed::WrappedKey;
 use cofre_model::time::Span;
-use cofre_store::{
-    CommitError, KeyVersion, MoveRequest, MovedKey, NewKeyJob, Operation, StoredDepositKey, StoredSubjectKey,
-    TenantRecord,
-};
+use cofre_store::{CommitError, KeyVersion, NewKeyJob, Operation, TenantRecord};
 
 use crate::Error;
 use crate::keys::rewrap::{AGAIN, One, Pass, RESTING, corrupt};
 use crate::keys::{KeyJobs, ROTATE, entry, rows};
 
-/// What was granted under the key before is over by then, also where clocks differ: a grant lives for milliseconds.
-const SETTLES: Span = Span::secs(5);
 /// A tenant that a node has claimed is free again after this long; a claim is renewed with every list of keys. Whoever still
 /// works on it then loses nothing: each key goes to whoever moves it first.
 const CLAIM: Span = Span::secs(10);
-/// Keys moved under one permit, in one transaction.
-const BATCH: u32 = 1_000;
 /// Tenants read at once.
 const PAGE: u32 = 256;
 
@@ -39,13 +31,6 @@ pub struct RotateOrder {
     pub tenant: Option<TenantId>,
     /// Keys a second that one node may move at most.
     pub rate: Option<u32>,
-}
-
-/// One tenant's way from an older version to the one in force.
-struct Way {
-    from: TenantRef,
-    to: TenantRef,
-    held: Held,
 }
 
 /// What a job is to do with a tenant now.
@@ -181,7 +166,7 @@ impl KeyJobs {
         one
     }
 
-    async fn claimed_until(&self, item: &str) -> Result<bool, Error> {
+    pub(super) async fn claimed_until(&self, item: &str) -> Result<bool, Error> {
         let now = self.clock.now();
         Ok(self.keyring.claim(item, &self.holder, now, now.plus(CLAIM)).await?)
     }
@@ -268,175 +253,14 @@ impl KeyJobs {
         Ok(self.stands(self.records.apply(entry, make).await)?.then_some(next))
     }
 
-    /// Moves what lies under older versions of a tenant's key to the one in force.
-    async fn move_all(
-        &self,
-        job: &KeyJob,
-        record: &TenantRecord,
-        in_force: &TenantKeyVersion,
-        ended: &(dyn Fn() -> bool + Sync),
-    ) -> Result<One, Error> {
-        if self.clock.now() < in_force.state_at.plus(SETTLES) {
-            return Ok(One::Others);
-        }
-        let tenant = record.tenant.id;
-        self.keyring.close_tenant_keys(&tenant, in_force.version, self.clock.now()).await?;
-        for pair in self.keyring.deposit_keys_under(&tenant, in_force.version).await? {
-            let Some(way) = self.way(record, in_force, pair.tenant_key_version).await? else {
-                return self.tenant_failed(job, &tenant, UNKNOWN).await;
-            };
-            let Some(moved) = self.under(job, &way, vec![under_deposit(&pair)?]).await? else { return Ok(One::Over) };
-            self.put_deposit(job, &pair, &way, moved).await?;
-            if ended() || !self.claimed_until(&item(&tenant)).await? {
-                return Ok(One::Others);
-            }
-        }
-        let (mut moved, mut after): (u64, Option<(SubjectId, u32)>) = (0, None);
-        let mut pace = job.rate.map(super::rewrap::paced);
-        let batch = job.rate.map_or(BATCH, |rate| rate.min(BATCH));
-        loop {
-            let page = self.keyring.subject_keys_under(&tenant, in_force.version, after, batch).await?;
-            let Some(last) = page.last() else { break };
-            after = Some((last.owner, last.version));
-            let mut parts: BTreeMap<u32, Vec<_>> = BTreeMap::new();
-            for row in &page {
-                parts.entry(row.tenant_key_version).or_default().push(under_subject(row));
-            }
-            for (from, part) in parts {
-                // Asked for again with each list, which costs nothing while they are warm: no key is held for longer.
-                let Some(way) = self.way(record, in_force, from).await? else {
-                    return self.tenant_failed(job, &tenant, UNKNOWN).await;
-                };
-                let Some(anew) = self.under(job, &way, part).await? else { return Ok(One::Over) };
-                moved += self.put_subjects(job, &way, anew).await?;
-            }
-            if ended() || !self.claimed_until(&item(&tenant)).await? {
-                return Ok(One::Others);
-            }
-            if let Some(pace) = &mut pace {
-                for _ in &page {
-                    pace.tick().await;
-                }
-            }
-        }
-        self.all_moved(job, (record, in_force), moved).await
-    }
-
-    /// Says that nothing is left under older versions, where nothing is; and how many owners' keys this pass moved.
-    async fn all_moved(
-        &self,
-        job: &KeyJob,
-        (record, in_force): (&TenantRecord, &TenantKeyVersion),
-        moved: u64,
-    ) -> Result<One, Error> {
-        let tenant = record.tenant.id;
-        let left = self.keyring.keys_under_count(Some(&tenant), in_force.version).await?;
-        if left > 0 {
-            let cause = format!("{left} keys still lie under older versions; see `keys status`, and the node's log");
-            return self.tenant_failed(job, &tenant, &cause).await;
-        }
-        let to = reference(record, in_force.version, in_force.key_id);
-        let entry = self.said(EntryKind::TenantKeyMoved, job, &to)?;
-        let done = Operation::TenantKeyMoved { job: job.id, tenant, version: in_force.version, moved };
-        if !self.stands(self.records.apply(entry, done).await)? {
-            return Ok(One::Over);
-        }
-        self.keys.wipe(&tenant);
-        // All of its keys are where they shall be: what was noted of one before was mended.
-        self.keyring.note_failure(&job.id, &item(&tenant), None, self.clock.now()).await?;
-        Ok(One::Moved)
-    }
-
-    /// Both keys of a way; nothing where the records know no such version.
-    async fn way(&self, record: &TenantRecord, in_force: &TenantKeyVersion, from: u32) -> Result<Option<Way>, Error> {
-        let Some(older) = self.records.tenant_key_version(&record.tenant.id, from).await? else { return Ok(None) };
-        let from = reference(record, older.version, older.key_id);
-        let to = reference(record, in_force.version, in_force.key_id);
-        let held = self.rotating.hold(&from, &to).await?;
-        Ok(Some(Way { from, to, held }))
-    }
-
-    /// Wraps keys anew under a permit of their own; nothing where the job runs no more.
-    async fn under(
-        &self,
-        job: &KeyJob,
-        way: &Way,
-        keys: Vec<(UnderKey, WrappedKey)>,
-    ) -> Result<Option<Vec<Anew>>, Error> {
-        let count = u32::try_from(keys.len()).unwrap_or(u32::MAX);
-        let Some(permit) = self.move_permit(job, way, count).await? else { return Ok(None) };
-        let (rotating, held) = (self.rotating.clone(), way.held.clone());
-        let moved = tokio::task::spawn_blocking(move || rotating.move_keys(permit, &held, keys)).await;
-        moved.map_err(|_| corrupt())?.map(Some).map_err(Error::from)
-    }
-
-    async fn move_permit(&self, job: &KeyJob, way: &Way, count: u32) -> Result<Option<Permit<Move>>, Error> {
-        let entry = self.said(EntryKind::KeysMove, job, &way.to)?;
-        let request = MoveRequest {
-            job: job.id,
-            tenant: way.to.tenant,
-            from_version: way.from.key_version,
-            from_id: way.from.key_id,
-            to_version: way.to.key_version,
-            to_id: way.to.key_id,
-            count,
-            entry,
-        };
-        match self.records.move_keys(request).await {
-            Ok(permit) => Ok(Some(permit)),
-            Err(CommitError::Refused(Reason::WrongState)) => Ok(None),
-            Err(cause) => Err(cause.into()),
-        }
-    }
-
-    async fn put_subjects(&self, job: &KeyJob, way: &Way, moved: Vec<Anew>) -> Result<u64, Error> {
-        let mut put = Vec::with_capacity(moved.len());
-        for Anew { key, wrapped } in moved {
-            let UnderKey::Subject(owner, version) = key else { continue };
-            match wrapped {
-                Ok(wrapped) => {
-                    let (from, to) = (way.from.key_version, way.to.key_version);
-                    put.push(MovedKey { owner, version, from, to, wrapped });
-                }
-                Err(cause) => self.key_failed(job, &format!("{owner}/{version}"), &cause).await?,
-            }
-        }
-        // One that is not there any more was erased meanwhile, and stays erased.
-        Ok(self.keyring.move_subject_keys(&put).await?)
-    }
-
-    async fn put_deposit(
-        &self,
-        job: &KeyJob,
-        pair: &StoredDepositKey,
-        way: &Way,
-        moved: Vec<Anew>,
-    ) -> Result<(), Error> {
-        for Anew { wrapped, .. } in moved {
-            match wrapped {
-                Ok(wrapped) => {
-                    let (from, to) = (way.from.key_version, way.to.key_version);
-                    self.keyring.move_deposit_key(&pair.id, from, to, &wrapped).await?;
-                }
-                Err(cause) => self.key_failed(job, &pair.id.to_string(), &cause).await?,
-            }
-        }
-        Ok(())
-    }
-
-    async fn key_failed(&self, job: &KeyJob, key: &str, cause: &cofre_custody::Error) -> Result<(), Error> {
-        tracing::warn!(job = %job.id, key, error = %cause, "a key could not be moved to the tenant's next one");
-        Ok(self.keyring.note_failure(&job.id, key, Some(&cause.to_string()), self.clock.now()).await?)
-    }
-
-    async fn tenant_failed(&self, job: &KeyJob, tenant: &TenantId, cause: &str) -> Result<One, Error> {
+    pub(super) async fn tenant_failed(&self, job: &KeyJob, tenant: &TenantId, cause: &str) -> Result<One, Error> {
         tracing::warn!(job = %job.id, tenant = %tenant, error = cause, "a tenant's key could not be rotated");
         self.keyring.note_failure(&job.id, &item(tenant), Some(cause), self.clock.now()).await?;
         Ok(One::Failed)
     }
 
     /// Whether an entry of a job stands; not where the job runs no more.
-    fn stands(&self, applied: Result<EntryRef, CommitError>) -> Result<bool, Error> {
+    pub(super) fn stands(&self, applied: Result<EntryRef, CommitError>) -> Result<bool, Error> {
         match applied {
             Ok(_) => Ok(true),
             Err(CommitError::Refused(Reason::WrongState)) => Ok(false),
@@ -444,7 +268,7 @@ impl KeyJobs {
         }
     }
 
-    fn said(&self, kind: EntryKind, job: &KeyJob, key: &TenantRef) -> Result<Entry, Error> {
+    pub(super) fn said(&self, kind: EntryKind, job: &KeyJob, key: &TenantRef) -> Result<Entry, Error> {
         let mut entry = entry(kind, None, ROTATE)?;
         entry.tenant = Some(key.tenant);
         entry.tenant_key = Some((key.key_id, key.key_version));
@@ -452,9 +276,6 @@ impl KeyJobs {
         Ok(entry)
     }
 }
-
-/// Why a key of an unknown version is left where it is.
-const UNKNOWN: &str = "a key lies under a version of the tenant key that the records do not know";
 
 /// Whether a cause is this tenant's alone, so that it holds up no other: its lockdown, its custodians, its rows.
 fn is_its_own(cause: &Error) -> bool {
@@ -478,7 +299,7 @@ fn is_its_own(cause: &Error) -> bool {
     }
 }
 
-fn item(tenant: &TenantId) -> String {
+pub(super) fn item(tenant: &TenantId) -> String {
     // Before the keys of owners in every list, so that none of those hides it.
     format!("rotation of {tenant}")
 }
@@ -491,16 +312,6 @@ pub(super) fn whose(job: &KeyJob) -> Result<Option<TenantId>, Error> {
     job.target.parse().map(Some).map_err(|_| corrupt())
 }
 
-fn reference(record: &TenantRecord, key_version: u32, key_id: [u8; 16]) -> TenantRef {
+pub(super) fn reference(record: &TenantRecord, key_version: u32, key_id: [u8; 16]) -> TenantRef {
     TenantRef { key_id, warm_for: record.warm_for, ..TenantRef::of(&record.tenant, key_version) }
-}
-
-fn under_subject(row: &StoredSubjectKey) -> (UnderKey, WrappedKey) {
-    (UnderKey::Subject(row.owner, row.version), row.wrapped.clone())
-}
-
-fn under_deposit(row: &StoredDepositKey) -> Result<(UnderKey, WrappedKey), Error> {
-    let StoredDepositKey { id, not_before, not_after, .. } = *row;
-    let suite = Suite::from_id(row.suite)?;
-    Ok((UnderKey::Deposit { id, suite, not_before, not_after }, row.wrapped_private.clone()))
 }
