@@ -20,6 +20,7 @@ mod memory;
 mod migrate;
 #[cfg(test)]
 mod rewrapped;
+#[cfg(test)]
 mod rotated;
 #[cfg(test)]
 mod sandbox;

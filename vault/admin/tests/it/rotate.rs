@@ -56,7 +56,7 @@ async fn a_rotation_gives_each_tenant_a_new_key_and_all_that_lay_under_the_old_o
         ..cofre_custody::TenantRef::of(&seeded[0].tenant, version)
     };
     let tag = |mac: &cofre_envelope::RowMac| mac.tag("credentials", &[b"a"], &[1; 16]);
-    let before = tag(&*integrity.integrity(&reference(1, seeded[0].tenant.tenant_key_id)).await.expect("derived"));
+    let before = tag(&integrity.integrity(&reference(1, seeded[0].tenant.tenant_key_id)).await.expect("derived"));
 
     let job = ordered(&node).await;
     let again = node.jobs.open_rotation(&operator(), &EVERYBODY).await;
@@ -85,7 +85,7 @@ async fn a_rotation_gives_each_tenant_a_new_key_and_all_that_lay_under_the_old_o
     let now = node.stores.records.tenant(&seeded[0].tenant.id).await.expect("read").expect("there");
     node.keys.forget_all();
     let after = integrity.integrity(&reference(2, now.tenant.tenant_key_id)).await.expect("carried");
-    assert_eq!(tag(&*after), before, "rows verify as before");
+    assert_eq!(tag(&after), before, "rows verify as before");
     let count = async |kind| node.entries(kind).await.len();
     assert_eq!(count(EntryKind::TenantKeyMade).await, 3);
     assert_eq!(count(EntryKind::TenantKeyOpened).await, 3);

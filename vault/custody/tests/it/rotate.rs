@@ -101,14 +101,14 @@ async fn rows_verify_under_every_version_by_the_keys_of_the_first() {
     let desk = Desk::new().await;
     let rows = desk.house.keys.for_rows();
     let tag = |mac: &cofre_envelope::RowMac| mac.tag("credentials", &[b"a"], &[1; 16]);
-    let first = tag(&*rows.integrity(&desk.tenant).await.expect("derived"));
+    let first = tag(&rows.integrity(&desk.tenant).await.expect("derived"));
     let second = next(&desk).await;
     desk.house.keys.forget_all();
-    assert_eq!(tag(&*rows.integrity(&second).await.expect("carried")), first);
+    assert_eq!(tag(&rows.integrity(&second).await.expect("carried")), first);
     let desk = Desk { tenant: second.clone(), key: desk.key.clone(), house: desk.house.share() };
     let third = next(&desk).await;
     desk.house.keys.forget_all();
-    assert_eq!(tag(&*rows.integrity(&third).await.expect("carried on")), first);
+    assert_eq!(tag(&rows.integrity(&third).await.expect("carried on")), first);
     desk.house.keys.for_rewrapping().prove(&third).await.expect("opens, and the carried keys too");
 
     let whole = desk.house.register.keys.lock().expect("whole")[&(third.tenant, 3)].clone();
