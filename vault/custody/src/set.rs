@@ -1,7 +1,7 @@
 //! Custody sets: which custodians hold a tenant's key, and whether one of them or all of them must agree.
 //! This is data; [`crate::shares`] acts on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -157,11 +157,16 @@ impl CustodySet {
     /// opens by `other` opens by this set too. The order in which either is written says nothing.
     #[must_use]
     pub fn stricter_than(&self, other: &Self) -> bool {
-        let these = self.openings();
-        let mut others = other.openings();
-        // Where few custodians open there is least to choose from: what cannot be is found out soon.
-        others.sort_by_key(BTreeSet::len);
-        !replaced(&these, &others, &mut BTreeMap::new())
+        let there: Vec<_> = other.custodians().collect();
+        let place = |custodian: &CustodianId| there.iter().position(|one| *one == custodian).map_or(0, |nth| 1 << nth);
+        let opening = |opening: &BTreeSet<&CustodianId>| opening.iter().fold(0, |all, one| all | place(one));
+        let mut places = Places {
+            rule: self.rule,
+            members: self.members.iter().map(|member| (member.custodians().len(), 0)).collect(),
+            openings: other.openings().iter().map(opening).collect(),
+        };
+        // Whoever has a place can only open more: as many as there can be have one.
+        !places.found(there.len(), there.len().saturating_sub(self.custodians().count()))
     }
 
     /// Every combination of custodians that opens a key, none of whom could be spared.
@@ -231,39 +236,50 @@ impl FromStr for CustodySet {
     }
 }
 
-/// Whether custodians of `these` openings can be replaced, each by another one, so that each of the `others` has all of
-/// the custodians of one of them. Who stands in whose place already is in `places`.
-fn replaced<'a>(
-    these: &[BTreeSet<&'a CustodianId>],
-    others: &[BTreeSet<&'a CustodianId>],
-    places: &mut BTreeMap<&'a CustodianId, &'a CustodianId>,
-) -> bool {
-    let Some((first, rest)) = others.split_first() else { return true };
-    these.iter().filter(|this| this.len() <= first.len()).any(|this| {
-        let this: Vec<_> = this.iter().copied().collect();
-        placed(&this, first, places, &mut |places| replaced(these, rest, places))
-    })
+/// Which custodians of one set stand in the places of another's members. What a set opens with does not change where
+/// custodians of one member change places, so this has few hundred cases and not as many as there are orders of eight.
+struct Places {
+    rule: Rule,
+    /// How many custodians each member has, and who stands in their places: one bit each.
+    members: Vec<(usize, u16)>,
+    /// Every combination of custodians that is to open by these members.
+    openings: Vec<u16>,
 }
 
-/// Whether each custodian of `this` opening can have a place among the `there`, one that no other has, so that what is
-/// left to be asked holds as well.
-fn placed<'a>(
-    this: &[&'a CustodianId],
-    there: &BTreeSet<&'a CustodianId>,
-    places: &mut BTreeMap<&'a CustodianId, &'a CustodianId>,
-    left: &mut dyn FnMut(&mut BTreeMap<&'a CustodianId, &'a CustodianId>) -> bool,
-) -> bool {
-    let Some((first, rest)) = this.split_first() else { return left(places) };
-    if let Some(place) = places.get(first) {
-        return there.contains(place) && placed(rest, there, places, left);
+impl Places {
+    /// Whether the first `left` custodians can be put in places, but for `spare` of them, so that every opening is one.
+    fn found(&mut self, left: usize, spare: usize) -> bool {
+        let Some(left) = left.checked_sub(1) else { return self.all_open() };
+        let mut tried = Vec::new();
+        for nth in 0..self.members.len() {
+            let Some(member) = self.members.get_mut(nth) else { continue };
+            let before = *member;
+            // Of two members that are alike one is enough.
+            if before.1.count_ones() as usize == before.0 || tried.contains(&before) {
+                continue;
+            }
+            tried.push(before);
+            member.1 |= 1 << left;
+            let found = self.found(left, spare);
+            if let Some(member) = self.members.get_mut(nth) {
+                *member = before;
+            }
+            if found {
+                return true;
+            }
+        }
+        spare > 0 && self.found(left, spare - 1)
     }
-    let taken: BTreeSet<_> = places.values().copied().collect();
-    there.iter().filter(|place| !taken.contains(*place)).any(|place| {
-        places.insert(*first, *place);
-        let fits = placed(rest, there, places, left);
-        places.remove(first);
-        fits
-    })
+
+    fn all_open(&self) -> bool {
+        self.openings.iter().all(|opening| match self.rule {
+            Rule::Any => {
+                let whole = |(size, who): &(usize, u16)| who.count_ones() as usize == *size && who & !opening == 0;
+                self.members.iter().any(whole)
+            }
+            Rule::All => self.members.iter().all(|(_, who)| who & opening != 0),
+        })
+    }
 }
 
 /// A rule and what stands in its parentheses, which end the text.
