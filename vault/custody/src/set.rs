@@ -157,17 +157,16 @@ impl CustodySet {
     /// opens by `other` opens by this set too. The order in which either is written says nothing.
     #[must_use]
     pub fn stricter_than(&self, other: &Self) -> bool {
-        let (these, others) = (self.openings(), other.openings());
-        let names = |set: &Self| set.custodians().cloned().collect::<Vec<_>>();
-        let (mine, theirs) = (names(self), names(other));
-        let mut replacing = Replacing {
-            these: these.iter().map(|opening| places(&mine, opening)).collect(),
-            others: others.iter().map(|opening| mask(places(&theirs, opening))).collect(),
-            // Whoever is left out opens nothing: only as many are as cannot be placed.
-            spare: mine.len().saturating_sub(theirs.len()),
-            at: vec![None; mine.len()],
+        let there: Vec<_> = other.custodians().collect();
+        let place = |custodian: &CustodianId| there.iter().position(|one| *one == custodian).map_or(0, |nth| 1 << nth);
+        let opening = |opening: &BTreeSet<&CustodianId>| opening.iter().fold(0, |all, one| all | place(one));
+        let mut places = Places {
+            rule: self.rule,
+            members: self.members.iter().map(|member| (member.custodians().len(), 0)).collect(),
+            openings: other.openings().iter().map(opening).collect(),
         };
-        !replacing.fits(0, 0, theirs.len())
+        // Whoever has a place can only open more: as many as there can be have one.
+        !places.found(there.len(), there.len().saturating_sub(self.custodians().count()))
     }
 
     /// Every combination of custodians that opens a key, none of whom could be spared.
@@ -237,59 +236,49 @@ impl FromStr for CustodySet {
     }
 }
 
-/// Where the custodians of an opening stand among all of their set.
-fn places(all: &[CustodianId], opening: &BTreeSet<&CustodianId>) -> Vec<usize> {
-    (0usize..).zip(all).filter(|(_, one)| opening.contains(one)).map(|(place, _)| place).collect()
+/// Which custodians of one set stand in the places of another's members. What a set opens with does not change where
+/// custodians of one member change places, so this has few hundred cases and not as many as there are orders of eight.
+struct Places {
+    rule: Rule,
+    /// How many custodians each member has, and who stands in their places: one bit each.
+    members: Vec<(usize, u16)>,
+    /// Every combination of custodians that is to open by these members.
+    openings: Vec<u16>,
 }
 
-/// A bit for each place. A set has at most [`MOST`] of them.
-fn mask(places: impl IntoIterator<Item = usize>) -> u32 {
-    places.into_iter().fold(0, |mask, place| mask | 1 << place)
-}
-
-/// The search for a way to replace each custodian of one set by one of another, after which whatever opens by the other
-/// set has all of the custodians of one of these openings. At most eight have to be placed: some ten thousand ways.
-struct Replacing {
-    these: Vec<Vec<usize>>,
-    others: Vec<u32>,
-    spare: usize,
-    at: Vec<Option<usize>>,
-}
-
-impl Replacing {
-    /// Whether the custodians from `next` on can be placed where nobody stands yet.
-    fn fits(&mut self, next: usize, taken: u32, places: usize) -> bool {
-        if next == self.at.len() {
-            return self.holds();
-        }
-        for place in (0..places).filter(|place| taken & 1 << place == 0) {
-            self.put(next, Some(place));
-            if self.fits(next + 1, taken | 1 << place, places) {
+impl Places {
+    /// Whether the first `left` custodians can be put in places, but for `spare` of them, so that every opening is one.
+    fn found(&mut self, left: usize, spare: usize) -> bool {
+        let Some(left) = left.checked_sub(1) else { return self.all_open() };
+        let mut tried = Vec::new();
+        for nth in 0..self.members.len() {
+            let Some(member) = self.members.get_mut(nth) else { continue };
+            let before = *member;
+            // Of two members that are alike one is enough.
+            if before.1.count_ones() as usize == before.0 || tried.contains(&before) {
+                continue;
+            }
+            tried.push(before);
+            member.1 |= 1 << left;
+            let found = self.found(left, spare);
+            if let Some(member) = self.members.get_mut(nth) {
+                *member = before;
+            }
+            if found {
                 return true;
             }
         }
-        self.put(next, None);
-        let Some(spare) = self.spare.checked_sub(1) else { return false };
-        self.spare = spare;
-        let fits = self.fits(next + 1, taken, places);
-        self.spare += 1;
-        fits
+        spare > 0 && self.found(left, spare - 1)
     }
 
-    fn put(&mut self, custodian: usize, place: Option<usize>) {
-        if let Some(at) = self.at.get_mut(custodian) {
-            *at = place;
-        }
-    }
-
-    fn holds(&self) -> bool {
-        let place = |custodian: &usize| self.at.get(*custodian).copied().flatten();
-        let these: Vec<u32> = self
-            .these
-            .iter()
-            .filter_map(|opening| opening.iter().map(place).collect::<Option<Vec<_>>>().map(mask))
-            .collect();
-        self.others.iter().all(|other| these.iter().any(|this| other & this == *this))
+    fn all_open(&self) -> bool {
+        self.openings.iter().all(|opening| match self.rule {
+            Rule::Any => {
+                let whole = |(size, who): &(usize, u16)| who.count_ones() as usize == *size && who & !opening == 0;
+                self.members.iter().any(whole)
+            }
+            Rule::All => self.members.iter().all(|(_, who)| who & opening != 0),
+        })
     }
 }
 

@@ -370,8 +370,7 @@ async fn an_entry_names_the_version_of_a_key_that_the_rows_name() {
         json!({"op": "TENANT_KEY_MOVED", "job": job, "tenant": tenant, "key_version": 2, "moved": 7,
             "entry": said(entry("TENANT_KEY_MOVED", 45, &job), &[("26", named), ("32", "800207".into())])})
     };
-    let mut number = 4;
-    for asked in [&opened as &dyn Fn(String) -> Value, &moved] {
+    for (number, asked) in (4..).zip([&opened as &dyn Fn(String) -> Value, &moved]) {
         for (id, version) in [(1, 1), (3, 1), (1, 2), (4, 2)] {
             let refused = attack.commit(&group(number, &asked(key(id, version)))).await.expect_err("another key");
             let code = refused.as_database_error().and_then(|told| told.code());
@@ -379,7 +378,6 @@ async fn an_entry_names_the_version_of_a_key_that_the_rows_name() {
         }
         let verdicts = attack.commit(&group(number, &asked(key(3, 2)))).await.expect("committed");
         assert_eq!(verdicts[0]["verdict"], "WRITTEN", "{verdicts}");
-        number += 1;
     }
     let oldest = "SELECT tenant_key_oldest * 10 + tenant_key_version FROM cofre.tenants";
     assert_eq!(attack.number(oldest).await, 22);
