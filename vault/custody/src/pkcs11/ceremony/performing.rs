@@ -104,9 +104,8 @@ fn rehearsed(session: &Session, how: How) -> Result<String, Trouble> {
         }
         (_, None) => WrappingKey::Cipher(born.secret),
     };
-    let proven = Root::prove(session, key, Some(how)).map(|proven| proven.why);
-    leave(session, born);
-    proven
+    // The key ends with its session: nothing here deletes anything, not even that.
+    Root::prove(session, key, Some(how)).map(|proven| proven.why)
 }
 
 /// The curve of the signing key, and that a key of it signs.
@@ -118,16 +117,7 @@ fn curve(module: &cryptoki::context::Pkcs11, slot: Slot, session: &Session) -> R
         Curve::Ed25519 => VerifyingKey::Ed25519([0; 32]),
         Curve::P256 => VerifyingKey::P256([0; 65]),
     };
-    let signed = SigningKey { private: born.secret, public }.sign(session, PROBE);
-    leave(session, born);
-    signed.map(|_| curve)
-}
-
-/// Lets go of keys of this session; they end with it in any case.
-fn leave(session: &Session, born: Born) {
-    for object in [born.public, Some(born.secret)].into_iter().flatten() {
-        let _ = session.destroy_object(object);
-    }
+    SigningKey { private: born.secret, public }.sign(session, PROBE).map(|_| curve)
 }
 
 fn make(
