@@ -130,8 +130,13 @@ fn a_plan_has_one_spelling() {
     let text = plan().to_text();
     assert_eq!(Plan::parse(&text), Ok(plan()));
     let one = text.replace("people 2", "people 02");
-    let (headless, cut) = (text.get(1..).expect("text"), text.get(..text.len() - 1).expect("text"));
-    for changed in [headless, cut, &format!("{text}\n"), &text.replace("key wrap", "key hold"), &one] {
+    for changed in [
+        text.trim_start_matches('c'),
+        text.trim_end(),
+        &format!("{text}\n"),
+        &text.replace("key wrap", "key hold"),
+        &one,
+    ] {
         assert!(matches!(Plan::parse(changed), Err(CeremonyError::Malformed { text: "plan", .. })), "{changed}");
     }
     assert_ne!(Plan { people: 1, ..plan() }.digest(), plan().digest());

@@ -5,7 +5,7 @@ use cryptoki::object::Attribute;
 use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 
-use super::wishes::{Curve, Stays, Wish, check_value, modulus};
+use super::wishes::{Born, Curve, Stays, Wish, check_value, modulus};
 use super::{MadeKey, Performance, Performed, Use};
 use crate::custodian::{Mechanism as How, VerifyingKey};
 use crate::fault::{Cause, Operation};
@@ -104,7 +104,7 @@ fn rehearsed(session: &Session, how: How) -> Result<String, Trouble> {
         }
         (_, None) => WrappingKey::Cipher(born.secret),
     };
-    // It ends with its session: nothing here destroys a key.
+    // The key ends with its session: nothing here deletes anything, not even that.
     Root::prove(session, key, Some(how)).map(|proven| proven.why)
 }
 
