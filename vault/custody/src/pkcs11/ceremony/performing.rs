@@ -5,7 +5,7 @@ use cryptoki::object::Attribute;
 use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 
-use super::wishes::{Born, Curve, Stays, Wish, check_value, modulus};
+use super::wishes::{Curve, Stays, Wish, check_value, modulus};
 use super::{MadeKey, Performance, Performed, Use};
 use crate::custodian::{Mechanism as How, VerifyingKey};
 use crate::fault::{Cause, Operation};
