@@ -15,6 +15,13 @@ const LONG: &[(&str, &[&str])] = &[
     ("causes of modules that fail", &["-p", "cofre-custody", "--test", "it", "modules::"]),
     ("what releases cost a custodian", &["-p", "cofre-demo", "--test", "it", "custody_calls::", "--", "--nocapture"]),
     ("keys that move under kills", &["-p", "cofre-demo", "--test", "it", "rewrapped::", "--", "--nocapture"]),
+    ("tenants that get new keys under kills", &["-p", "cofre-demo", "--test", "it", "rotated::", "--", "--nocapture"]),
+    ("what jobs over a million keys cost", &["-p", "cofre-admin", "--test", "it", "seeded::", "--", "--nocapture"]),
+    (
+        "rotations of a million keys, and under kills",
+        &["-p", "cofre-admin", "--test", "it", "rotate::", "--", "--nocapture"],
+    ),
+    ("rewraps under kills", &["-p", "cofre-admin", "--test", "it", "kills::", "--", "--nocapture"]),
     ("random lists on both engines", &["-p", "cofre-store", "--test", "it", "lists::", "--", "--nocapture"]),
 ];
 
