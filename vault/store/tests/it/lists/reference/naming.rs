@@ -6,6 +6,10 @@ use sha2::{Digest as _, Sha256};
 
 pub(super) fn named(entry: Entry, operation: &Op) -> Entry {
     match operation {
+        Op::PutTenant { custody_set, warm_for, .. } => {
+            let secs = warm_for.as_micros() / 1_000_000;
+            Entry { reference: Some(format!("{} {secs}", custody_set.as_deref().unwrap_or("-"))), ..entry }
+        }
         Op::OpenEnrolment { credential, .. } => {
             Entry { credential: Some(credential.id), owner: Some(credential.owner), ..entry }
         }
