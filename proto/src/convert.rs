@@ -15,7 +15,7 @@ pub use audit::search;
 pub use common::{entry_ref, id, institution};
 pub use consent::{grant_request, notice_request};
 pub use deposit::{open_enrolment, person, sealed_deposit};
-pub use keys::{retire_keys, rewrap_keys, rotate_keys};
+pub use keys::{retire_keys, retire_tenant_keys, rewrap_keys, rotate_keys};
 pub use relay::{challenge_key, challenge_key_to_wire, challenge_request, sealed_answer};
 pub use release::{outcome_report, release_request, seal_key, statement};
 

@@ -48,7 +48,24 @@ fn rate(rate: u32) -> Result<Option<u32>, Malformed> {
 /// [`Malformed`] naming the field.
 pub fn rotate_keys(wire: &v1::RotateKeysRequest) -> Result<RotateKeys, Malformed> {
     let tenant = if wire.tenant_id.is_empty() { None } else { Some(id("tenant_id", &wire.tenant_id)?) };
+    match (tenant, wire.every_tenant) {
+        (None, false) => return Err(Malformed::new("tenant_id", "must name a tenant, unless every_tenant is set")),
+        (Some(_), true) => return Err(Malformed::new("every_tenant", "must not be set beside a tenant")),
+        (None, true) | (Some(_), false) => {}
+    }
     Ok(RotateKeys { tenant, rate: rate(wire.rate)?, dry_run: wire.dry_run })
+}
+
+/// Parses the order to retire older versions of tenant keys.
+///
+/// # Errors
+/// [`Malformed`] where it does not say that it is meant.
+pub fn retire_tenant_keys(wire: v1::RetireTenantKeysRequest) -> Result<(), Malformed> {
+    if wire.every_tenant {
+        Ok(())
+    } else {
+        Err(Malformed::new("every_tenant", "must be set; it is about every tenant"))
+    }
 }
 
 /// Parses the order of a retirement.
@@ -59,4 +76,24 @@ pub fn retire_keys(wire: &v1::RetireKeysRequest) -> Result<RetireKeys, Malformed
     let custodian =
         Slug::try_from(wire.custodian.as_str()).map_err(|why| Malformed::new("custodian", why.to_string()))?;
     Ok(RetireKeys { custodian, key: key_name("key", &wire.key)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_order_is_about_nobody() {
+        let refused = |wire: v1::RotateKeysRequest| rotate_keys(&wire).map_err(|why| why.field);
+        assert_eq!(refused(v1::RotateKeysRequest::default()), Err("tenant_id".into()));
+        let one = cofre_model::id::TenantId::from_parts(1, [1; 10]);
+        let both = v1::RotateKeysRequest { tenant_id: one.to_string(), every_tenant: true, ..Default::default() };
+        assert_eq!(refused(both.clone()), Err("every_tenant".into()));
+        let all = v1::RotateKeysRequest { tenant_id: String::new(), ..both.clone() };
+        assert_eq!(refused(all).map(|order| order.tenant), Ok(None));
+        let named = v1::RotateKeysRequest { every_tenant: false, ..both };
+        assert_eq!(refused(named).map(|order| order.tenant), Ok(Some(one)));
+        assert!(retire_tenant_keys(v1::RetireTenantKeysRequest::default()).is_err());
+        assert!(retire_tenant_keys(v1::RetireTenantKeysRequest { every_tenant: true }).is_ok());
+    }
 }

@@ -111,9 +111,12 @@ impl Known {
                 tenant_id: if choice & 2 == 0 { String::new() } else { self.tenant.to_string() },
                 rate: u32::from(choice >> 6),
                 dry_run: choice & 4 == 4,
+                every_tenant: choice & 8 == 8,
             }
             .encode_to_vec(),
-            "OperatorService/RetireTenantKeys" => v1::RetireTenantKeysRequest {}.encode_to_vec(),
+            "OperatorService/RetireTenantKeys" => {
+                v1::RetireTenantKeysRequest { every_tenant: choice & 8 == 8 }.encode_to_vec()
+            }
             "OperatorService/RetireKeys" => {
                 v1::RetireKeysRequest { custodian: "hsm-1".to_owned(), key: String::new() }.encode_to_vec()
             }

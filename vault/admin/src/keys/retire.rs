@@ -81,17 +81,17 @@ impl KeyJobs {
     /// KEY_SERVICE_UNAVAILABLE where nobody signs; else the stores'.
     pub async fn count(&self, caller: &Caller, source: &Source) -> Result<(u64, EntryRef), Error> {
         let (remaining, _) = self.remaining(source).await?;
-        Ok((remaining, self.counted((caller, RETIRE), source.to_string(), remaining).await?))
+        Ok((remaining, self.counted((caller, RETIRE), (source.to_string(), &source.to_string()), remaining).await?))
     }
 
-    /// Has a count signed, and records it.
+    /// Has a count signed, and records it: under its subject, and by what the statement says was counted.
     pub(super) async fn counted(
         &self,
         (caller, method): (&Caller, &'static str),
-        subject: String,
+        (subject, said): (String, &str),
         remaining: u64,
     ) -> Result<EntryRef, Error> {
-        let mut statement = statement(&self.deployment, &subject, remaining, self.clock.now().micros());
+        let mut statement = statement(&self.deployment, said, remaining, self.clock.now().micros());
         let signature = self.signer.sign(&statement).await.map_err(cofre_custody::Error::from)?;
         statement.extend_from_slice(&signature);
         let entry = entry(EntryKind::KeysCounted, Some(caller), method)?;

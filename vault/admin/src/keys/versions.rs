@@ -1,5 +1,6 @@
 //! Retiring the versions of tenant keys that a rotation has left behind, and destroying them long after.
 
+use cofre_envelope::sha256;
 use cofre_model::caller::Caller;
 use cofre_model::entry::EntryKind;
 use cofre_model::reason::Reason;
@@ -40,7 +41,8 @@ impl KeyJobs {
             let under = self.keyring.keys_under_count(Some(&key.tenant), key.version).await?;
             remaining = remaining.saturating_add(under);
         }
-        let counted = self.counted((caller, RETIRE_VERSIONS), subject.clone(), remaining).await?;
+        let said = said(&in_force, waits.len());
+        let counted = self.counted((caller, RETIRE_VERSIONS), (subject.clone(), &said), remaining).await?;
         if remaining > 0 {
             return Err(refused("still have keys under them; run `cofre keys rotate` and wait until it is done"));
         }
@@ -113,6 +115,14 @@ impl KeyJobs {
         }
         Ok(gone)
     }
+}
+
+/// What the statement says was counted: below which versions, by a digest over the list, and how many tenants are left out
+/// because they still need theirs.
+fn said(in_force: &[KeyVersion], left_out: usize) -> String {
+    let list: String = in_force.iter().map(|key| format!("{key}\n")).collect();
+    let digest: String = sha256(list.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{} below sha256:{digest}, {} tenants, {left_out} left out", KeyCount::OF_TENANT_KEYS, in_force.len())
 }
 
 fn running() -> Error {

@@ -56,9 +56,12 @@ enum What {
     },
     /// Give one tenant, or each, a new key, and wrap what lies under older ones under it, while everything is served.
     Rotate {
-        /// The tenant, ten_…; without it every tenant.
-        #[arg(long, value_name = "TENANT")]
+        /// The tenant, ten_….
+        #[arg(long, value_name = "TENANT", required_unless_present = "every_tenant")]
         tenant: Option<TenantId>,
+        /// Each tenant.
+        #[arg(long, conflicts_with = "tenant")]
+        every_tenant: bool,
         /// Keys under tenant keys a second that each node may move at most.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(cofre_model::keys::KeyJob::FASTEST)))]
         rate: Option<u32>,
@@ -121,7 +124,7 @@ impl Keys {
                 };
                 ordered_job(&operator, ordered, what, wait).await
             }
-            What::Rotate { tenant, rate, dry_run, wait } => {
+            What::Rotate { tenant, rate, dry_run, wait, .. } => {
                 let ordered = operator.rotate_keys(&RotateKeys { tenant, rate, dry_run }).await?;
                 let what = Ordered {
                     done: "ordered rotation",

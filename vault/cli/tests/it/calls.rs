@@ -174,7 +174,7 @@ fn keys_are_moved_watched_stopped_and_not_retired_too_early() {
     );
     let ran = vault.ask(&["--json", "keys", "status"]);
     assert!(ran.code == 0 && ran.out.contains(r#""cause":"does not open""#), "{}", ran.out);
-    let ran = vault.ask(&["keys", "rotate", "--dry-run"]);
+    let ran = vault.ask(&["keys", "rotate", "--every-tenant", "--dry-run"]);
     assert!(ran.code == 0 && ran.out.contains("3 tenants would get a new key"), "{}{}", ran.out, ran.err);
     let one = TenantId::from_parts(1, [1; 10]).to_string();
     let ran = vault.ask(&["keys", "rotate", "--tenant", &one, "--rate", "50"]);
@@ -182,7 +182,10 @@ fn keys_are_moved_watched_stopped_and_not_retired_too_early() {
     assert!(ran.code == 0 && ran.out.starts_with(&told), "{}{}", ran.out, ran.err);
     let ran = vault.ask(&["keys", "retire", "--tenant-keys"]);
     assert!(ran.code == 0 && ran.out.starts_with("retired 4 shares of older tenant keys"), "{}{}", ran.out, ran.err);
-    for both_or_none in [&["keys", "retire"][..], &["keys", "retire", "hsm-1", "--tenant-keys"]] {
+    let both = ["keys", "rotate", "--tenant", &one, "--every-tenant"];
+    for both_or_none in
+        [&["keys", "retire"][..], &["keys", "retire", "hsm-1", "--tenant-keys"], &["keys", "rotate"], &both]
+    {
         assert_eq!(vault.ask(both_or_none).code, 2);
     }
     let ran = vault.ask(&["keys", "stop", &job]);

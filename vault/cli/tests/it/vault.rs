@@ -244,14 +244,19 @@ impl OperatorService for Register {
     }
 
     async fn rotate_keys(&self, request: Request<v1::RotateKeysRequest>) -> Answer<v1::RotateKeysResponse> {
-        let v1::RotateKeysRequest { tenant_id, rate, dry_run } = request.into_inner();
+        let v1::RotateKeysRequest { tenant_id, rate, dry_run, every_tenant } = request.into_inner();
+        assert_eq!(every_tenant, tenant_id.is_empty());
         let one = TenantId::from_parts(1, [1; 10]).to_string();
         assert_eq!((tenant_id, rate), if dry_run { (String::new(), 0) } else { (one, 50) });
         let (job_id, entry) = if dry_run { (String::new(), None) } else { (key_job().job_id, self.read(7)?.entry) };
         Ok(Response::new(v1::RotateKeysResponse { job_id, due: 3, entry }))
     }
 
-    async fn retire_tenant_keys(&self, _: Request<v1::RetireTenantKeysRequest>) -> Answer<v1::RetireKeysResponse> {
+    async fn retire_tenant_keys(
+        &self,
+        request: Request<v1::RetireTenantKeysRequest>,
+    ) -> Answer<v1::RetireKeysResponse> {
+        assert!(request.into_inner().every_tenant);
         let (counted, entry) = (self.read(7)?.entry, self.read(7)?.entry);
         Ok(Response::new(v1::RetireKeysResponse { shares: 4, counted, entry, statement: b"zero".to_vec() }))
     }

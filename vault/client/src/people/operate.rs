@@ -220,6 +220,7 @@ impl Operator {
             tenant_id: order.tenant.map(|tenant| tenant.to_string()).unwrap_or_default(),
             rate: order.rate.unwrap_or_default(),
             dry_run: order.dry_run,
+            every_tenant: order.tenant.is_none(),
         };
         let wire = self.operators().rotate_keys(call(request)).await?.into_inner();
         let job = if wire.job_id.is_empty() { None } else { Some((id("job_id", &wire.job_id)?, entry(wire.entry)?)) };
@@ -252,7 +253,8 @@ impl Operator {
     /// # Errors
     /// WRONG_STATE while a job over keys runs, or something lies under one of them.
     pub async fn retire_tenant_keys(&self) -> Result<RetiredKeys, Error> {
-        retired(self.operators().retire_tenant_keys(call(v1::RetireTenantKeysRequest {})).await?.into_inner())
+        let request = v1::RetireTenantKeysRequest { every_tenant: true };
+        retired(self.operators().retire_tenant_keys(call(request)).await?.into_inner())
     }
 }
 

@@ -110,7 +110,10 @@ impl v1::operator_service_server::OperatorService for Service {
     ) -> Answer<v1::RetireKeysResponse> {
         let jobs = Arc::clone(&self.key_jobs);
         self.desk
-            .answer(request, |caller, _| async move { Ok(retired_to_wire(jobs.retire_versions(&caller).await?)) })
+            .answer(request, |caller, wire| async move {
+                convert::retire_tenant_keys(wire)?;
+                Ok(retired_to_wire(jobs.retire_versions(&caller).await?))
+            })
             .await
     }
 }
