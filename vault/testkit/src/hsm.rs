@@ -34,7 +34,8 @@ const SOFTHSM_PLACES: &[&str] = &[
     "/usr/local/lib/softhsm/libsofthsm2.so",
 ];
 
-/// The hsm-sim module, built once per process into the target folder of the running test.
+/// The hsm-sim module, built once per process into a folder of its own: built among the rest, with fewer features than
+/// there, it would be put in the place of a module that another test is loading.
 ///
 /// # Errors
 /// When the build fails, with what cargo printed.
@@ -43,9 +44,10 @@ pub fn hsm_sim() -> Result<PathBuf> {
     once(&BUILT, || {
         let (target, profile) = places()?;
         let release = profile.file_name().is_some_and(|name| name == "release");
-        let arguments: &[&str] = if release { &["--release"] } else { &[] };
+        let (arguments, built): (&[&str], _) = if release { (&["--release"], "release") } else { (&[], "debug") };
+        let target = target.join("hsm-sim");
         build("hsm-sim", &[&["--package", "cofre-hsm-sim"], arguments].concat(), &target)?;
-        library(&profile, "cofre_hsm_sim")
+        library(&target.join(built), "cofre_hsm_sim")
     })
 }
 
