@@ -153,6 +153,8 @@ fn registered(which: usize) -> Vec<u8> {
                 .map(|kind| v1::NewSigningKey { kind: kind.to_owned(), public_key: vec![1; 32], not_after_us: AT_US })
                 .to_vec(),
             recipients: vec!["Acme Informes".to_owned()],
+            custody_set: "all_of(hsm-1, any_of(kms-1, kms-2))".to_owned(),
+            warm_for_s: Some(600),
         }
         .encode_to_vec(),
         10 => v1::PutInstitutionRequest {

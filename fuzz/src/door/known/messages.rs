@@ -158,6 +158,8 @@ impl Known {
                 home_region: "eu-nl".to_owned(),
                 signing_keys: Vec::new(),
                 recipients: Vec::new(),
+                custody_set: if choice & 4 == 0 { "" } else { "any_of(hsm-1, hsm-2)" }.to_owned(),
+                warm_for_s: (choice & 8 != 0).then_some(number),
             }
             .encode_to_vec(),
             "AdminService/PutTemplate" => v1::PutTemplateRequest {
