@@ -74,9 +74,6 @@ fn main() -> anyhow::Result<()> {
             install::install()?;
             fuzz::fuzz(&fuzz::Plan { seconds, keep, target })
         }
-        Command::Night { fuzz_seconds } => {
-            install::install()?;
-            night::night(fuzz_seconds)
-        }
+        Command::Night { fuzz_seconds } => night::night(fuzz_seconds),
     }
 }

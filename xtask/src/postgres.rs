@@ -16,9 +16,10 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Starts the built `cofre-test-postgres` and waits until its server takes connections.
-    pub(crate) fn start() -> Result<Self> {
-        let program = target().join("debug/cofre-test-postgres");
+    /// Starts the `cofre-test-postgres` that stands in a folder of what was built, and waits until its server takes
+    /// connections.
+    pub(crate) fn start(folder: &str) -> Result<Self> {
+        let program = target().join(folder).join("cofre-test-postgres");
         println!("==> PostgreSQL for this run");
         let mut owner = Command::new(&program)
             .stdin(Stdio::piped())

@@ -66,10 +66,18 @@ impl Program {
         command
     }
 
+    /// Whether it is the tests of a crate from outside (`tests/it`).
+    pub(crate) fn is_integration(&self) -> bool {
+        self.file().starts_with("it-")
+    }
+
+    fn file(&self) -> String {
+        self.executable.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
     /// How it is called in what is printed.
     pub(crate) fn name(&self) -> String {
-        let file = self.executable.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        format!("{} {file}", self.package)
+        format!("{} {}", self.package, self.file())
     }
 }
 
@@ -87,6 +95,9 @@ mod tests {
         let found = program(&artefact(true, r#""/there/it-0""#)).expect("read").expect("one");
         assert_eq!((found.package.as_str(), found.name().as_str()), ("cofre-store", "cofre-store it-0"));
         assert_eq!(found.folder, Path::new("/here/vault/store"));
+        assert!(found.is_integration());
+        let unit = program(&artefact(true, r#""/there/cofre_store-0""#)).expect("read").expect("one");
+        assert!(!unit.is_integration());
         assert_eq!(program(&artefact(false, r#""/there/cofred""#)).expect("read"), None);
         assert_eq!(program(&artefact(true, "null")).expect("read"), None);
         assert_eq!(program(r#"{"reason":"build-finished","success":true}"#).expect("read"), None);

@@ -12,7 +12,7 @@ use crate::run::{cargo, step};
 use crate::{check, fuzz, install, peers, programs};
 
 /// Tells tests on which engine their stores are to be.
-const STORES: &str = "COFRE_TEST_STORES";
+pub(crate) const STORES: &str = "COFRE_TEST_STORES";
 /// What every test says that opens stores.
 const OPENS: &str = "cofre_testkit::stores";
 /// Seconds of fuzzing, in total over all targets.
@@ -20,11 +20,11 @@ const FUZZ_SECONDS: u64 = 60;
 
 /// What the test runner counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Totals {
-    passed: u64,
-    failed: u64,
+pub(crate) struct Totals {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
     /// Whether the runner itself was content: what does not build is not counted.
-    green: bool,
+    pub(crate) green: bool,
 }
 
 impl Totals {
@@ -66,7 +66,7 @@ pub(crate) fn test() -> Result<()> {
     step("build", &mut cargo(&["build", "--workspace", "--lib", "--bins", "--tests"]))?;
     peers::kryoptic()?;
     services.join().map_err(|_| anyhow!("the installation of moto and OpenBao ended early"))??;
-    let postgres = Postgres::start()?;
+    let postgres = Postgres::start("debug")?;
     let on_sqlite = |arguments: &[&str]| {
         println!("==> {STORES}=sqlite cargo {}", arguments.join(" "));
         counted(cargo(arguments).env(STORES, "sqlite").envs([postgres.variable()]))
@@ -113,7 +113,8 @@ fn report(sqlite: &Totals, postgres: &Totals) -> Result<()> {
     Ok(())
 }
 
-fn counted(run: &mut Command) -> Result<Totals> {
+/// Runs tests, showing what they print, and counts what the runner says.
+pub(crate) fn counted(run: &mut Command) -> Result<Totals> {
     let mut totals = Totals::default();
     let mut child = run.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let output = child.stdout.take().context("no output")?;
