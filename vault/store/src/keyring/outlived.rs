@@ -112,8 +112,8 @@ impl Keyring {
     }
 
     /// Destroys one version of a tenant's key that was retired before an instant, with the keys of rows beside it, once what
-    /// it gives is committed; nothing where the wrapping of the version in force that is named, every share of which was
-    /// opened just now, is not its newest by then, or does not say that it was proven since `proven`.
+    /// it gives is committed; nothing where a share of it was not, or the wrapping of the version in force that is named,
+    /// every share of which was opened just now, is not its newest by then, or does not say that it was proven since `proven`.
     ///
     /// # Errors
     /// The store's; nothing was changed then.
@@ -127,9 +127,12 @@ impl Keyring {
             return Ok(None);
         }
         let mut transaction = self.engine().begin(WRAPPINGS).await?;
-        // SECURITY: what opens goes only where every share of a newer version was opened, and nothing lies under it.
+        // SECURITY: what opens goes only where every share of a newer version was opened, and nothing lies under it. All of
+        // it goes or nothing: a version with a share that somebody put back is not said to be gone.
         let rows = statement(
             "DELETE FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = 'RETIRED' AND state_at < $3
+               AND NOT EXISTS (SELECT 1 FROM tenant_keys b
+                 WHERE b.tenant_id = $1 AND b.version = $2 AND NOT (b.state = 'RETIRED' AND b.state_at < $3))
                AND coalesce((SELECT MIN(s.tenant_key_version) FROM subject_keys s WHERE s.tenant_id = $1
                  AND s.tenant_key_version >= $2), $2 + 1) > $2
                AND NOT EXISTS (SELECT 1 FROM deposit_keys d WHERE d.tenant_id = $1 AND d.tenant_key_version = $2)

@@ -324,6 +324,11 @@ async fn a_version_is_retired_once_nothing_lies_under_it() {
         1,
         "what is not committed did not happen"
     );
+    // One of its shares was put back meanwhile: it is not gone, and not said to be.
+    let put_back = |state| format!("UPDATE tenant_keys SET state = '{state}' WHERE version = 1 AND wrapping = 2");
+    edit(cellar.folder.path(), Store::Keyring, &[&put_back("CURRENT")]).await.expect("edited");
+    assert!(destroyed(key(1), (key(2), 1), times).await.is_none(), "a share of it is in force");
+    edit(cellar.folder.path(), Store::Keyring, &[&put_back("RETIRED")]).await.expect("edited");
     let destruction = destroyed(key(1), (key(2), 1), times).await.expect("would be");
     assert_eq!((destruction.shares(), destruction.commit(7).await.expect("destroyed")), (2, 2));
     assert_eq!(keyring.carried_keys(&tenant(), 1).await.expect("read"), [], "it went with its shares");
