@@ -5,6 +5,7 @@
 //! another goes on. Nothing here opens a data key or a login.
 
 mod moving;
+mod nobodys;
 mod progress;
 mod retire;
 mod rewrap;

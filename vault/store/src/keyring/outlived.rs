@@ -33,6 +33,24 @@ impl Keyring {
         rows.iter().map(pair).collect()
     }
 
+    /// Whether a version takes no new rows and has none.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn is_outlived(&self, key: KeyVersion) -> Result<bool, Error> {
+        let row = statement(
+            "SELECT 1 FROM closed_keys c WHERE c.tenant_id = $1 AND c.below > $2
+               AND coalesce((SELECT MIN(s.tenant_key_version) FROM subject_keys s
+                 WHERE s.tenant_id = $1 AND s.tenant_key_version >= $2), $2 + 1) > $2
+               AND NOT EXISTS (SELECT 1 FROM deposit_keys d WHERE d.tenant_id = $1 AND d.tenant_key_version = $2)",
+        )
+        .bind(key.tenant.to_string())
+        .bind(i64::from(key.version))
+        .fetch_optional(&mut self.engine().read().await?)
+        .await?;
+        Ok(row.is_some())
+    }
+
     /// Whether the newest wrapping in force of a key was proven since an instant.
     ///
     /// # Errors
