@@ -27,7 +27,7 @@ use cofre_model::request::RewrapKeys;
 use cofre_model::time::Clock;
 use cofre_store::{CommitError, Due, Keyring, NewKeyJob, Operation, Records};
 
-pub use progress::{KeyStatus, Progress};
+pub use progress::{KeyStatus, OwnersKeys, Progress};
 pub use retire::{Retired, Source};
 pub use rewrap::Pass;
 pub use rotate::RotateOrder;

@@ -18,9 +18,11 @@ use crate::Error;
 use crate::keys::rewrap::{AGAIN, One, Pass, RESTING, corrupt};
 use crate::keys::{KeyJobs, ROTATE, entry, rows};
 
-/// A tenant that a node has claimed is free again after this long; a claim is renewed with every list of keys. Whoever still
+/// A tenant that a node has claimed is free again after this long; a claim is renewed while its keys are moved. Whoever still
 /// works on it then loses nothing: each key goes to whoever moves it first.
 const CLAIM: Span = Span::secs(10);
+/// A claim that is older than this is renewed. To renew it with each list of keys would cost a write to the disk each time.
+pub(super) const RENEWED: Span = Span::secs(3);
 /// Tenants read at once.
 const PAGE: u32 = 256;
 
@@ -278,7 +280,7 @@ impl KeyJobs {
 }
 
 /// Whether a cause is this tenant's alone, so that it holds up no other: its lockdown, its custodians, its rows.
-fn is_its_own(cause: &Error) -> bool {
+pub(super) fn is_its_own(cause: &Error) -> bool {
     use cofre_custody::{Error as Keys, JournalError};
     use cofre_envelope::Error as Envelope;
     use cofre_store::Error as Store;
@@ -315,9 +317,12 @@ fn is_its_own(cause: &Error) -> bool {
     }
 }
 
+/// What names of tenants that could not be rotated begin with.
+pub(super) const ITEM: &str = "rotation of ";
+
 pub(super) fn item(tenant: &TenantId) -> String {
     // Before the keys of owners in every list, so that none of those hides it.
-    format!("rotation of {tenant}")
+    format!("{ITEM}{tenant}")
 }
 
 /// Whose keys a rotation is for; nobody's name for everybody's.

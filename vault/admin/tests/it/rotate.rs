@@ -1,7 +1,7 @@
 //! Rotation: each tenant gets a new key, what lies directly under older ones moves to it, and a node may end at any instant
 //! of it. Every login opens all the while, and no data key is opened by it.
 
-use cofre_admin::RotateOrder;
+use cofre_admin::{OwnersKeys, RotateOrder};
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState, TenantKeyState};
 use cofre_model::reason::Reason;
@@ -14,14 +14,14 @@ use crate::house::{House, Node, never, order, refusal};
 use crate::kills::{Draw, at_most, lists};
 use crate::seeded::{FIELDS, opened};
 
-const EVERYBODY: RotateOrder = RotateOrder { tenant: None, rate: None };
+pub(crate) const EVERYBODY: RotateOrder = RotateOrder { tenant: None, rate: None };
 
-async fn ordered(node: &Node) -> KeyJob {
+pub(crate) async fn ordered(node: &Node) -> KeyJob {
     node.jobs.open_rotation(&operator(), &EVERYBODY).await.expect("opened").0
 }
 
 /// A house with logins in it, a node on it, and what was seeded.
-async fn seeded(tenants: u16, logins: u64) -> (House, Node, Vec<Seeded>) {
+pub(crate) async fn seeded(tenants: u16, logins: u64) -> (House, Node, Vec<Seeded>) {
     let mut house = House::new(&["a", "b"]);
     let node = house.node().await;
     node.stores.close().await;
@@ -33,7 +33,7 @@ async fn seeded(tenants: u16, logins: u64) -> (House, Node, Vec<Seeded>) {
 }
 
 /// Every login, or a few of each tenant's where they are many, opens to what it holds.
-async fn all_open(node: &Node, seeded: &[Seeded]) {
+pub(crate) async fn all_open(node: &Node, seeded: &[Seeded]) {
     for tenant in seeded {
         let step = usize::try_from((tenant.logins / 20).max(1)).expect("few");
         for number in (0..tenant.logins).step_by(step) {
@@ -42,7 +42,7 @@ async fn all_open(node: &Node, seeded: &[Seeded]) {
     }
 }
 
-async fn left_under(node: &Node, seeded: &Seeded, below: u32) -> u64 {
+pub(crate) async fn left_under(node: &Node, seeded: &Seeded, below: u32) -> u64 {
     node.stores.keyring.keys_under_count(Some(&seeded.tenant.id), below).await.expect("counted")
 }
 
@@ -61,8 +61,11 @@ async fn a_rotation_gives_each_tenant_a_new_key_and_all_that_lay_under_the_old_o
     let job = ordered(&node).await;
     let again = node.jobs.open_rotation(&operator(), &EVERYBODY).await;
     assert_eq!(refusal(again), Reason::WrongState, "one at a time");
+    // All of them are to move: before their tenants have the next key, and then.
+    assert_eq!(owners_keys(&node).await, (0, 240, false));
     let first = node.jobs.rotate(&job, &never).await.expect("a pass");
     assert_eq!((first.moved, first.failed, first.others, first.done), (0, 0, 3, false), "grants under it still live");
+    assert_eq!(owners_keys(&node).await, (0, 240, false));
     for tenant in &seeded {
         assert_eq!(left_under(&node, tenant, 2).await, tenant.logins, "nothing moves before they are over");
     }
@@ -95,6 +98,14 @@ async fn a_rotation_gives_each_tenant_a_new_key_and_all_that_lay_under_the_old_o
     assert_eq!(moved, 240);
     let progress = node.jobs.status().await.expect("status").jobs.swap_remove(0);
     assert_eq!((progress.job.state, progress.moved, progress.left), (KeyJobState::Done, 3, 0));
+    assert_eq!(owners_keys(&node).await, (240, 0, false));
+}
+
+/// How many owners' keys the newest rotation moved, how many are left, and whether there are more.
+async fn owners_keys(node: &Node) -> (u64, u64, bool) {
+    let newest = node.jobs.status().await.expect("status").jobs.swap_remove(0);
+    let OwnersKeys { moved, left, more, .. } = newest.owners_keys.expect("of a rotation");
+    (moved, left, more)
 }
 
 /// Bar: a rotation moves at least 20,000 keys a second on two cores. What it did is printed and not asserted: machines
@@ -211,6 +222,12 @@ async fn a_key_that_does_not_open_is_listed_and_keeps_its_tenant_from_being_done
     let status = node.jobs.status().await.expect("status").jobs.swap_remove(0);
     assert!(status.failures.iter().any(|failure| failure.item.contains(&owner.to_string())), "{:?}", status.failures);
     assert_eq!(
+        (status.failed, status.left, status.failures.len()),
+        (1, 1, 2),
+        "one tenant, for one of its owners' keys"
+    );
+    assert_eq!(owners_keys(&node).await, (9, 1, false));
+    assert_eq!(
         refusal(node.jobs.retire_versions(&operator()).await),
         Reason::WrongState,
         "it still opens what is left"
@@ -286,7 +303,7 @@ async fn play(seed: u64) {
         all_open(&node, &seeded).await;
     }
     while node.jobs.retire_versions(&operator()).await.is_ok() {}
-    assert!(node.stores.keyring.outlived().await.expect("read").is_empty(), "seed {seed}: older shares stay");
+    assert!(node.stores.keyring.outlived(None, 9).await.expect("read").is_empty(), "seed {seed}: older shares stay");
     let rewrap = node.open("any_of(b)").await;
     let pass = node.jobs.rewrap(&rewrap, &never).await.expect("a pass");
     assert!(pass.failed == 0 && pass.moved == 4, "seed {seed}: one version of each is left: {pass:?}");
