@@ -4,7 +4,6 @@
 
 use cofre_model::id::{DepositKeyId, KeyJobId, SubjectId, TenantId};
 use cofre_model::sealed::WrappedKey;
-use serde_json::json;
 
 use crate::engine::Session;
 use crate::error::Error;
@@ -30,6 +29,23 @@ pub struct MovedKey {
     pub to: u32,
     /// The wrapped key.
     pub wrapped: WrappedKey,
+}
+
+/// Keys as a JSON list, each as a list of its own. Written out at once: a tree of values would be as many pieces of memory
+/// for each key as it has parts.
+fn list_of(moved: &[MovedKey]) -> String {
+    let mut list = String::from("[");
+    for key in moved {
+        let MovedKey { owner, version, from, to, wrapped } = key;
+        let wrapped = hex::encode(wrapped.as_bytes());
+        if list.len() > 1 {
+            list.push(',');
+        }
+        // INVARIANT: neither an id nor hexadecimal digits have a character that would have to be escaped.
+        list.push_str(&format!("[\"{owner}\",{version},{from},{to},\"{wrapped}\"]"));
+    }
+    list.push(']');
+    list
 }
 
 /// Where a page of subject keys begins: behind this owner and version, as the row has them.
@@ -178,13 +194,7 @@ impl Keyring {
         if moved.is_empty() {
             return Ok(0);
         }
-        let rows: Vec<_> = moved
-            .iter()
-            .map(|key| {
-                let wrapped = hex::encode(key.wrapped.as_bytes());
-                json!([key.owner.to_string(), key.version, key.from, key.to, wrapped])
-            })
-            .collect();
+        let list = list_of(moved);
         let mut transaction = self.engine().begin(MOVES).await?;
         // One statement for all of them; each engine takes a list apart in its own way. Counts, because what is asked for by
         // EXISTS may be joined with every tenant's shares.
@@ -206,7 +216,7 @@ impl Keyring {
                AND (SELECT COUNT(*) FROM tenant_keys k
                  WHERE k.tenant_id = subject_keys.tenant_id AND k.version = m.later AND k.state = 'CURRENT') > 0",
         )
-        .bind(json!(rows).to_string())
+        .bind(list)
         .execute(&mut transaction)
         .await?;
         statement(
