@@ -10,7 +10,7 @@ use cofre_store::{Lockdown, Operation};
 use cofre_testkit::seed::Seeded;
 
 use crate::bench::operator;
-use crate::house::{House, Node, never, order, refusal};
+use crate::house::{House, Node, hands_on, never, order, refusal};
 use crate::kills::{Draw, at_most, lists};
 use crate::seeded::{FIELDS, opened};
 
@@ -268,9 +268,9 @@ async fn what_a_rotation_left_behind_is_retired_under_a_signed_zero_and_a_rewrap
     all_open(&node, &seeded).await;
 }
 
-async fn play(seed: u64) {
+async fn play(seed: u64, tenants: u16, logins: u64) {
     let mut draw = Draw(seed ^ 0x5eed);
-    let (mut house, mut node, seeded) = seeded(4, 80).await;
+    let (mut house, mut node, seeded) = seeded(tenants, logins).await;
     let job = ordered(&node).await;
     let mut kills = 0;
     for _ in 0..draw.below(5) + 2 {
@@ -306,7 +306,8 @@ async fn play(seed: u64) {
     assert!(node.stores.keyring.outlived(None, 9).await.expect("read").is_empty(), "seed {seed}: older shares stay");
     let rewrap = node.open("any_of(b)").await;
     let pass = node.jobs.rewrap(&rewrap, &never).await.expect("a pass");
-    assert!(pass.failed == 0 && pass.moved == 4, "seed {seed}: one version of each is left: {pass:?}");
+    let one_of_each = pass.failed == 0 && pass.moved == u64::from(tenants);
+    assert!(one_of_each, "seed {seed}: one version of each is left: {pass:?}");
     println!("seed {seed}: {kills} kills");
     all_open(&node, &seeded).await;
     node.stores.close().await;
@@ -315,6 +316,35 @@ async fn play(seed: u64) {
 #[tokio::test]
 async fn a_node_that_ends_at_any_instant_of_a_rotation_loses_nothing() {
     for seed in 0..lists() {
-        play(seed).await;
+        play(seed, 4, 80).await;
     }
+}
+
+/// With more keys than one list has, so that one is read and wrapped while the one before is written.
+#[tokio::test]
+async fn a_node_that_ends_between_two_lists_loses_nothing() {
+    for seed in 0..lists() {
+        play(seed, 1, 2_600).await;
+    }
+}
+
+#[tokio::test]
+async fn two_nodes_at_once_move_each_key_once() {
+    let (mut house, first, seeded) = seeded(4, 6_000).await;
+    let second = if House::shared() { house.node().await } else { house.on(hands_on(&first.stores)) };
+    let job = ordered(&first).await;
+    let (one, two) = tokio::join!(first.jobs.rotate(&job, &never), second.jobs.rotate(&job, &never));
+    assert_eq!(one.expect("a pass").failed + two.expect("a pass").failed, 0);
+    assert_eq!(first.entries(EntryKind::TenantKeyMade).await.len(), 4);
+    house.clock.advance(Span::secs(6));
+    let (one, two) = tokio::join!(first.jobs.rotate(&job, &never), second.jobs.rotate(&job, &never));
+    let (one, two) = (one.expect("a pass"), two.expect("a pass"));
+    assert_eq!((one.moved + two.moved, one.failed + two.failed), (4, 0));
+    // Whoever found the other at work leaves the end to it, or to the next pass.
+    if !one.done && !two.done {
+        assert!(first.jobs.rotate(&job, &never).await.expect("a pass").done);
+    }
+    assert_eq!(owners_keys(&first).await, (6_000, 0, false));
+    assert_eq!(first.entries(EntryKind::KeyJobEnded).await.len(), 1);
+    all_open(&second, &seeded).await;
 }
