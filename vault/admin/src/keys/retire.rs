@@ -116,7 +116,9 @@ impl KeyJobs {
         self.prove_moved(source, proven, begun).await?;
         let (remaining, counted) = self.count(caller, source).await?;
         if remaining > 0 {
-            return Err(refused("still wraps keys in force; run `cofre keys rewrap` and wait until none is left"));
+            return Err(refused(
+                "still wraps keys in force; run `cofre keys rewrap` and wait until none is left, or `cofre keys retire --tenant-keys` first where these are older ones that a rotation left behind",
+            ));
         }
         // Before the entry: it is not written by a call that has no time left to do what it says.
         self.in_time(begun)?;

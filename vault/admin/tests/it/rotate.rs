@@ -204,6 +204,22 @@ async fn a_tenant_that_is_locked_down_keeps_no_other_from_its_new_key() {
 }
 
 #[tokio::test]
+async fn a_tenant_whose_older_key_cannot_be_read_keeps_no_other_from_its_new_one() {
+    let (house, node, seeded) = seeded(3, 30).await;
+    let job = ordered(&node).await;
+    node.jobs.rotate(&job, &never).await.expect("a pass");
+    let mut tenants: Vec<_> = seeded.iter().map(|tenant| tenant.tenant.id).collect();
+    tenants.sort_unstable();
+    let spoilt =
+        format!("UPDATE tenant_keys SET share_count = 70000 WHERE version = 1 AND tenant_id = '{}'", tenants[0]);
+    house.edit(&[&spoilt]).await;
+    house.clock.advance(Span::secs(6));
+    node.keys.forget_all();
+    let pass = node.jobs.rotate(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.done), (2, 1, false));
+}
+
+#[tokio::test]
 async fn a_key_that_does_not_open_is_listed_and_keeps_its_tenant_from_being_done() {
     let (house, node, seeded) = seeded(1, 10).await;
     let (_, owner) = seeded[0].login(3);
