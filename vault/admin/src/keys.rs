@@ -5,6 +5,7 @@
 //! another goes on. Nothing here opens a data key or a login.
 
 mod moving;
+mod nobodys;
 mod progress;
 mod retire;
 mod rewrap;
@@ -26,7 +27,7 @@ use cofre_model::request::RewrapKeys;
 use cofre_model::time::Clock;
 use cofre_store::{CommitError, Due, Keyring, NewKeyJob, Operation, Records};
 
-pub use progress::{KeyStatus, Progress};
+pub use progress::{KeyStatus, OwnersKeys, Progress};
 pub use retire::{Retired, Source};
 pub use rewrap::Pass;
 pub use rotate::RotateOrder;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 pub use error::Error;
 pub use keys::{
-    KeyJobs, KeyStatus, Pass, Progress, Retired, RewrapOrder, RotateOrder, Source, carried, carried_rows, stored,
-    wrapped,
+    KeyJobs, KeyStatus, OwnersKeys, Pass, Progress, Retired, RewrapOrder, RotateOrder, Source, carried, carried_rows,
+    stored, wrapped,
 };
 pub use status::{Custodian, Part, Status};
 pub use tenant::RegisteredTenant;

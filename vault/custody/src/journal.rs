@@ -18,8 +18,8 @@ pub enum JournalError {
     /// The commit refused: lockdown, suspension, or an epoch that moved.
     #[error("the register refused the warm-up: {0}")]
     Refused(Reason),
-    /// The keyring has no such tenant key.
-    #[error("the keyring has no such tenant key")]
+    /// The keyring has no such tenant key, or none that can be read.
+    #[error("the keyring has no such tenant key, or none that can be read")]
     NoSuchKey,
     /// The register or the keyring cannot be reached.
     #[error("the register or the keyring cannot be reached")]

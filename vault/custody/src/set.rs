@@ -152,21 +152,29 @@ impl CustodySet {
     }
 
     /// Whether older shares under `other` would open a key by fewer custodians, or by others, than this set says: then
-    /// wrapping the same key anew would promise more than holds. A custodian put in another's place is no stricter, wherever
-    /// that one stood: `other` is no looser where, with some custodians of this set replaced by as many others, whatever
-    /// opens by `other` opens by this set too. The order in which either is written says nothing.
+    /// wrapping the same key anew would promise more than holds. A custodian that came in the place of one that left is no
+    /// stricter: `other` is no looser where, with custodians that this set alone has replaced by as many that `other` alone
+    /// has, whatever opens by `other` opens by this set too. Whoever is in both stays who it is: it may not change places
+    /// with another. The order in which either is written says nothing.
     #[must_use]
     pub fn stricter_than(&self, other: &Self) -> bool {
         let there: Vec<_> = other.custodians().collect();
         let place = |custodian: &CustodianId| there.iter().position(|one| *one == custodian).map_or(0, |nth| 1 << nth);
-        let opening = |opening: &BTreeSet<&CustodianId>| opening.iter().fold(0, |all, one| all | place(one));
+        let all = |custodians: &mut dyn Iterator<Item = &CustodianId>| custodians.fold(0, |all, one| all | place(one));
         let mut places = Places {
             rule: self.rule,
-            members: self.members.iter().map(|member| (member.custodians().len(), 0)).collect(),
-            openings: other.openings().iter().map(opening).collect(),
+            members: self
+                .members
+                .iter()
+                .map(|member| (member.custodians().len(), all(&mut member.custodians().iter())))
+                .collect(),
+            openings: other.openings().iter().map(|opening| all(&mut opening.iter().copied())).collect(),
         };
+        let here = all(&mut self.custodians());
+        let left: Vec<u16> = (0..there.len()).map(|nth| 1 << nth).filter(|one| here & one == 0).collect();
         // Whoever has a place can only open more: as many as there can be have one.
-        !places.found(there.len(), there.len().saturating_sub(self.custodians().count()))
+        let came = self.custodians().filter(|custodian| place(custodian) == 0).count();
+        !places.found(&left, left.len().saturating_sub(came))
     }
 
     /// Every combination of custodians that opens a key, none of whom could be spared.
@@ -236,8 +244,9 @@ impl FromStr for CustodySet {
     }
 }
 
-/// Which custodians of one set stand in the places of another's members. What a set opens with does not change where
-/// custodians of one member change places, so this has few hundred cases and not as many as there are orders of eight.
+/// Which custodians of one set stand in the places of another's members: those of both in their own, those that left in
+/// the places of those that came. What a set opens with does not change where custodians of one member change places, so
+/// this has few hundred cases and not as many as there are orders of eight.
 struct Places {
     rule: Rule,
     /// How many custodians each member has, and who stands in their places: one bit each.
@@ -247,9 +256,9 @@ struct Places {
 }
 
 impl Places {
-    /// Whether the first `left` custodians can be put in places, but for `spare` of them, so that every opening is one.
-    fn found(&mut self, left: usize, spare: usize) -> bool {
-        let Some(left) = left.checked_sub(1) else { return self.all_open() };
+    /// Whether those that `left` can be put in places that are free, but for `spare` of them, so that every opening is one.
+    fn found(&mut self, left: &[u16], spare: usize) -> bool {
+        let Some((one, left)) = left.split_first() else { return self.all_open() };
         let mut tried = Vec::new();
         for nth in 0..self.members.len() {
             let Some(member) = self.members.get_mut(nth) else { continue };
@@ -259,7 +268,7 @@ impl Places {
                 continue;
             }
             tried.push(before);
-            member.1 |= 1 << left;
+            member.1 |= one;
             let found = self.found(left, spare);
             if let Some(member) = self.members.get_mut(nth) {
                 *member = before;

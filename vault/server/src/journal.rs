@@ -16,13 +16,13 @@ pub(crate) struct StoreJournal {
 
 impl StoreJournal {
     async fn begin(&self, tenant: &TenantRef) -> Result<(Permit<Warm>, WrappedTenantKey), JournalError> {
-        let rows = self.keyring.tenant_key(&tenant.tenant, tenant.key_version).await.map_err(unavailable)?;
+        let rows = self.keyring.tenant_key(&tenant.tenant, tenant.key_version).await.map_err(of_store)?;
         if rows.is_empty() {
             return Err(JournalError::NoSuchKey);
         }
         let mut wrapped = cofre_admin::wrapped(rows).ok_or(JournalError::NoSuchKey)?;
         if tenant.key_version > 1 {
-            let carried = self.keyring.carried_keys(&tenant.tenant, tenant.key_version).await.map_err(unavailable)?;
+            let carried = self.keyring.carried_keys(&tenant.tenant, tenant.key_version).await.map_err(of_store)?;
             wrapped.carried = cofre_admin::carried(carried);
         }
         let mut entry = Entry::new(EntryKind::Warm, random::array().map_err(unavailable)?);
@@ -36,7 +36,7 @@ impl StoreJournal {
         };
         let permit = self.records.warm(request).await.map_err(|error| match error {
             CommitError::Refused(reason) => JournalError::Refused(reason),
-            CommitError::Store(error) => unavailable(error),
+            CommitError::Store(error) => of_store(error),
         })?;
         Ok((permit, wrapped))
     }
@@ -60,6 +60,17 @@ impl StoreJournal {
             entry.reference = Some(failed.as_str().to_owned());
         }
         self.records.apply(entry, Operation::Note).await.map(|_| ()).map_err(unavailable)
+    }
+}
+
+/// A row that cannot be read is one tenant's: whoever asks for others need not wait for it.
+fn of_store(error: cofre_store::Error) -> JournalError {
+    match error {
+        cofre_store::Error::Corrupt { .. } => {
+            tracing::warn!(error = %error, "a tenant key cannot be read");
+            JournalError::NoSuchKey
+        }
+        error => unavailable(error),
     }
 }
 

@@ -285,6 +285,7 @@ pub(super) async fn of_the_keyring(house: &House) {
         "retired_custodians",
         "key_claims",
         "key_failures",
+        "key_moves",
         "closed_keys",
         "row_keys",
     ];

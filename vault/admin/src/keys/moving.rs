@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use cofre_custody::{Held, MovedKey as Anew, TenantRef, UnderKey};
 use cofre_envelope::Suite;
 use cofre_model::entry::EntryKind;
-use cofre_model::id::SubjectId;
+use cofre_model::id::TenantId;
 use cofre_model::keys::{KeyJob, TenantKeyVersion};
 use cofre_model::permit::{Move, Permit};
 use cofre_model::reason::Reason;
 use cofre_model::sealed::WrappedKey;
-use cofre_model::time::Span;
+use cofre_model::time::{Span, Timestamp};
 use cofre_store::{CommitError, MoveRequest, MovedKey, Operation, StoredDepositKey, StoredSubjectKey, TenantRecord};
 
 use crate::Error;
 use crate::keys::KeyJobs;
 use crate::keys::rewrap::{One, corrupt, paced};
-use crate::keys::rotate::{item, reference};
+use crate::keys::rotate::{RENEWED, item, reference};
 
 /// What was granted under the key before is over by then, also where clocks differ: a grant lives for milliseconds.
 const SETTLES: Span = Span::secs(5);
@@ -33,6 +33,23 @@ struct Way {
     held: Held,
 }
 
+/// A list of owners' keys, read and wrapped anew.
+enum List {
+    Wrapped {
+        /// The last one that was read.
+        last: StoredSubjectKey,
+        /// How many were read.
+        rows: usize,
+        keys: Vec<(Way, Vec<Anew>)>,
+    },
+    /// Nothing is left.
+    Empty,
+    /// A key lies under a version that the records do not know.
+    Unknown,
+    /// The job runs no more.
+    Over,
+}
+
 impl KeyJobs {
     /// Moves what lies under older versions of a tenant's key to the one in force.
     pub(super) async fn move_all(
@@ -42,50 +59,101 @@ impl KeyJobs {
         in_force: &TenantKeyVersion,
         ended: &(dyn Fn() -> bool + Sync),
     ) -> Result<One, Error> {
-        if self.clock.now() < in_force.state_at.plus(SETTLES) {
+        let mut claimed = self.clock.now();
+        if claimed < in_force.state_at.plus(SETTLES) {
             return Ok(One::Others);
         }
         let tenant = record.tenant.id;
-        self.keyring.close_tenant_keys(&tenant, in_force.version, self.clock.now()).await?;
+        self.keyring.close_tenant_keys(&tenant, in_force.version, claimed).await?;
         for pair in self.keyring.deposit_keys_under(&tenant, in_force.version).await? {
             let Some(way) = self.way(record, in_force, pair.tenant_key_version).await? else {
                 return self.tenant_failed(job, &tenant, UNKNOWN).await;
             };
             let Some(moved) = self.under(job, &way, vec![under_deposit(&pair)?]).await? else { return Ok(One::Over) };
             self.put_deposit(job, &pair, &way, moved).await?;
-            if ended() || !self.claimed_until(&item(&tenant)).await? {
+            if ended() || !self.still_claimed(&tenant, &mut claimed).await? {
                 return Ok(One::Others);
             }
         }
-        let (mut moved, mut after): (u64, Option<(SubjectId, u32)>) = (0, None);
+        let mut moved: u64 = 0;
         let mut pace = job.rate.map(paced);
         let batch = job.rate.map_or(BATCH, |rate| rate.min(BATCH));
+        let mut next = self.list(job, (record, in_force), None, batch).await?;
         loop {
-            let page = self.keyring.subject_keys_under(&tenant, in_force.version, after, batch).await?;
-            let Some(last) = page.last() else { break };
-            after = Some((last.owner, last.version));
-            let mut parts: BTreeMap<u32, Vec<_>> = BTreeMap::new();
-            for row in &page {
-                parts.entry(row.tenant_key_version).or_default().push(under_subject(row));
-            }
-            for (from, part) in parts {
-                // Asked for again with each list, which costs nothing while they are warm: no key is held for longer.
-                let Some(way) = self.way(record, in_force, from).await? else {
-                    return self.tenant_failed(job, &tenant, UNKNOWN).await;
-                };
-                let Some(anew) = self.under(job, &way, part).await? else { return Ok(One::Over) };
-                moved += self.put_subjects(job, &way, anew).await?;
-            }
-            if ended() || !self.claimed_until(&item(&tenant)).await? {
-                return Ok(One::Others);
-            }
-            if let Some(pace) = &mut pace {
-                for _ in &page {
-                    pace.tick().await;
+            let (last, rows, keys) = match next {
+                List::Wrapped { last, rows, keys } => (last, rows, keys),
+                List::Empty => break,
+                List::Unknown => return self.tenant_failed(job, &tenant, UNKNOWN).await,
+                List::Over => return Ok(One::Over),
+            };
+            let following = self.list(job, (record, in_force), Some(&last), batch);
+            let put = self.put_list(job, keys);
+            next = match &mut pace {
+                // The next list is read and wrapped while this one is written.
+                None => {
+                    let (put, following) = tokio::join!(put, following);
+                    moved += put?;
+                    following?
                 }
+                // Not ahead of its time: a job that is stopped meanwhile moves no further list.
+                Some(pace) => {
+                    moved += put.await?;
+                    for _ in 0..rows {
+                        pace.tick().await;
+                    }
+                    following.await?
+                }
+            };
+            if ended() || !self.still_claimed(&tenant, &mut claimed).await? {
+                return Ok(One::Others);
             }
         }
         self.all_moved(job, (record, in_force), moved).await
+    }
+
+    /// Whether a tenant is still this node's to work on. A claim is renewed once it is older than [`RENEWED`].
+    async fn still_claimed(&self, tenant: &TenantId, claimed: &mut Timestamp) -> Result<bool, Error> {
+        let now = self.clock.now();
+        if now >= *claimed && now < claimed.plus(RENEWED) {
+            return Ok(true);
+        }
+        *claimed = now;
+        self.claimed_until(&item(tenant)).await
+    }
+
+    /// The next owners' keys under older versions, wrapped anew, each version's under a permit of its own.
+    async fn list(
+        &self,
+        job: &KeyJob,
+        (record, in_force): (&TenantRecord, &TenantKeyVersion),
+        after: Option<&StoredSubjectKey>,
+        at_most: u32,
+    ) -> Result<List, Error> {
+        let page = self.keyring.subject_keys_under(&record.tenant.id, in_force.version, after, at_most).await?;
+        let Some(last) = page.last().cloned() else { return Ok(List::Empty) };
+        let rows = page.len();
+        let mut parts: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+        for row in page {
+            let key = UnderKey::Subject(row.owner, row.version);
+            parts.entry(row.tenant_key_version).or_default().push((key, row.wrapped));
+        }
+        let mut keys = Vec::with_capacity(parts.len());
+        for (from, part) in parts {
+            // Asked for again with each list, which costs nothing while they are warm: no key is held for longer.
+            let Some(way) = self.way(record, in_force, from).await? else { return Ok(List::Unknown) };
+            let Some(anew) = self.under(job, &way, part).await? else { return Ok(List::Over) };
+            keys.push((way, anew));
+        }
+        Ok(List::Wrapped { last, rows, keys })
+    }
+
+    /// Puts a list where it is to lie; gives how many keys were moved.
+    async fn put_list(&self, job: &KeyJob, keys: Vec<(Way, Vec<Anew>)>) -> Result<u64, Error> {
+        let mut moved = 0;
+        for (way, anew) in keys {
+            moved += self.put_subjects(job, &way, anew).await?;
+        }
+        Ok(moved)
     }
 
     /// Says that nothing is left under older versions, where nothing is; and how many owners' keys this pass moved.
@@ -168,7 +236,7 @@ impl KeyJobs {
             }
         }
         // One that is not there any more was erased meanwhile, and stays erased.
-        Ok(self.keyring.move_subject_keys(&put).await?)
+        Ok(self.keyring.move_subject_keys(&job.id, &put).await?)
     }
 
     async fn put_deposit(
@@ -194,10 +262,6 @@ impl KeyJobs {
         tracing::warn!(job = %job.id, key, error = %cause, "a key could not be moved to the tenant's next one");
         Ok(self.keyring.note_failure(&job.id, key, Some(&cause.to_string()), self.clock.now()).await?)
     }
-}
-
-fn under_subject(row: &StoredSubjectKey) -> (UnderKey, WrappedKey) {
-    (UnderKey::Subject(row.owner, row.version), row.wrapped.clone())
 }
 
 fn under_deposit(row: &StoredDepositKey) -> Result<(UnderKey, WrappedKey), Error> {

@@ -72,6 +72,10 @@ pub struct Retired {
     pub entry: EntryRef,
     /// The count of zero as it was signed: the statement, and 64 bytes of signature.
     pub statement: Vec<u8>,
+    /// Of tenants' keys: tenants that were looked at and keep their older versions.
+    pub kept: u64,
+    /// Of tenants' keys: whether time ran out before all were retired that can be. Giving the order again goes on.
+    pub more: bool,
 }
 
 impl KeyJobs {
@@ -112,7 +116,9 @@ impl KeyJobs {
         self.prove_moved(source, proven, begun).await?;
         let (remaining, counted) = self.count(caller, source).await?;
         if remaining > 0 {
-            return Err(refused("still wraps keys in force; run `cofre keys rewrap` and wait until none is left"));
+            return Err(refused(
+                "still wraps keys in force; run `cofre keys rewrap` and wait until none is left, or `cofre keys retire --tenant-keys` first where these are older ones that a rotation left behind",
+            ));
         }
         // Before the entry: it is not written by a call that has no time left to do what it says.
         self.in_time(begun)?;
@@ -134,7 +140,8 @@ impl KeyJobs {
         };
         retirement.commit().await?;
         let shares = self.retire_closed(source, proven, begun).await?;
-        Ok(Retired { shares, counted, entry, statement: self.statement_of(&source.to_string(), &counted).await? })
+        let statement = self.statement_of(&source.to_string(), &counted).await?;
+        Ok(Retired { shares, counted, entry, statement, kept: 0, more: false })
     }
 
     /// The statement that was counted under an entry.
@@ -201,12 +208,17 @@ impl KeyJobs {
 
     /// Refuses once a call has gone on for as long as it may.
     pub(super) fn in_time(&self, begun: Monotonic) -> Result<(), Error> {
-        if self.clock.monotonic().micros().saturating_sub(begun.micros()) > OPENING.as_micros() {
+        if self.is_over(begun, OPENING) {
             return Err(refused(
                 "has shares that are still to be opened or retired; give the command again, it goes on with those",
             ));
         }
         Ok(())
+    }
+
+    /// Whether a call has gone on for longer than that.
+    pub(super) fn is_over(&self, begun: Monotonic, span: Span) -> bool {
+        self.clock.monotonic().micros().saturating_sub(begun.micros()) > span.as_micros()
     }
 
     /// How many shares in force a custodian wrapped. Those of keys that are nobody's do not count where they are all

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cofre_custody::{CustodySet, RequestId, Rewrapped, TenantRef, WrappedTenantKey};
 use cofre_envelope::random;
 use cofre_model::entry::{Entry, EntryKind};
-use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState, TenantKeyState};
+use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState};
 use cofre_model::permit::{Permit, Rewrap};
 use cofre_model::reason::Reason;
 use cofre_model::time::Span;
@@ -21,8 +21,6 @@ use crate::keys::{KeyJobs, entry, no_looser, rows};
 pub(super) const CLAIM: Span = Span::secs(30);
 /// A key that could not be moved is left alone for this long: trying costs entries, and calls of a custodian.
 pub(super) const AGAIN: Span = Span::secs(60);
-/// A tenant is registered within this long of its key, or never.
-const REGISTERED: Span = Span::hours(1);
 /// Keys read at once, and keys that are left alone for a while.
 const PAGE: u32 = 256;
 pub(super) const RESTING: u32 = 100_000;
@@ -176,7 +174,6 @@ impl KeyJobs {
     async fn claimed(&self, job: &KeyJob, key: KeyVersion, target: &CustodySet, first: bool) -> Result<One, Error> {
         let found = match self.found(key).await? {
             Ok(found) => found,
-            Err(cause) if self.is_nobodys(key).await? => return self.listed(job, key, cause).await,
             Err(cause) => return self.failed(job, key, cause).await,
         };
         // Read again under the claim: another node may have moved it after it was listed.
@@ -318,25 +315,6 @@ impl KeyJobs {
         })
     }
 
-    /// Whether a key is of no tenant there ever was, or of a version that was never put in force, and was put too long ago for
-    /// either still to come: it opens nothing.
-    pub(super) async fn is_nobodys(&self, key: KeyVersion) -> Result<bool, Error> {
-        let before = self.clock.now().minus(REGISTERED);
-        let known = self.records.tenant_known(&key.tenant).await? && self.in_use(key).await?;
-        Ok(!known && self.keyring.put_before(key, before).await?)
-    }
-
-    /// Whether the records know a version, and have it in use, or a rotation under way that may put it in force.
-    async fn in_use(&self, key: KeyVersion) -> Result<bool, Error> {
-        Ok(match self.records.tenant_key_version(&key.tenant, key.version).await?.map(|version| version.state) {
-            None => false,
-            Some(TenantKeyState::Current | TenantKeyState::Closed) => true,
-            Some(TenantKeyState::Made) => {
-                self.records.key_jobs_running().await?.iter().any(|job| job.kind == KeyJobKind::Rotate)
-            }
-        })
-    }
-
     /// A version of a tenant's key, with the id the records say it must have; nothing where they know of no such version.
     pub(super) async fn tenant(&self, key: KeyVersion) -> Result<Option<TenantRef>, Error> {
         let Some(record) = self.records.tenant(&key.tenant).await? else { return Ok(None) };
@@ -344,18 +322,17 @@ impl KeyJobs {
         Ok(version.map(|version| TenantRef { key_id: version.key_id, ..TenantRef::of(&record.tenant, key.version) }))
     }
 
+    /// A key that could not be moved, for whatever cause: one of nobody keeps no job from its end.
     async fn failed(&self, job: &KeyJob, key: KeyVersion, cause: &str) -> Result<One, Error> {
+        match self.is_nobodys(key).await {
+            Ok(true) => return self.listed(job, key, cause).await,
+            // What cannot be read of it may be somebody's.
+            Ok(false) | Err(Error::Store(cofre_store::Error::Corrupt { .. })) => {}
+            Err(cause) => return Err(cause),
+        }
         tracing::warn!(job = %job.id, key = %key, error = cause, "a tenant key could not be wrapped anew");
         self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), self.clock.now()).await?;
         Ok(One::Failed)
-    }
-
-    /// A key of nobody is listed among what failed, but does not rest: whoever comes next counts it again, so that all of
-    /// them are counted by one pass, however many there are.
-    async fn listed(&self, job: &KeyJob, key: KeyVersion, cause: &str) -> Result<One, Error> {
-        let rested = self.clock.now().minus(AGAIN);
-        self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), rested).await?;
-        Ok(One::Nobodys)
     }
 
     /// Whichever node comes first ends it.

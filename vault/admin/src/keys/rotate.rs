@@ -18,9 +18,11 @@ use crate::Error;
 use crate::keys::rewrap::{AGAIN, One, Pass, RESTING, corrupt};
 use crate::keys::{KeyJobs, ROTATE, entry, rows};
 
-/// A tenant that a node has claimed is free again after this long; a claim is renewed with every list of keys. Whoever still
+/// A tenant that a node has claimed is free again after this long; a claim is renewed while its keys are moved. Whoever still
 /// works on it then loses nothing: each key goes to whoever moves it first.
 const CLAIM: Span = Span::secs(10);
+/// A claim that is older than this is renewed. To renew it with each list of keys would cost a write to the disk each time.
+pub(super) const RENEWED: Span = Span::secs(3);
 /// Tenants read at once.
 const PAGE: u32 = 256;
 
@@ -278,12 +280,28 @@ impl KeyJobs {
 }
 
 /// Whether a cause is this tenant's alone, so that it holds up no other: its lockdown, its custodians, its rows.
-fn is_its_own(cause: &Error) -> bool {
+pub(super) fn is_its_own(cause: &Error) -> bool {
+    use cofre_custody::{Error as Keys, JournalError};
+    use cofre_envelope::Error as Envelope;
     use cofre_store::Error as Store;
     match cause {
-        // No tenant's fault is a clock.
-        Error::Commit(CommitError::Refused(reason)) => *reason != Reason::ClockUntrusted,
-        Error::Keys(_) | Error::Envelope(_) => true,
+        // No tenant's fault is a clock, a register that does not answer, or what this node has no more of.
+        Error::Commit(CommitError::Refused(reason)) | Error::Keys(Keys::Journal(JournalError::Refused(reason))) => {
+            *reason != Reason::ClockUntrusted
+        }
+        Error::Keys(Keys::Journal(JournalError::Unavailable)) => false,
+        Error::Keys(Keys::Envelope(cause)) | Error::Envelope(cause) => {
+            !matches!(cause, Envelope::SlabFull | Envelope::Randomness)
+        }
+        Error::Keys(
+            Keys::Custodian(_)
+            | Keys::UnknownCustodian(_)
+            | Keys::Incomplete
+            | Keys::Stricter
+            | Keys::Integrity(_)
+            | Keys::Foreign
+            | Keys::Journal(JournalError::NoSuchKey),
+        ) => true,
         Error::Store(cause) => matches!(
             cause,
             Store::Corrupt { .. }
@@ -299,9 +317,12 @@ fn is_its_own(cause: &Error) -> bool {
     }
 }
 
+/// What names of tenants that could not be rotated begin with.
+pub(super) const ITEM: &str = "rotation of ";
+
 pub(super) fn item(tenant: &TenantId) -> String {
     // Before the keys of owners in every list, so that none of those hides it.
-    format!("rotation of {tenant}")
+    format!("{ITEM}{tenant}")
 }
 
 /// Whose keys a rotation is for; nobody's name for everybody's.
@@ -314,4 +335,31 @@ pub(super) fn whose(job: &KeyJob) -> Result<Option<TenantId>, Error> {
 
 pub(super) fn reference(record: &TenantRecord, key_version: u32, key_id: [u8; 16]) -> TenantRef {
     TenantRef { key_id, warm_for: record.warm_for, ..TenantRef::of(&record.tenant, key_version) }
+}
+
+#[cfg(test)]
+mod tests {
+    use cofre_custody::{Error as Keys, JournalError};
+
+    use super::*;
+
+    #[test]
+    fn what_a_node_lacks_is_no_tenants_fault() {
+        let refused = |reason| Keys::Journal(JournalError::Refused(reason));
+        for (cause, own) in [
+            (Keys::Journal(JournalError::Unavailable), false),
+            (refused(Reason::ClockUntrusted), false),
+            (Keys::Envelope(cofre_envelope::Error::SlabFull), false),
+            (Keys::Envelope(cofre_envelope::Error::Randomness), false),
+            (Keys::Envelope(cofre_envelope::Error::UnknownSuite), true),
+            (refused(Reason::Lockdown), true),
+            (Keys::Journal(JournalError::NoSuchKey), true),
+            (Keys::Integrity(Broken::Share), true),
+            (Keys::Incomplete, true),
+        ] {
+            assert_eq!(is_its_own(&Error::Keys(cause.clone())), own, "{cause:?}");
+        }
+        assert!(!is_its_own(&Error::Envelope(cofre_envelope::Error::SlabFull)));
+        assert!(!is_its_own(&Error::Commit(CommitError::Refused(Reason::ClockUntrusted))));
+    }
 }

@@ -1,47 +1,77 @@
 //! Retiring the versions of tenant keys that a rotation has left behind, and destroying them long after.
 
+use std::collections::BTreeMap;
+
 use cofre_envelope::sha256;
 use cofre_model::caller::Caller;
 use cofre_model::entry::EntryKind;
+use cofre_model::id::{KeyJobId, TenantId};
 use cofre_model::reason::Reason;
-use cofre_model::time::Timestamp;
-use cofre_store::{CommitError, KeyCount, KeyVersion, Operation};
+use cofre_model::time::{Monotonic, Span, Timestamp};
+use cofre_store::{CommitError, KeyCount, KeyVersion, Operation, Outlived};
 
 use crate::Error;
-use crate::keys::retire::{PROVEN, Retired};
+use crate::keys::retire::{OPENING, PROVEN, Retired};
+use crate::keys::rewrap::RESTING;
+use crate::keys::rotate::is_its_own;
 use crate::keys::{KeyJobs, RETIRE_VERSIONS, entry};
 
-/// Versions whose shares are destroyed in one statement.
+/// Versions whose shares are destroyed in one statement, and tenants read at once.
 const AT_ONCE: u32 = 32;
+const PAGE: u32 = 256;
+/// A call looks at tenants and opens shares for this long. What it found is retired in the time that is left.
+const PROVING: Span = Span::secs(2);
+
+/// What came of looking for versions to retire.
+#[derive(Debug, Default)]
+struct Look {
+    /// Keys in force of tenants with older versions that nothing lies under, each opened by all of its shares.
+    in_force: Vec<KeyVersion>,
+    /// Tenants that keep their older versions.
+    kept: u64,
+    /// Whether time ran out before every tenant was looked at.
+    more: bool,
+}
+
+/// Under which name it is kept which tenants' keys in force did not open when older ones were to be retired: no job has it.
+fn retirement() -> KeyJobId {
+    KeyJobId::from_parts(0, [0; 10])
+}
+
+fn item(tenant: &TenantId) -> String {
+    format!("older versions of {tenant}")
+}
 
 impl KeyJobs {
-    /// Retires every version of a tenant's key that nothing lies under any more. The version in force is opened by all of
-    /// its shares first. A tenant of which that cannot be said, or seen, keeps its older ones and is listed; the others do
-    /// not wait for it. Giving the order again goes on where a call ended.
+    /// Retires versions of tenants' keys that nothing lies under any more, as many as there is time for. The version in
+    /// force is opened by all of its shares first. A tenant of which that cannot be said, or seen, keeps its older ones: the
+    /// log says why, the others do not wait for it, and the next call looks at it last. Giving the order again goes on where
+    /// a call ended.
     ///
     /// # Errors
-    /// WRONG_STATE while a job over keys runs, where there is none to retire, or where not all could be done within three
-    /// seconds; what was retired by then stays retired.
+    /// WRONG_STATE while a job over keys runs, or where there is none to retire, or none was found in time.
     pub async fn retire_versions(&self, caller: &Caller) -> Result<Retired, Error> {
         if !self.records.key_jobs_running().await?.is_empty() {
             return Err(running());
         }
         let begun = self.clock.monotonic();
-        let (in_force, waits) = self.outlived(begun).await?;
-        for waiting in &waits {
-            tracing::warn!(tenant = waiting, "older versions of a tenant's key stay");
-        }
+        let Look { in_force, kept, mut more } = self.outlived(begun).await?;
         if in_force.is_empty() {
-            let none = "are all in force, or still needed: see `cofre keys status` and the log of the node";
-            return Err(refused(none));
+            return Err(refused(match more {
+                true => {
+                    "could not all be looked at in time, and none of these can be retired; give the command again, it goes on"
+                }
+                false => "are all in force, or still needed: see `cofre keys status` and the log of the node",
+            }));
         }
         let subject = KeyCount::OF_TENANT_KEYS.to_owned();
         let mut remaining: u64 = 0;
         for key in &in_force {
+            // No more than those that were found in time, each by an index in which nothing is left of it.
             let under = self.keyring.keys_under_count(Some(&key.tenant), key.version).await?;
             remaining = remaining.saturating_add(under);
         }
-        let said = said(&in_force, waits.len());
+        let said = said(&in_force, kept, more);
         let counted = self.counted((caller, RETIRE_VERSIONS), (subject.clone(), &said), remaining).await?;
         if remaining > 0 {
             return Err(refused("still have keys under them; run `cofre keys rotate` and wait until it is done"));
@@ -52,35 +82,91 @@ impl KeyJobs {
             applied => applied?,
         };
         let (mut shares, proven) = (0, self.clock.now().minus(PROVEN));
-        for key in in_force {
+        let mut keys = in_force.into_iter();
+        // One at least: else a node that is slow today would never come to an end.
+        while let Some(key) = keys.next() {
             // Counted once more in the transaction that retires, which no put of a key overlaps.
             shares += self.keyring.retire_older(key, proven, self.clock.now()).await?;
-            self.in_time(begun)?;
+            if keys.len() > 0 && self.is_over(begun, OPENING) {
+                more = true;
+                break;
+            }
         }
-        Ok(Retired { shares, counted, entry, statement: self.statement_of(&subject, &counted).await? })
+        let statement = self.statement_of(&subject, &counted).await?;
+        Ok(Retired { shares, counted, entry, statement, kept, more })
     }
 
-    /// Keys in force of tenants with older versions that nothing lies under, each opened by all of its shares; and the
-    /// tenants whose older versions stay.
-    async fn outlived(&self, begun: cofre_model::time::Monotonic) -> Result<(Vec<KeyVersion>, Vec<String>), Error> {
-        let (mut in_force, mut waits) = (Vec::new(), Vec::new());
-        for (tenant, below) in self.keyring.outlived().await? {
-            let record = self.records.tenant(&tenant).await?;
-            let moved = record.filter(|record| record.key_version == below && record.oldest_key_version == below);
-            let key = KeyVersion { tenant, version: below };
-            let now = self.clock.now();
-            let opens = match moved {
-                None => false,
-                Some(_) if self.keyring.keys_under_count(Some(&tenant), below).await? > 0 => false,
-                Some(_) if self.keyring.is_proven(key, now.minus(PROVEN), now).await? => true,
-                Some(_) => {
-                    self.in_time(begun)?;
-                    self.prove(key).await.is_ok()
+    /// Looks for tenants with older versions that nothing lies under, and opens every share of those in force. Tenants
+    /// whose keys did not open come last, the one that was tried longest ago first: none of them holds up another.
+    async fn outlived(&self, begun: Monotonic) -> Result<Look, Error> {
+        let failures = self.keyring.key_failures(&retirement(), RESTING).await?;
+        let failed: BTreeMap<_, _> = failures.into_iter().map(|failure| (failure.item, failure.at)).collect();
+        let (mut look, mut last, mut after) = (Look::default(), Vec::new(), None);
+        loop {
+            let page = self.keyring.outlived(after.as_ref(), PAGE).await?;
+            let Some(end) = page.last() else { break };
+            after = Some(end.tenant);
+            for older in page {
+                if older.needed {
+                    look.kept += 1;
+                } else if let Some(at) = failed.get(&item(&older.tenant)) {
+                    last.push((*at, older));
+                } else if !self.look_at((older, false), begun, &mut look).await? {
+                    return Ok(look);
                 }
-            };
-            if opens { in_force.push(key) } else { waits.push(tenant.to_string()) }
+            }
         }
-        Ok((in_force, waits))
+        last.sort_by_key(|(at, _)| *at);
+        for (_, older) in last {
+            if !self.look_at((older, true), begun, &mut look).await? {
+                break;
+            }
+        }
+        Ok(look)
+    }
+
+    /// Looks at one tenant, which `failed` the last time; says whether there was time to.
+    async fn look_at(
+        &self,
+        (older, failed): (Outlived, bool),
+        begun: Monotonic,
+        look: &mut Look,
+    ) -> Result<bool, Error> {
+        if self.is_over(begun, PROVING) {
+            look.more = true;
+            return Ok(false);
+        }
+        let key = KeyVersion { tenant: older.tenant, version: older.below };
+        let cause = match self.stands_for_older(key).await {
+            Ok(cause) => cause.map(str::to_owned),
+            Err(cause) if is_its_own(&cause) => Some(cause.to_string()),
+            Err(cause) => return Err(cause),
+        };
+        if failed || cause.is_some() {
+            let (job, now) = (retirement(), self.clock.now());
+            self.keyring.note_failure(&job, &item(&key.tenant), cause.as_deref(), now).await?;
+        }
+        match cause {
+            None => look.in_force.push(key),
+            Some(cause) => {
+                tracing::warn!(tenant = %key.tenant, error = cause, "older versions of a tenant's key stay");
+                look.kept += 1;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the key in force of a tenant opens by all of its shares, and is the one that everything lies under; or why not.
+    async fn stands_for_older(&self, key: KeyVersion) -> Result<Option<&'static str>, Error> {
+        let record = self.records.tenant(&key.tenant).await?;
+        if !record.is_some_and(|record| record.key_version == key.version && record.oldest_key_version == key.version) {
+            return Ok(Some("the records do not say that everything lies under the version in force"));
+        }
+        let now = self.clock.now();
+        if !self.keyring.is_proven(key, now.minus(PROVEN), now).await? {
+            self.prove(key).await?;
+        }
+        Ok(None)
     }
 
     /// Destroys versions that were retired long ago, once every share of the one in force was opened; gives the number of
@@ -118,11 +204,12 @@ impl KeyJobs {
 }
 
 /// What the statement says was counted: below which versions, by a digest over the list, and how many tenants are left out
-/// because they still need theirs.
-fn said(in_force: &[KeyVersion], left_out: usize) -> String {
+/// because they still need theirs, or the one in force does not open; at least so many where not all were looked at.
+fn said(in_force: &[KeyVersion], kept: u64, more: bool) -> String {
     let list: String = in_force.iter().map(|key| format!("{key}\n")).collect();
     let digest: String = sha256(list.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{} below sha256:{digest}, {} tenants, {left_out} left out", KeyCount::OF_TENANT_KEYS, in_force.len())
+    let or_more = if more { " or more" } else { "" };
+    format!("{} below sha256:{digest}, {} tenants, {kept}{or_more} left out", KeyCount::OF_TENANT_KEYS, in_force.len())
 }
 
 fn running() -> Error {

@@ -37,11 +37,19 @@ fn unavailable(cause: impl std::fmt::Display) -> JournalError {
     JournalError::Unavailable
 }
 
+/// As a node has it: what cannot be read is one tenant's.
+fn of_store(cause: cofre_store::Error) -> JournalError {
+    match cause {
+        cofre_store::Error::Corrupt { .. } => JournalError::NoSuchKey,
+        cause => unavailable(cause),
+    }
+}
+
 impl Register {
     async fn begin(&self, tenant: &TenantRef) -> Result<(Permit<Warm>, WrappedTenantKey), JournalError> {
-        let rows = self.0.keyring.tenant_key(&tenant.tenant, tenant.key_version).await.map_err(unavailable)?;
+        let rows = self.0.keyring.tenant_key(&tenant.tenant, tenant.key_version).await.map_err(of_store)?;
         let mut keys = wrapped(rows).ok_or(JournalError::NoSuchKey)?;
-        let beside = self.0.keyring.carried_keys(&tenant.tenant, tenant.key_version).await.map_err(unavailable)?;
+        let beside = self.0.keyring.carried_keys(&tenant.tenant, tenant.key_version).await.map_err(of_store)?;
         keys.carried = carried(beside);
         let mut entry = Entry::new(EntryKind::Warm, random::array().map_err(unavailable)?);
         entry.tenant = Some(tenant.tenant);
@@ -50,7 +58,7 @@ impl Register {
         match self.0.records.warm(request).await {
             Ok(permit) => Ok((permit, keys)),
             Err(CommitError::Refused(reason)) => Err(JournalError::Refused(reason)),
-            Err(CommitError::Store(cause)) => Err(unavailable(cause)),
+            Err(CommitError::Store(cause)) => Err(of_store(cause)),
         }
     }
 

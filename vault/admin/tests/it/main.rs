@@ -10,3 +10,4 @@ mod rewrap;
 mod rotate;
 mod seeded;
 mod tenants;
+mod versions;

@@ -11,7 +11,7 @@ use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
 use crate::bench::operator;
 use crate::house::{House, Node, custodian, never, refusal};
 
-fn from(name: &str) -> Source {
+pub(crate) fn from(name: &str) -> Source {
     Source { custodian: custodian(name), key: None }
 }
 
@@ -24,7 +24,7 @@ async fn moved() -> (House, Node) {
     (house, node)
 }
 
-async fn shares(node: &Node, name: &str) -> (u64, u64, u64) {
+pub(crate) async fn shares(node: &Node, name: &str) -> (u64, u64, u64) {
     let all = node.stores.keyring.custodian_shares().await.expect("read");
     all.iter().find(|row| row.custodian == name).map_or((0, 0, 0), |row| (row.current, row.closed, row.retired))
 }
@@ -219,7 +219,7 @@ async fn retired_shares_stay_where_what_replaced_them_does_not_open() {
 
 /// A clock on which every look takes a second.
 #[derive(Debug)]
-struct Slow(std::sync::Arc<cofre_testkit::clock::TestClock>);
+pub(crate) struct Slow(pub(crate) std::sync::Arc<cofre_testkit::clock::TestClock>);
 
 impl cofre_model::time::Clock for Slow {
     fn now(&self) -> cofre_model::time::Timestamp {

@@ -1,7 +1,7 @@
 //! Rotation: each tenant gets a new key, what lies directly under older ones moves to it, and a node may end at any instant
 //! of it. Every login opens all the while, and no data key is opened by it.
 
-use cofre_admin::RotateOrder;
+use cofre_admin::{OwnersKeys, RotateOrder};
 use cofre_model::entry::{Entry, EntryKind};
 use cofre_model::keys::{KeyJob, KeyJobKind, KeyJobState, TenantKeyState};
 use cofre_model::reason::Reason;
@@ -10,18 +10,18 @@ use cofre_store::{Lockdown, Operation};
 use cofre_testkit::seed::Seeded;
 
 use crate::bench::operator;
-use crate::house::{House, Node, never, order, refusal};
+use crate::house::{House, Node, hands_on, never, order, refusal};
 use crate::kills::{Draw, at_most, lists};
 use crate::seeded::{FIELDS, opened};
 
-const EVERYBODY: RotateOrder = RotateOrder { tenant: None, rate: None };
+pub(crate) const EVERYBODY: RotateOrder = RotateOrder { tenant: None, rate: None };
 
-async fn ordered(node: &Node) -> KeyJob {
+pub(crate) async fn ordered(node: &Node) -> KeyJob {
     node.jobs.open_rotation(&operator(), &EVERYBODY).await.expect("opened").0
 }
 
 /// A house with logins in it, a node on it, and what was seeded.
-async fn seeded(tenants: u16, logins: u64) -> (House, Node, Vec<Seeded>) {
+pub(crate) async fn seeded(tenants: u16, logins: u64) -> (House, Node, Vec<Seeded>) {
     let mut house = House::new(&["a", "b"]);
     let node = house.node().await;
     node.stores.close().await;
@@ -33,7 +33,7 @@ async fn seeded(tenants: u16, logins: u64) -> (House, Node, Vec<Seeded>) {
 }
 
 /// Every login, or a few of each tenant's where they are many, opens to what it holds.
-async fn all_open(node: &Node, seeded: &[Seeded]) {
+pub(crate) async fn all_open(node: &Node, seeded: &[Seeded]) {
     for tenant in seeded {
         let step = usize::try_from((tenant.logins / 20).max(1)).expect("few");
         for number in (0..tenant.logins).step_by(step) {
@@ -42,7 +42,7 @@ async fn all_open(node: &Node, seeded: &[Seeded]) {
     }
 }
 
-async fn left_under(node: &Node, seeded: &Seeded, below: u32) -> u64 {
+pub(crate) async fn left_under(node: &Node, seeded: &Seeded, below: u32) -> u64 {
     node.stores.keyring.keys_under_count(Some(&seeded.tenant.id), below).await.expect("counted")
 }
 
@@ -61,8 +61,11 @@ async fn a_rotation_gives_each_tenant_a_new_key_and_all_that_lay_under_the_old_o
     let job = ordered(&node).await;
     let again = node.jobs.open_rotation(&operator(), &EVERYBODY).await;
     assert_eq!(refusal(again), Reason::WrongState, "one at a time");
+    // All of them are to move: before their tenants have the next key, and then.
+    assert_eq!(owners_keys(&node).await, (0, 240, false));
     let first = node.jobs.rotate(&job, &never).await.expect("a pass");
     assert_eq!((first.moved, first.failed, first.others, first.done), (0, 0, 3, false), "grants under it still live");
+    assert_eq!(owners_keys(&node).await, (0, 240, false));
     for tenant in &seeded {
         assert_eq!(left_under(&node, tenant, 2).await, tenant.logins, "nothing moves before they are over");
     }
@@ -95,6 +98,14 @@ async fn a_rotation_gives_each_tenant_a_new_key_and_all_that_lay_under_the_old_o
     assert_eq!(moved, 240);
     let progress = node.jobs.status().await.expect("status").jobs.swap_remove(0);
     assert_eq!((progress.job.state, progress.moved, progress.left), (KeyJobState::Done, 3, 0));
+    assert_eq!(owners_keys(&node).await, (240, 0, false));
+}
+
+/// How many owners' keys the newest rotation moved, how many are left, and whether there are more.
+async fn owners_keys(node: &Node) -> (u64, u64, bool) {
+    let newest = node.jobs.status().await.expect("status").jobs.swap_remove(0);
+    let OwnersKeys { moved, left, more, .. } = newest.owners_keys.expect("of a rotation");
+    (moved, left, more)
 }
 
 /// Bar: a rotation moves at least 20,000 keys a second on two cores. What it did is printed and not asserted: machines
@@ -193,6 +204,22 @@ async fn a_tenant_that_is_locked_down_keeps_no_other_from_its_new_key() {
 }
 
 #[tokio::test]
+async fn a_tenant_whose_older_key_cannot_be_read_keeps_no_other_from_its_new_one() {
+    let (house, node, seeded) = seeded(3, 30).await;
+    let job = ordered(&node).await;
+    node.jobs.rotate(&job, &never).await.expect("a pass");
+    let mut tenants: Vec<_> = seeded.iter().map(|tenant| tenant.tenant.id).collect();
+    tenants.sort_unstable();
+    let spoilt =
+        format!("UPDATE tenant_keys SET share_count = 70000 WHERE version = 1 AND tenant_id = '{}'", tenants[0]);
+    house.edit(&[&spoilt]).await;
+    house.clock.advance(Span::secs(6));
+    node.keys.forget_all();
+    let pass = node.jobs.rotate(&job, &never).await.expect("a pass");
+    assert_eq!((pass.moved, pass.failed, pass.done), (2, 1, false));
+}
+
+#[tokio::test]
 async fn a_key_that_does_not_open_is_listed_and_keeps_its_tenant_from_being_done() {
     let (house, node, seeded) = seeded(1, 10).await;
     let (_, owner) = seeded[0].login(3);
@@ -210,6 +237,12 @@ async fn a_key_that_does_not_open_is_listed_and_keeps_its_tenant_from_being_done
     assert_eq!(left_under(&node, &seeded[0], 2).await, 1, "the others moved");
     let status = node.jobs.status().await.expect("status").jobs.swap_remove(0);
     assert!(status.failures.iter().any(|failure| failure.item.contains(&owner.to_string())), "{:?}", status.failures);
+    assert_eq!(
+        (status.failed, status.left, status.failures.len()),
+        (1, 1, 2),
+        "one tenant, for one of its owners' keys"
+    );
+    assert_eq!(owners_keys(&node).await, (9, 1, false));
     assert_eq!(
         refusal(node.jobs.retire_versions(&operator()).await),
         Reason::WrongState,
@@ -251,9 +284,9 @@ async fn what_a_rotation_left_behind_is_retired_under_a_signed_zero_and_a_rewrap
     all_open(&node, &seeded).await;
 }
 
-async fn play(seed: u64) {
+async fn play(seed: u64, tenants: u16, logins: u64) {
     let mut draw = Draw(seed ^ 0x5eed);
-    let (mut house, mut node, seeded) = seeded(4, 80).await;
+    let (mut house, mut node, seeded) = seeded(tenants, logins).await;
     let job = ordered(&node).await;
     let mut kills = 0;
     for _ in 0..draw.below(5) + 2 {
@@ -286,10 +319,11 @@ async fn play(seed: u64) {
         all_open(&node, &seeded).await;
     }
     while node.jobs.retire_versions(&operator()).await.is_ok() {}
-    assert!(node.stores.keyring.outlived().await.expect("read").is_empty(), "seed {seed}: older shares stay");
+    assert!(node.stores.keyring.outlived(None, 9).await.expect("read").is_empty(), "seed {seed}: older shares stay");
     let rewrap = node.open("any_of(b)").await;
     let pass = node.jobs.rewrap(&rewrap, &never).await.expect("a pass");
-    assert!(pass.failed == 0 && pass.moved == 4, "seed {seed}: one version of each is left: {pass:?}");
+    let one_of_each = pass.failed == 0 && pass.moved == u64::from(tenants);
+    assert!(one_of_each, "seed {seed}: one version of each is left: {pass:?}");
     println!("seed {seed}: {kills} kills");
     all_open(&node, &seeded).await;
     node.stores.close().await;
@@ -298,6 +332,35 @@ async fn play(seed: u64) {
 #[tokio::test]
 async fn a_node_that_ends_at_any_instant_of_a_rotation_loses_nothing() {
     for seed in 0..lists() {
-        play(seed).await;
+        play(seed, 4, 80).await;
     }
+}
+
+/// With more keys than one list has, so that one is read and wrapped while the one before is written.
+#[tokio::test]
+async fn a_node_that_ends_between_two_lists_loses_nothing() {
+    for seed in 0..lists() {
+        play(seed, 1, 2_600).await;
+    }
+}
+
+#[tokio::test]
+async fn two_nodes_at_once_move_each_key_once() {
+    let (mut house, first, seeded) = seeded(4, 6_000).await;
+    let second = if House::shared() { house.node().await } else { house.on(hands_on(&first.stores)) };
+    let job = ordered(&first).await;
+    let (one, two) = tokio::join!(first.jobs.rotate(&job, &never), second.jobs.rotate(&job, &never));
+    assert_eq!(one.expect("a pass").failed + two.expect("a pass").failed, 0);
+    assert_eq!(first.entries(EntryKind::TenantKeyMade).await.len(), 4);
+    house.clock.advance(Span::secs(6));
+    let (one, two) = tokio::join!(first.jobs.rotate(&job, &never), second.jobs.rotate(&job, &never));
+    let (one, two) = (one.expect("a pass"), two.expect("a pass"));
+    assert_eq!((one.moved + two.moved, one.failed + two.failed), (4, 0));
+    // Whoever found the other at work leaves the end to it, or to the next pass.
+    if !one.done && !two.done {
+        assert!(first.jobs.rotate(&job, &never).await.expect("a pass").done);
+    }
+    assert_eq!(owners_keys(&first).await, (6_000, 0, false));
+    assert_eq!(first.entries(EntryKind::KeyJobEnded).await.len(), 1);
+    all_open(&second, &seeded).await;
 }

@@ -4,24 +4,24 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use cofre_client::people::{Operator, OrderedJob, RetiredKeys};
+use cofre_client::people::{Operator, OrderedJob};
 use cofre_model::id::{KeyJobId, Slug, TenantId};
 use cofre_model::request::{KeyName, RetireKeys, RewrapKeys, RotateKeys};
 use cofre_proto::v1::{KeyJob, KeyStatusResponse};
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, entry_json, printable, table};
+use crate::answer::{Answer, entry_json, table};
 use crate::connection::Connection;
 use crate::failure::Failure;
 
 mod ceremony;
+mod told;
 
 use ceremony::{Approve, Countersign, VerifyCeremony};
+use told::{bar_text, has_only_failed, job_json, job_text, retired_answer};
 
 /// How often a job is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(500);
-/// Cells of the bar.
-const WIDTH: u64 = 40;
 
 /// Keys of the tree.
 #[derive(Debug, Args)]
@@ -191,7 +191,7 @@ async fn watch(operator: &Operator, job: &KeyJobId) -> Result<KeyJob, Failure> {
             // A terminal that is gone does not keep the job from being waited for.
             let _ = write!(out, "\r\u{1b}[K{}", bar_text(&seen)).and_then(|()| out.flush());
         }
-        if seen.state != "RUNNING" || (seen.left > 0 && seen.failed >= seen.left) {
+        if seen.state != "RUNNING" || has_only_failed(&seen) {
             if let Some(out) = &mut bar {
                 let _ = writeln!(out);
             }
@@ -199,43 +199,6 @@ async fn watch(operator: &Operator, job: &KeyJobId) -> Result<KeyJob, Failure> {
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// One line: a bar, then what is done, failed and left, how fast, and how long it still takes.
-fn bar_text(job: &KeyJob) -> String {
-    let all = job.moved.saturating_add(job.left).max(1);
-    let full = WIDTH.saturating_mul(job.moved) / all;
-    let cells: String = (0..WIDTH).map(|cell| if cell < full { '#' } else { '.' }).collect();
-    format!("[{cells}] {}", figures(job))
-}
-
-fn figures(job: &KeyJob) -> String {
-    let rate = job.per_thousand_secs;
-    let left = match job.secs_left {
-        None => "time left unknown".to_owned(),
-        Some(secs) => format!("{}:{:02}:{:02} left", secs / 3_600, secs / 60 % 60, secs % 60),
-    };
-    format!(
-        "{} moved, {} failed, {} left, {}.{:03}/s, {left}",
-        job.moved,
-        job.failed,
-        job.left,
-        rate / 1_000,
-        rate % 1_000
-    )
-}
-
-fn retired_answer(retired: &RetiredKeys, what: &str) -> Answer {
-    let (counted, entry) = (&retired.counted, &retired.entry);
-    let text = format!(
-        "retired {} shares of {what}: counted zero in ledger entry {}, retired in {} at {}",
-        retired.shares, counted.index, entry.index, entry.time
-    );
-    let json = json!({
-        "done": "retired", "custodian": what, "shares": retired.shares,
-        "counted": entry_json(counted), "entry": entry_json(entry), "statement": hex::encode(&retired.statement),
-    });
-    Answer::new(text, json)
 }
 
 fn status_text(status: &KeyStatusResponse) -> String {
@@ -251,14 +214,6 @@ fn status_text(status: &KeyStatusResponse) -> String {
     text
 }
 
-fn job_text(job: &KeyJob) -> String {
-    let mut text = format!("{} {} to {}: {}, {}", job.job_id, job.kind, job.target, job.state, figures(job));
-    for failure in &job.failures {
-        text.push_str(&format!("\n  {}: {}", failure.item, failure.cause));
-    }
-    printable(&text)
-}
-
 fn status_json(status: &KeyStatusResponse) -> Value {
     json!({
         "custodians": status.custodians.iter()
@@ -269,38 +224,4 @@ fn status_json(status: &KeyStatusResponse) -> Value {
             .collect::<Vec<_>>(),
         "jobs": status.jobs.iter().map(job_json).collect::<Vec<_>>(),
     })
-}
-
-fn job_json(job: &KeyJob) -> Value {
-    json!({
-        "job_id": job.job_id, "kind": job.kind, "target": job.target, "state": job.state,
-        "moved": job.moved, "failed": job.failed, "left": job.left,
-        "per_thousand_secs": job.per_thousand_secs, "secs_left": job.secs_left,
-        "failures": job.failures.iter()
-            .map(|failure| json!({ "item": failure.item, "cause": failure.cause }))
-            .collect::<Vec<_>>(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bar_says_how_far_how_fast_and_how_long() {
-        let job = KeyJob {
-            moved: 25,
-            failed: 1,
-            left: 75,
-            per_thousand_secs: 2_500,
-            secs_left: Some(3_723),
-            ..KeyJob::default()
-        };
-        let bar = format!("[{}{}] ", "#".repeat(10), ".".repeat(30));
-        assert_eq!(bar_text(&job), bar + "25 moved, 1 failed, 75 left, 2.500/s, 1:02:03 left");
-        let fresh = KeyJob { left: 4, ..KeyJob::default() };
-        assert!(bar_text(&fresh).ends_with("0 moved, 0 failed, 4 left, 0.000/s, time left unknown"));
-        let done = KeyJob { moved: 4, secs_left: Some(0), ..KeyJob::default() };
-        assert!(bar_text(&done).starts_with(&format!("[{}] 4 moved", "#".repeat(40))));
-    }
 }

@@ -182,6 +182,7 @@ fn keys_are_moved_watched_stopped_and_not_retired_too_early() {
     assert!(ran.code == 0 && ran.out.starts_with(&told), "{}{}", ran.out, ran.err);
     let ran = vault.ask(&["keys", "retire", "--tenant-keys"]);
     assert!(ran.code == 0 && ran.out.starts_with("retired 4 shares of older tenant keys"), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("2 tenants keep theirs") && ran.out.contains("give the command again"), "{}", ran.out);
     let both = ["keys", "rotate", "--tenant", &one, "--every-tenant"];
     for both_or_none in
         [&["keys", "retire"][..], &["keys", "retire", "hsm-1", "--tenant-keys"], &["keys", "rotate"], &both]

@@ -258,7 +258,14 @@ impl OperatorService for Register {
     ) -> Answer<v1::RetireKeysResponse> {
         assert!(request.into_inner().every_tenant);
         let (counted, entry) = (self.read(7)?.entry, self.read(7)?.entry);
-        Ok(Response::new(v1::RetireKeysResponse { shares: 4, counted, entry, statement: b"zero".to_vec() }))
+        Ok(Response::new(v1::RetireKeysResponse {
+            shares: 4,
+            counted,
+            entry,
+            statement: b"zero".to_vec(),
+            kept: 2,
+            more: true,
+        }))
     }
 
     async fn stop_key_job(&self, request: Request<v1::StopKeyJobRequest>) -> Answer<v1::StopKeyJobResponse> {

@@ -180,6 +180,10 @@ pub struct RetiredKeys {
     pub entry: EntryRef,
     /// That count as it was signed, and behind it 64 bytes of signature.
     pub statement: Vec<u8>,
+    /// Of tenants' keys: tenants that keep their older ones.
+    pub kept: u64,
+    /// Of tenants' keys: whether not all were reached in time. To give the order again goes on.
+    pub more: bool,
 }
 
 impl Operator {
@@ -260,7 +264,8 @@ impl Operator {
 
 fn retired(wire: v1::RetireKeysResponse) -> Result<RetiredKeys, Error> {
     let (counted, entry) = (entry(wire.counted)?, entry(wire.entry)?);
-    Ok(RetiredKeys { shares: wire.shares, counted, entry, statement: wire.statement })
+    let v1::RetireKeysResponse { shares, statement, kept, more, .. } = wire;
+    Ok(RetiredKeys { shares, counted, entry, statement, kept, more })
 }
 
 fn registered_key(wire: &v1::RegisteredKey) -> Result<RegisteredKey, Error> {

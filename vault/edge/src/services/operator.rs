@@ -124,6 +124,8 @@ fn retired_to_wire(retired: Retired) -> v1::RetireKeysResponse {
         counted: Some(convert::entry_ref(&retired.counted)),
         entry: Some(convert::entry_ref(&retired.entry)),
         statement: retired.statement,
+        kept: retired.kept,
+        more: retired.more,
     }
 }
 
@@ -140,7 +142,13 @@ fn keys_to_wire(status: KeyStatus) -> v1::KeyStatusResponse {
 }
 
 fn job_to_wire(progress: Progress) -> v1::KeyJob {
-    let Progress { job, moved, failed, left, per_thousand_secs, secs_left, failures } = progress;
+    let Progress { job, moved, failed, left, per_thousand_secs, owners_keys, secs_left, failures } = progress;
+    let owners_keys = owners_keys.map(|keys| v1::OwnersKeys {
+        moved: keys.moved,
+        left: keys.left,
+        more: keys.more,
+        per_thousand_secs: keys.per_thousand_secs,
+    });
     let failures = failures.into_iter().map(|failure| v1::KeyFailure {
         item: failure.item,
         cause: failure.cause,
@@ -161,6 +169,7 @@ fn job_to_wire(progress: Progress) -> v1::KeyJob {
         per_thousand_secs,
         secs_left,
         failures: failures.collect(),
+        owners_keys,
     }
 }
 

@@ -35,6 +35,9 @@ CREATE TABLE key_failures (
   PRIMARY KEY (job, item)
 );
 
+-- How many owners' keys a job has brought under their tenants' next keys.
+CREATE TABLE key_moves (job TEXT COLLATE "C" PRIMARY KEY, moved BIGINT NOT NULL);
+
 CREATE TABLE subject_keys (
   owner_id TEXT COLLATE "C" NOT NULL, version BIGINT NOT NULL, tenant_id TEXT COLLATE "C" NOT NULL,
   tenant_key_version BIGINT NOT NULL, wrapped BYTEA NOT NULL,

@@ -31,6 +31,9 @@ CREATE TABLE key_failures (
   job TEXT NOT NULL, item TEXT NOT NULL, cause TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (job, item)
 ) STRICT, WITHOUT ROWID;
 
+-- How many owners' keys a job has brought under their tenants' next keys.
+CREATE TABLE key_moves (job TEXT PRIMARY KEY, moved INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
 CREATE TABLE subject_keys (
   owner_id TEXT NOT NULL, version INTEGER NOT NULL, tenant_id TEXT NOT NULL, tenant_key_version INTEGER NOT NULL, wrapped BLOB NOT NULL,
   PRIMARY KEY (owner_id, version)

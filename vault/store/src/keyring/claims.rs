@@ -129,13 +129,16 @@ impl Keyring {
         rows.iter().map(|row| Cells::of("key_failures", row).string("item")).collect()
     }
 
-    /// How many rows a job could not move.
+    /// How many rows a job could not move, of those whose names begin with `what`.
     ///
     /// # Errors
     /// The store's.
-    pub async fn key_failures_count(&self, job: &KeyJobId) -> Result<u64, Error> {
-        let row = statement("SELECT COUNT(*) AS failed FROM key_failures WHERE job = $1")
+    pub async fn key_failures_count(&self, job: &KeyJobId, what: &str) -> Result<u64, Error> {
+        let row = statement("SELECT COUNT(*) AS failed FROM key_failures WHERE job = $1 AND item >= $2 AND item < $3")
             .bind(job.to_string())
+            .bind(what)
+            // No name goes on with the last character there is.
+            .bind(format!("{what}{}", char::MAX))
             .fetch_one(&mut self.engine().read().await?)
             .await?;
         Cells::of("key_failures", &row).int("failed")

@@ -2,16 +2,15 @@
 //! is what was read, and none ever comes back: whoever was erased meanwhile stays erased. Nothing here judges what is put
 //! in its place.
 
-use cofre_model::id::{DepositKeyId, SubjectId, TenantId};
+use cofre_model::id::{DepositKeyId, KeyJobId, SubjectId, TenantId};
 use cofre_model::sealed::WrappedKey;
-use serde_json::json;
 
 use crate::engine::Session;
 use crate::error::Error;
 use crate::keyring::Keyring;
 use crate::keyring::deposit_keys::{self, StoredDepositKey};
 use crate::keyring::subject_keys::{StoredSubjectKey, subject_key};
-use crate::row::Cells;
+use crate::row::{Cells, column};
 use crate::statement::{either, statement};
 
 /// Nobody moves rows beside another: two that have some of them in common, in another order, would wait for each other.
@@ -30,6 +29,23 @@ pub struct MovedKey {
     pub to: u32,
     /// The wrapped key.
     pub wrapped: WrappedKey,
+}
+
+/// Keys as a JSON list, each as a list of its own. Written out at once: a tree of values would be as many pieces of memory
+/// for each key as it has parts.
+fn list_of(moved: &[MovedKey]) -> String {
+    let mut list = String::from("[");
+    for key in moved {
+        let MovedKey { owner, version, from, to, wrapped } = key;
+        let wrapped = hex::encode(wrapped.as_bytes());
+        if list.len() > 1 {
+            list.push(',');
+        }
+        // INVARIANT: neither an id nor hexadecimal digits have a character that would have to be escaped.
+        list.push_str(&format!("[\"{owner}\",{version},{from},{to},\"{wrapped}\"]"));
+    }
+    list.push(']');
+    list
 }
 
 /// Where a page of subject keys begins: behind this owner and version, as the row has them.
@@ -76,7 +92,8 @@ async fn lowest(session: &mut Session<'_>, tenant: &TenantId, from: u32, below: 
 }
 
 impl Keyring {
-    /// The next subject keys of a tenant under versions of its key below `below`, by owner and version, after `after`.
+    /// The next subject keys of a tenant under versions of its key below `below`, after the last one that was read: by the
+    /// version they lie under, so that whoever moves them opens one after the other, then by owner and version.
     ///
     /// # Errors
     /// The store's.
@@ -84,21 +101,52 @@ impl Keyring {
         &self,
         tenant: &TenantId,
         below: u32,
-        after: Option<(SubjectId, u32)>,
+        after: Option<&StoredSubjectKey>,
         at_most: u32,
     ) -> Result<Vec<StoredSubjectKey>, Error> {
-        let after: After =
-            after.map_or_else(|| (String::new(), 0), |(owner, version)| (owner.to_string(), version.into()));
         let mut session = self.engine().read().await?;
-        let (mut keys, mut from) = (Vec::new(), 0);
+        let (mut keys, mut from) = (Vec::new(), after.map_or(0, |key| key.tenant_key_version));
         // Version by version, each in the order of the index; few have any left.
-        while let Some(version) = lowest(&mut session, tenant, from, below).await? {
-            keys.extend(under(&mut session, (tenant, version), after.clone(), at_most).await?);
+        while let Some(left) =
+            at_most.checked_sub(u32::try_from(keys.len()).unwrap_or(u32::MAX)).filter(|left| *left > 0)
+            && let Some(version) = lowest(&mut session, tenant, from, below).await?
+        {
+            let here = after.filter(|key| key.tenant_key_version == version);
+            let after = here.map_or((String::new(), 0), |key| (key.owner.to_string(), key.version.into()));
+            keys.extend(under(&mut session, (tenant, version), after, left).await?);
             from = version.saturating_add(1);
         }
-        keys.sort_by_key(|key| (key.owner, key.version));
-        keys.truncate(usize::try_from(at_most).unwrap_or(usize::MAX));
         Ok(keys)
+    }
+
+    /// How many owners' keys of a tenant lie under versions of its key below `below`; `at_most` where there are more. No more
+    /// than that are looked at.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn owners_under_count(&self, tenant: &TenantId, below: u32, at_most: u32) -> Result<u64, Error> {
+        let row = statement(
+            "SELECT COUNT(*) AS under FROM (SELECT 1 FROM subject_keys
+             WHERE tenant_id = $1 AND tenant_key_version < $2 LIMIT $3) AS counted",
+        )
+        .bind(tenant.to_string())
+        .bind(i64::from(below))
+        .bind(i64::from(at_most))
+        .fetch_one(&mut self.engine().read().await?)
+        .await?;
+        Cells::of("subject_keys", &row).int("under")
+    }
+
+    /// How many owners' keys a job has moved.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn owners_moved_count(&self, job: &KeyJobId) -> Result<u64, Error> {
+        let row = statement("SELECT moved FROM key_moves WHERE job = $1")
+            .bind(job.to_string())
+            .fetch_optional(&mut self.engine().read().await?)
+            .await?;
+        row.map_or(Ok(0), |row| Cells::of("key_moves", &row).int("moved"))
     }
 
     /// A tenant's deposit keys under versions of its key below `below`, by id.
@@ -137,19 +185,16 @@ impl Keyring {
     }
 
     /// Puts subject keys under later versions of their tenants' keys, in one transaction, each where it still lies under
-    /// the version it was read from; gives how many that were. One that is gone stays gone, and none comes under a version
-    /// that takes no new rows, has no share in force or is not later. A few thousand at once.
+    /// the version it was read from; gives how many that were, and counts them for the job. One that is gone stays gone, and
+    /// none comes under a version that takes no new rows, has no share in force or is not later. A few thousand at once.
     ///
     /// # Errors
     /// The store's; nothing was changed then.
-    pub async fn move_subject_keys(&self, moved: &[MovedKey]) -> Result<u64, Error> {
-        let rows: Vec<_> = moved
-            .iter()
-            .map(|key| {
-                let wrapped = hex::encode(key.wrapped.as_bytes());
-                json!([key.owner.to_string(), key.version, key.from, key.to, wrapped])
-            })
-            .collect();
+    pub async fn move_subject_keys(&self, job: &KeyJobId, moved: &[MovedKey]) -> Result<u64, Error> {
+        if moved.is_empty() {
+            return Ok(0);
+        }
+        let list = list_of(moved);
         let mut transaction = self.engine().begin(MOVES).await?;
         // One statement for all of them; each engine takes a list apart in its own way. Counts, because what is asked for by
         // EXISTS may be joined with every tenant's shares.
@@ -171,7 +216,14 @@ impl Keyring {
                AND (SELECT COUNT(*) FROM tenant_keys k
                  WHERE k.tenant_id = subject_keys.tenant_id AND k.version = m.later AND k.state = 'CURRENT') > 0",
         )
-        .bind(json!(rows).to_string())
+        .bind(list)
+        .execute(&mut transaction)
+        .await?;
+        statement(
+            "INSERT INTO key_moves AS m VALUES ($1, $2) ON CONFLICT (job) DO UPDATE SET moved = m.moved + excluded.moved",
+        )
+        .bind(job.to_string())
+        .bind(column(changed))
         .execute(&mut transaction)
         .await?;
         transaction.commit().await?;

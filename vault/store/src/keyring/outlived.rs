@@ -12,25 +12,61 @@ use crate::keyring::wrappings::{KeyVersion, readable};
 use crate::row::{Cells, instant};
 use crate::statement::statement;
 
+/// A tenant with shares of versions that take no new rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlived {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The version below which those are.
+    pub below: u32,
+    /// Whether something still lies under one of them. What does not, stays so.
+    pub needed: bool,
+}
+
 impl Keyring {
-    /// Every tenant with shares of versions that take no new rows, by id, with the version below which those are. What was
-    /// retired already does not count.
+    /// The next tenants with shares of versions that take no new rows, by id, after `after`. What was retired already does
+    /// not count.
     ///
     /// # Errors
     /// The store's.
-    pub async fn outlived(&self) -> Result<Vec<(TenantId, u32)>, Error> {
+    pub async fn outlived(&self, after: Option<&TenantId>, at_most: u32) -> Result<Vec<Outlived>, Error> {
+        // The lowest version is what an index gives, however many rows there are.
         let rows = statement(
-            "SELECT c.tenant_id, c.below FROM closed_keys c WHERE EXISTS (SELECT 1 FROM tenant_keys k
+            "SELECT c.tenant_id, c.below, CAST(CASE WHEN coalesce((SELECT MIN(s.tenant_key_version) FROM subject_keys s
+                 WHERE s.tenant_id = c.tenant_id), c.below) < c.below
+               OR (SELECT COUNT(*) FROM deposit_keys d
+                 WHERE d.tenant_id = c.tenant_id AND d.tenant_key_version < c.below) > 0 THEN 1 ELSE 0 END AS BIGINT) AS needed
+             FROM closed_keys c WHERE c.tenant_id > $1 AND EXISTS (SELECT 1 FROM tenant_keys k
                WHERE k.tenant_id = c.tenant_id AND k.version < c.below AND k.state <> 'RETIRED')
-             ORDER BY c.tenant_id",
+             ORDER BY c.tenant_id LIMIT $2",
         )
+        .bind(after.map(ToString::to_string).unwrap_or_default())
+        .bind(i64::from(at_most))
         .fetch_all(&mut self.engine().read().await?)
         .await?;
-        let pair = |row| {
+        let outlived = |row| {
             let cells = Cells::of("closed_keys", row);
-            Ok((cells.id("tenant_id")?, cells.int("below")?))
+            Ok(Outlived { tenant: cells.id("tenant_id")?, below: cells.int("below")?, needed: cells.flag("needed")? })
         };
-        rows.iter().map(pair).collect()
+        rows.iter().map(outlived).collect()
+    }
+
+    /// Whether a version takes no new rows and has none.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn is_outlived(&self, key: KeyVersion) -> Result<bool, Error> {
+        let row = statement(
+            "SELECT 1 FROM closed_keys c WHERE c.tenant_id = $1 AND c.below > $2
+               AND coalesce((SELECT MIN(s.tenant_key_version) FROM subject_keys s
+                 WHERE s.tenant_id = $1 AND s.tenant_key_version >= $2), $2 + 1) > $2
+               AND NOT EXISTS (SELECT 1 FROM deposit_keys d WHERE d.tenant_id = $1 AND d.tenant_key_version = $2)",
+        )
+        .bind(key.tenant.to_string())
+        .bind(i64::from(key.version))
+        .fetch_optional(&mut self.engine().read().await?)
+        .await?;
+        Ok(row.is_some())
     }
 
     /// Whether the newest wrapping in force of a key was proven since an instant.
@@ -112,8 +148,8 @@ impl Keyring {
     }
 
     /// Destroys one version of a tenant's key that was retired before an instant, with the keys of rows beside it, once what
-    /// it gives is committed; nothing where the wrapping of the version in force that is named, every share of which was
-    /// opened just now, is not its newest by then, or does not say that it was proven since `proven`.
+    /// it gives is committed; nothing where a share of it was not, or the wrapping of the version in force that is named,
+    /// every share of which was opened just now, is not its newest by then, or does not say that it was proven since `proven`.
     ///
     /// # Errors
     /// The store's; nothing was changed then.
@@ -127,9 +163,12 @@ impl Keyring {
             return Ok(None);
         }
         let mut transaction = self.engine().begin(WRAPPINGS).await?;
-        // SECURITY: what opens goes only where every share of a newer version was opened, and nothing lies under it.
+        // SECURITY: what opens goes only where every share of a newer version was opened, and nothing lies under it. All of
+        // it goes or nothing: a version with a share that somebody put back is not said to be gone.
         let rows = statement(
             "DELETE FROM tenant_keys WHERE tenant_id = $1 AND version = $2 AND state = 'RETIRED' AND state_at < $3
+               AND NOT EXISTS (SELECT 1 FROM tenant_keys b
+                 WHERE b.tenant_id = $1 AND b.version = $2 AND NOT (b.state = 'RETIRED' AND b.state_at < $3))
                AND coalesce((SELECT MIN(s.tenant_key_version) FROM subject_keys s WHERE s.tenant_id = $1
                  AND s.tenant_key_version >= $2), $2 + 1) > $2
                AND NOT EXISTS (SELECT 1 FROM deposit_keys d WHERE d.tenant_id = $1 AND d.tenant_key_version = $2)

@@ -22,6 +22,7 @@ const fn writes(store: Store) -> &'static [(&'static str, &'static [&'static str
             ("retired_custodians", &["INSERT"]),
             ("key_claims", &["INSERT", "UPDATE", "DELETE"]),
             ("key_failures", &["INSERT", "UPDATE", "DELETE"]),
+            ("key_moves", &["INSERT", "UPDATE"]),
             // They go with the shares of their version.
             ("row_keys", &["INSERT", "DELETE"]),
             // Triggers let the bound grow alone.

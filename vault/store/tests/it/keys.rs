@@ -486,6 +486,9 @@ async fn what_failed_is_kept_by_row_and_cause_until_it_is_moved() {
     assert_eq!(keyring.key_failures(&job, 9).await.expect("read")[2].cause.len(), 1_000);
     keyring.note_failure(&job, "c/1", None, now).await.expect("moved");
     keyring.note_failure(&job, "a/1", None, now).await.expect("moved");
-    assert_eq!(keyring.key_failures_count(&job).await.expect("read"), 1);
-    assert_eq!(keyring.key_failures_count(&KeyJobId::from_parts(2, [2; 10])).await.expect("read"), 0);
+    keyring.note_failure(&job, "rotation of a", Some("lost"), now).await.expect("noted");
+    for (what, failed) in [("", 2), ("rotation of ", 1), ("b/1", 1), ("b%", 0), ("rotation of another", 0)] {
+        assert_eq!(keyring.key_failures_count(&job, what).await.expect("read"), failed, "{what}");
+    }
+    assert_eq!(keyring.key_failures_count(&KeyJobId::from_parts(2, [2; 10]), "").await.expect("read"), 0);
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cofre_model::id::{DepositKeyId, SubjectId, TenantId};
+use cofre_model::id::{DepositKeyId, KeyJobId, SubjectId, TenantId};
 use cofre_model::sealed::WrappedKey;
 use cofre_model::time::{Clock as _, Span, Timestamp};
 use cofre_store::*;
@@ -76,8 +76,8 @@ fn to(number: u8, version: u32, from: u32, to: u32) -> MovedKey {
     MovedKey { owner: owner(number), version, from, to, wrapped: wrapped(0xee) }
 }
 
-/// The versions of the tenant key that some subject keys lie under, by page.
-async fn under(keyring: &Keyring, below: u32, after: Option<(SubjectId, u32)>, at_most: u32) -> Vec<StoredSubjectKey> {
+/// The subject keys under versions of the tenant key, by page.
+async fn under(keyring: &Keyring, below: u32, after: Option<&StoredSubjectKey>, at_most: u32) -> Vec<StoredSubjectKey> {
     keyring.subject_keys_under(&tenant(), below, after, at_most).await.expect("read")
 }
 
@@ -158,29 +158,36 @@ async fn keyring_count(cellar: &Cellar) -> u64 {
 }
 
 #[tokio::test]
-async fn rows_under_older_versions_are_paged_by_owner() {
+async fn rows_under_older_versions_are_paged_version_by_version() {
     let cellar = Cellar::new().await;
     let keyring = versions(&cellar, 3).await;
     for row in [subject(4, 1, 1), subject(1, 1, 2), subject(1, 2, 1), subject(3, 1, 3), subject(2, 1, 2)] {
         keyring.put_subject_key(&row).await.expect("put");
     }
-    let all = [subject(1, 1, 2), subject(1, 2, 1), subject(2, 1, 2), subject(4, 1, 1)];
+    let all = [subject(1, 2, 1), subject(4, 1, 1), subject(1, 1, 2), subject(2, 1, 2)];
     assert_eq!(under(keyring, 3, None, 9).await, all);
-    assert_eq!(under(keyring, 2, None, 9).await, [all[1].clone(), all[3].clone()]);
+    assert_eq!(under(keyring, 2, None, 9).await, all[..2]);
     assert_eq!(under(keyring, 1, None, 9).await, []);
-    let (mut after, mut read) = (None, Vec::new());
-    loop {
-        let page = under(keyring, 3, after, 1).await;
-        let Some(last) = page.last() else { break };
-        after = Some((last.owner, last.version));
-        read.extend(page);
+    for at_most in [1, 2, 3] {
+        let mut read: Vec<StoredSubjectKey> = Vec::new();
+        loop {
+            let page = under(keyring, 3, read.last(), at_most).await;
+            if page.is_empty() {
+                break;
+            }
+            assert!(page.len() <= at_most as usize);
+            read.extend(page);
+        }
+        assert_eq!(read, all, "{at_most} at once");
     }
-    assert_eq!(read, all);
+    for (below, at_most, counted) in [(3, 9, 4), (2, 9, 2), (1, 9, 0), (4, 3, 3)] {
+        assert_eq!(keyring.owners_under_count(&tenant(), below, at_most).await.expect("read"), counted);
+    }
     // A row that names nobody holds up none behind it, and is counted all the same.
     let spoilt = format!("UPDATE subject_keys SET owner_id = 'nobody' WHERE owner_id = '{}' AND version = 2", owner(1));
     edit(cellar.folder.path(), Store::Keyring, &[&spoilt]).await.expect("edited");
     for at_most in [1, 9] {
-        assert_eq!(under(keyring, 2, None, at_most).await, [all[3].clone()]);
+        assert_eq!(under(keyring, 2, None, at_most).await, all[1..2]);
     }
     assert_eq!(keyring.keys_under_count(Some(&tenant()), 2).await.expect("read"), 2);
 }
@@ -194,7 +201,7 @@ async fn a_row_is_moved_where_it_still_is_what_was_read() {
     }
     keyring.close_tenant_keys(&tenant(), 3, now).await.expect("closed");
     keyring.destroy_owner(&owner(4), now, 7).await.expect("destroyed");
-    assert_eq!(keyring.move_subject_keys(&[]).await.expect("asked"), 0);
+    assert_eq!(keyring.move_subject_keys(&job(), &[]).await.expect("asked"), 0);
     let moves = [
         to(1, 1, 1, 3),
         // Read from another version than it lies under by now.
@@ -208,7 +215,7 @@ async fn a_row_is_moved_where_it_still_is_what_was_read() {
         to(3, 1, 2, 1),
         to(3, 1, 2, 2),
     ];
-    assert_eq!(keyring.move_subject_keys(&moves).await.expect("moved"), 1);
+    assert_eq!(keyring.move_subject_keys(&job(), &moves).await.expect("moved"), 1);
     let moved = StoredSubjectKey { tenant_key_version: 3, wrapped: wrapped(0xee), ..subject(1, 1, 1) };
     assert_eq!(keyring.subject_key_version(&owner(1), 1).await.expect("read"), Some(moved));
     for (number, version, under) in [(1, 2, 1), (2, 1, 1), (3, 1, 2)] {
@@ -216,9 +223,11 @@ async fn a_row_is_moved_where_it_still_is_what_was_read() {
         assert_eq!(there, Some(subject(number, version, under)), "{number}");
     }
     assert_eq!(keyring.subject_key(&owner(4)).await.expect("read"), None, "erased for ever");
-    assert_eq!(keyring.move_subject_keys(&moves).await.expect("moved"), 0, "it is moved once");
+    assert_eq!(keyring.move_subject_keys(&job(), &moves).await.expect("moved"), 0, "it is moved once");
     let rest = [to(1, 2, 1, 3), to(2, 1, 1, 3), to(3, 1, 2, 3)];
-    assert_eq!(keyring.move_subject_keys(&rest).await.expect("moved"), 3);
+    assert_eq!(keyring.move_subject_keys(&job(), &rest).await.expect("moved"), 3);
+    let told = async |job| keyring.owners_moved_count(&job).await.expect("read");
+    assert_eq!((told(job()).await, told(KeyJobId::from_parts(2, [2; 10])).await), (4, 0));
     assert_eq!(keyring.keys_under_count(Some(&tenant()), 3).await.expect("read"), 0);
 }
 
@@ -261,6 +270,14 @@ async fn what_a_version_carries_comes_with_its_shares() {
     assert!(matches!(again, Err(Error::Exists)), "{again:?}");
 }
 
+fn job() -> KeyJobId {
+    KeyJobId::from_parts(1, [1; 10])
+}
+
+async fn outlived(keyring: &Keyring) -> Vec<Outlived> {
+    keyring.outlived(None, 9).await.expect("read")
+}
+
 /// Retires the versions below one, where that was proven since an instant; gives the number of shares.
 async fn retired(keyring: &Keyring, below: u32, since: Timestamp) -> u64 {
     keyring.retire_older(key(below), since, since).await.expect("asked")
@@ -282,12 +299,19 @@ async fn a_version_is_retired_once_nothing_lies_under_it() {
     assert_eq!(retired(keyring, 2, now).await, 0, "it takes new rows");
     keyring.close_tenant_keys(&tenant(), 2, now).await.expect("closed");
     assert_eq!(retired(keyring, 2, now).await, 0, "two rows are left");
-    assert_eq!(keyring.move_subject_keys(&[to(1, 1, 1, 2)]).await.expect("moved"), 1);
+    let needed = Outlived { tenant: tenant(), below: 2, needed: true };
+    assert_eq!(outlived(keyring).await, [needed]);
+    assert_eq!(keyring.move_subject_keys(&job(), &[to(1, 1, 1, 2)]).await.expect("moved"), 1);
     assert_eq!(retired(keyring, 2, now).await, 0, "one row is left");
+    assert_eq!(outlived(keyring).await, [needed]);
+    assert!(!keyring.is_outlived(key(1)).await.expect("read"));
     assert!(keyring.move_deposit_key(&deposit(1, 1).id, 1, 2, &wrapped(8)).await.expect("moved"));
     assert_eq!(retired(keyring, 2, now.plus(Span::micros(1))).await, 0, "it was opened before");
     assert_eq!(retired(keyring, 3, now).await, 0, "the one in force takes new rows");
-    assert_eq!(keyring.outlived().await.expect("read"), [(tenant(), 2)]);
+    let older = Outlived { tenant: tenant(), below: 2, needed: false };
+    assert_eq!(outlived(keyring).await, [older]);
+    assert!(keyring.is_outlived(key(1)).await.expect("read") && !keyring.is_outlived(key(2)).await.expect("read"));
+    assert_eq!(keyring.outlived(Some(&tenant()), 9).await.expect("read"), []);
     assert!(keyring.is_proven(key(2), now, now).await.expect("read"));
     assert!(!keyring.is_proven(key(2), now.plus(Span::micros(1)), now).await.expect("read"), "not since");
     assert!(!keyring.is_proven(key(1), now, now).await.expect("read"), "nobody opened it");
@@ -297,7 +321,7 @@ async fn a_version_is_retired_once_nothing_lies_under_it() {
     assert_eq!(retired(keyring, 2, now).await, 2, "both of its wrappings");
     assert_eq!(retired(keyring, 2, now).await, 0, "nothing is left");
     assert_eq!(keyring.keys_due(due, None, 9).await.expect("read"), [key(2)]);
-    assert_eq!(keyring.outlived().await.expect("read"), []);
+    assert_eq!(outlived(keyring).await, []);
     assert_eq!(keyring.tenant_key(&tenant(), 1).await.expect("read"), []);
     let back = keyring.replace_wrapping(key(1), 2, vec![share(1, 0)], now).await.expect("asked");
     assert!(!back, "it stands there no more");
@@ -324,6 +348,11 @@ async fn a_version_is_retired_once_nothing_lies_under_it() {
         1,
         "what is not committed did not happen"
     );
+    // One of its shares was put back meanwhile: it is not gone, and not said to be.
+    let put_back = |state| format!("UPDATE tenant_keys SET state = '{state}' WHERE version = 1 AND wrapping = 2");
+    edit(cellar.folder.path(), Store::Keyring, &[&put_back("CURRENT")]).await.expect("edited");
+    assert!(destroyed(key(1), (key(2), 1), times).await.is_none(), "a share of it is in force");
+    edit(cellar.folder.path(), Store::Keyring, &[&put_back("RETIRED")]).await.expect("edited");
     let destruction = destroyed(key(1), (key(2), 1), times).await.expect("would be");
     assert_eq!((destruction.shares(), destruction.commit(7).await.expect("destroyed")), (2, 2));
     assert_eq!(keyring.carried_keys(&tenant(), 1).await.expect("read"), [], "it went with its shares");
