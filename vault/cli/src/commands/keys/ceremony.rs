@@ -8,7 +8,7 @@ use clap::Args;
 use cofre_client::ceremony::{Authorities, PartError, approve, countersign};
 use cofre_ledger::ceremony::{Approval, CeremonyError, Key, Plan, Record, Verified};
 use cofre_ledger::note::NoteKey;
-use cofre_model::time::Clock as _;
+use cofre_model::time::{Clock as _, Timestamp};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, pairs, printable, table};
@@ -80,9 +80,10 @@ impl Countersign {
         let (identity, trust_domain) = connection.identity()?;
         let authorities = connection.authorities()?;
         let mut record = Record::parse(&read(&self.record)?).map_err(|why| refused(&self.record, &why))?;
-        record.verify(None, |approval| authorities.identify(approval)).map_err(|why| refused(&self.record, &why))?;
+        let seen = record.verify(None, |approval, at| authorities.identify(approval, at));
+        seen.map_err(|why| refused(&self.record, &why))?;
         countersign(&identity, &trust_domain, &mut record).map_err(part)?;
-        let verified = record.verify(None, |approval| authorities.identify(approval));
+        let verified = record.verify(None, |approval, at| authorities.identify(approval, at));
         let verified = verified.map_err(|why| refused(&self.record, &why))?;
         input::keep(&self.out, record.to_string().as_bytes())?;
         Ok(Answer::new(text(&record, &verified), json(&record, &verified, false)))
@@ -101,7 +102,7 @@ impl VerifyCeremony {
             true => None,
             false => Some(connection.authorities()?),
         };
-        let verified = record.verify(pinned.as_ref(), |approval| identify(authorities.as_ref(), approval));
+        let verified = record.verify(pinned.as_ref(), |approval, at| identify(authorities.as_ref(), approval, at));
         let verified = match verified {
             Ok(verified) => verified,
             Err(why) => return Ok(refuted(&why)),
@@ -118,9 +119,10 @@ impl VerifyCeremony {
 fn identify(
     authorities: Option<&Authorities>,
     approval: &Approval,
+    at: Timestamp,
 ) -> Result<cofre_ledger::ceremony::Person, CeremonyError> {
     let nobody = || CeremonyError::Person { person: approval.person().to_owned(), why: "no authorities".to_owned() };
-    authorities.ok_or_else(nobody)?.identify(approval)
+    authorities.ok_or_else(nobody)?.identify(approval, at)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
