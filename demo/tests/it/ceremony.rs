@@ -1,7 +1,7 @@
 //! A key ceremony with two people, from the plan to a vault that serves on the keys, on each PKCS#11 module; and each way
 //! in which it is refused, with what is left to do.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -35,6 +35,7 @@ fn a_vault_starts_on_keys_that_two_people_made_in_kryoptic() {
 const PIN: &str = "dev-user-pin";
 
 struct Site {
+    kind: Module,
     folder: tempfile::TempDir,
     token: TokenFolder,
     ca: TestCa,
@@ -58,6 +59,12 @@ impl Said {
     /// It did what it was told.
     fn done(self) -> Self {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
+        self
+    }
+
+    /// It made keys and a record, which people have still to sign.
+    fn unfinished(self) -> Self {
+        assert_eq!(self.code, Some(75), "{}{}", self.out, self.err);
         self
     }
 
@@ -89,7 +96,7 @@ impl Site {
         };
         let ana = custodian("ana");
         custodian("bea");
-        let site = Self { folder, token, ca, ana, now };
+        let site = Self { kind, folder, token, ca, ana, now };
         std::fs::write(site.path("pin"), PIN).expect("written");
         site.configure("root-c", "ledger-c", 2);
         site
@@ -100,6 +107,11 @@ impl Site {
     }
 
     fn configure(&self, key: &str, signer: &str, people: u8) {
+        self.configure_with(key, signer, people, "");
+    }
+
+    /// With more about the token.
+    fn configure_with(&self, key: &str, signer: &str, people: u8, more: &str) {
         let folder = self.folder.path();
         let mut wishes = Wishes::usual(folder).expect("hsm-sim is built");
         wishes.module = self.token.module().to_path_buf();
@@ -110,7 +122,7 @@ impl Site {
         let simulated = folder.join("token").display().to_string();
         let text = text
             .replace(&format!("\"{ROOT}\""), &format!("\"{key}\""))
-            .replace(&format!("\"{SIGNER}\""), &format!("\"{signer}\""))
+            .replace(&format!("\"{SIGNER}\""), &format!("\"{signer}\"{more}"))
             .replace(SIM_FOLDER, self.token.environment().0)
             .replace(&simulated, &self.token.tokens().display().to_string());
         let record = self.path("record").display().to_string();
@@ -134,13 +146,22 @@ impl Site {
         self.cofred(&[&["keys"], arguments, &["--custodian", "hsm-1"]].concat())
     }
 
-    /// `cofre keys …` as this person.
+    /// `cofre keys …` as this person, who types nothing.
     fn person(&self, name: &str, arguments: &[&str]) -> Said {
+        self.person_typing(name, arguments, "")
+    }
+
+    fn person_typing(&self, name: &str, arguments: &[&str], typed: &str) -> Said {
         let file = |name: String| self.path("identities").join(name).display().to_string();
         let mut cofre = Command::new(binary("cofre").expect("cofre is built"));
         cofre.arg("keys").args(arguments).args(["--trust-domain", NAME]).current_dir(self.folder.path());
         cofre.args(["--certificate", &file(format!("{name}.pem")), "--key", &file(format!("{name}.key"))]);
-        Said::of(cofre.args(["--bundle", &file("bundle.pem".to_owned())]).output().expect("it ends"))
+        cofre.args(["--bundle", &file("bundle.pem".to_owned())]);
+        cofre.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut cofre = cofre.spawn().expect("it starts");
+        // One that asks nothing may have ended by now.
+        let _ = cofre.stdin.take().expect("its input").write_all(typed.as_bytes());
+        Said::of(cofre.wait_with_output().expect("it ends"))
     }
 
     fn read(&self, name: &str) -> String {
@@ -173,6 +194,7 @@ impl Site {
         self.finish();
         self.serves();
         self.what_no_vault_starts_on();
+        self.what_fails_once_keys_are_made();
         self.alone();
     }
 
@@ -181,15 +203,23 @@ impl Site {
         assert!(["people 2\n", "label root-c\n", "label ledger-c\n"].iter().all(|line| plan.contains(line)), "{plan}");
         std::fs::write(self.path("plan"), &plan).expect("written");
         std::fs::write(self.path("altered"), plan.replace("root-c", "root-x")).expect("written");
-        for name in ["ana", "bea"] {
-            let said = self.person(name, &["approve", "--plan", "plan", "--out", name]).done();
-            assert!(said.out.contains(&plan), "who approves reads what: {}", said.out);
+        for typed in ["", "y\n", "no\n"] {
+            let said = self.person_typing("ana", &["approve", "--plan", "plan", "--out", "ana"], typed);
+            said.refused(1, &[&plan, "Approve this plan?", "nothing was signed"]);
+            assert!(!self.path("ana").exists(), "nothing was approved");
         }
-        self.person("bea", &["approve", "--plan", "altered", "--out", "bea-altered"]).done();
-        self.person("ana", &["approve", "--plan", "plan", "--out", "ana-again"]).done();
-        self.person("ana", &["approve", "--plan", "plan", "--out", "ana"]).refused(2, &["exists already"]);
-        let operator = self.person("person-operator-olga", &["approve", "--plan", "plan", "--out", "olga"]);
-        operator.refused(2, &["person/custodian"]);
+        let asked = self.person_typing("ana", &["approve", "--plan", "plan", "--out", "ana"], "yes\n").done();
+        assert!(asked.err.contains(&plan) && asked.out.contains("approved by"), "{}{}", asked.err, asked.out);
+        let approve =
+            |name: &str, plan: &str, out: &str| self.person(name, &["approve", "--plan", plan, "--out", out, "--yes"]);
+        let said = approve("bea", "plan", "bea").done();
+        assert!(said.err.contains(&plan), "who approves is shown what: {}", said.err);
+        approve("bea", "altered", "bea-altered").done();
+        approve("ana", "plan", "ana-again").done();
+        approve("ana", "plan", "ana").refused(2, &["exists already"]);
+        approve("person-operator-olga", "plan", "olga").refused(2, &["person/custodian"]);
+        // What the other program does.
+        self.person("ana", &["init", "--custodian", "hsm-1"]).refused(2, &["`cofred keys init` does this"]);
     }
 
     fn what_is_refused(&self) {
@@ -220,7 +250,7 @@ impl Site {
         let both = ["--plan", "plan", "--approval", "ana", "--approval", "bea"];
         let seen = self.keys(&[&["init", "--dry-run"], &both[..]].concat()).done();
         assert!(seen.out.contains("aes-gcm") && seen.out.contains("Nothing was made."), "{}", seen.out);
-        let made = self.keys(&[&["init", "--out", "record-0"], &both[..]].concat()).done();
+        let made = self.keys(&[&["init", "--out", "record-0"], &both[..]].concat()).unfinished();
         assert_eq!(made.out, self.read("record-0"));
         assert!(
             made.err.contains("UNFINISHED: 2 people") && made.err.contains(&format!("{NAME}/ledger+")),
@@ -244,11 +274,17 @@ impl Site {
         verify("record-0").refused(1, &["VERIFIED, UNFINISHED: 0 of 2", "WARNING: THE KEY WAS NOT PINNED"]);
         std::fs::copy(self.path("record-0"), self.path("record")).expect("a copy");
         self.cofred(&["run"]).refused(1, &["UNFINISHED: 0 of 2 people signed", "cofre keys countersign"]);
-        self.person("ana", &["countersign", "record-0", "--out", "record-1"]).done();
-        let twice = self.person("ana", &["countersign", "record-1", "--out", "record-2"]);
+        let countersign = |name: &str, record: &str, out: &str, typed: &str| {
+            self.person_typing(name, &["countersign", record, "--out", out], typed)
+        };
+        countersign("ana", "record-0", "record-1", "")
+            .refused(1, &["CKA_EXTRACTABLE", "Sign this record?", "nothing was"]);
+        assert!(!self.path("record-1").exists());
+        countersign("ana", "record-0", "record-1", "yes\n").done();
+        let twice = countersign("ana", "record-1", "record-2", "yes\n");
         twice.refused(1, &["custodian/ana has signed this record already"]);
         std::fs::remove_file(self.path("record")).expect("there");
-        self.person("bea", &["countersign", "record-1", "--out", "record"]).done();
+        self.person("bea", &["countersign", "record-1", "--out", "record", "--yes"]).done();
         assert!(verify("record").done().out.contains("VERIFIED, FINISHED"));
         let key = self.read("record").lines().find_map(|line| line.strip_prefix("verifier-key ").map(str::to_owned));
         let key = key.expect("a verifier key");
@@ -258,29 +294,71 @@ impl Site {
             .refused(1, &["another signing key"]);
         let altered = self.read("record").replace("CKA_NEVER_EXTRACTABLE true", "CKA_NEVER_EXTRACTABLE none");
         std::fs::write(self.path("record-altered"), altered).expect("written");
-        verify("record-altered").refused(1, &["DOES NOT VERIFY"]);
+        verify("record-altered").refused(1, &["DOES NOT VERIFY", "may leave its token"]);
+        let retold = self.read("record").replace("\ntool cofred ", "\ntool copred ");
+        std::fs::write(self.path("record-retold"), retold).expect("written");
+        verify("record-retold").refused(1, &["DOES NOT VERIFY", "not signed by the key"]);
     }
 
     fn what_no_vault_starts_on(&self) {
         let good = self.read("record");
-        std::fs::copy(self.path("record-altered"), self.path("record")).expect("a copy");
-        self.cofred(&["run"]).refused(1, &["ceremony.record", "not signed by the key"]);
+        for (altered, why) in [("record-altered", "may leave its token"), ("record-retold", "not signed by the key")] {
+            std::fs::copy(self.path(altered), self.path("record")).expect("a copy");
+            self.cofred(&["run"]).refused(1, &["ceremony.record", why]);
+        }
         std::fs::write(self.path("record"), &good).expect("written");
         // The token has other keys; their labels are not the record's.
         self.configure(ROOT, SIGNER, 2);
-        self.cofred(&["run"]).refused(1, &["keys of other labels"]);
+        self.cofred(&["run"]).refused(1, &["says `label root-c`", &format!("configuration says `label {ROOT}`")]);
+        // The keys are the record's, and are held to another mechanism than the plan gave them.
+        self.configure_with("root-c", "ledger-c", 2, ", mechanism = \"aes-kwp\"");
+        self.cofred(&["run"]).refused(1, &["says `mechanism aes-gcm or", "configuration says `mechanism aes-kwp`"]);
         self.configure("root-c", "ledger-c", 3);
         self.cofred(&["run"]).refused(1, &["UNFINISHED: 2 of 3"]);
         self.configure("root-c", "ledger-c", 2);
         self.serves();
     }
 
-    /// Where the policy asks for nobody, the key that was made signs alone.
+    /// What was made by a ceremony that fails is written down, and nothing starts on that.
+    fn what_fails_once_keys_are_made(&self) {
+        // Only hsm-sim fails when it is told to.
+        if self.kind != Module::HsmSim {
+            return;
+        }
+        let fails = |function: &str, after: u8| {
+            let rule = format!("[[rule]]\nfunction = \"{function}\"\nafter = {after}\nreturn = \"CKR_DEVICE_ERROR\"\n");
+            std::fs::write(self.token.tokens().join("faults.toml"), rule).expect("a fault plan");
+        };
+        let left = |record: &str, lines: &[&str]| {
+            let made = self.keys(&["init", "--out", record]);
+            made.refused(1, &["UNFINISHED", &format!("{record} says how far each came"), "TRANSIENT"]);
+            let text = self.read(record);
+            assert!(lines.iter().all(|line| text.contains(line)), "{lines:?} are not all in: {text}");
+        };
+        let root = |label: &str| format!("reached read-back\nkey wrap\nlabel {label}\nkind AES-256\n");
+        // The first pair is the rehearsed one.
+        fails("C_GenerateKeyPair", 1);
+        self.configure("root-e", "ledger-e", 0);
+        left("record-e", &[&root("root-e"), "CKA_EXTRACTABLE false", "reached asked\nkey sign\nlabel ledger-e\n"]);
+        // In one process, where the third message that is signed is the record.
+        fails("C_SignInit", 2);
+        self.configure_with("root-f", "ledger-f", 0, ", host = \"inside\"");
+        let signer = "reached read-back\nkey sign\nlabel ledger-f\nkind ed25519\n";
+        left("record-f", &[&root("root-f"), signer, "token-label ", "witness ", "why custodian"]);
+        fails("C_SignInit", 200);
+        std::fs::copy(self.path("record-f"), self.path("record")).expect("a copy");
+        self.cofred(&["run"]).refused(1, &["ceremony.record", "this is no record"]);
+    }
+
+    /// Where the policy asks for nobody, the key that was made signs alone. The wrapping key is held to the mechanism that
+    /// was not found best.
     fn alone(&self) {
-        self.configure("root-d", "ledger-d", 0);
+        let mechanism = if self.kind == Module::Kryoptic { "rsa-oaep-sha256" } else { "aes-kwp" };
+        self.configure_with("root-d", "ledger-d", 0, &format!(", mechanism = \"{mechanism}\""));
         std::fs::remove_file(self.path("record")).expect("there");
         let made = self.keys(&["init", "--out", "record"]).done();
         assert!(made.err.contains("The record is finished."), "{}", made.err);
+        assert!(made.out.contains(&format!("mechanism {mechanism}\n")), "{}", made.out);
         let verified = self.person("bea", &["verify-ceremony", "record", "--json"]).done();
         assert!(
             verified.out.contains("\"finished\":true") && verified.out.contains("\"people\":0"),

@@ -50,7 +50,9 @@ fn every_command_parses() {
         format!("keys stop {key_job}"),
         "keys retire hsm-1 --custodian-key root-1".into(),
         "keys approve --plan p --out a".into(),
+        "keys approve --plan p --out a --yes".into(),
         "keys countersign r --out s".into(),
+        "keys countersign r --out s --yes".into(),
         "keys verify-ceremony r".into(),
         "lockdown platform".into(),
         format!("lockdown tenant {tenant}"),
@@ -97,4 +99,24 @@ fn what_cannot_be_meant_is_refused() {
 fn the_help_says_what_this_tool_will_not_do() {
     let help = Arguments::command().render_long_help().to_string();
     assert!(help.contains("No command shows or takes a secret") && help.contains("3  the vault refused"));
+}
+
+/// What a person types by the name of the issue, or of the other program, has one answer.
+#[test]
+fn making_keys_is_said_to_be_elsewhere() {
+    for line in [
+        "cofre keys init",
+        "cofre keys plan --custodian hsm-1 --config c",
+        "cofre keys init --help",
+        "cofre keys init --config c --custodian hsm-1 --out record --approval a",
+    ] {
+        let words: Vec<_> = line.split(' ').collect();
+        let failure = Arguments::try_parse_from(&words).expect(line).command.run().expect_err("elsewhere");
+        let what = words.get(2).copied().unwrap_or_default();
+        let said = failure.render(false);
+        assert!(said.contains(&format!("`cofred keys {what}` does this")) && !said.contains('\n'), "{line}: {said}");
+        assert_eq!(failure.exit(), 2);
+    }
+    let help = refused(&["cofre", "keys", "--help"]);
+    assert!(help.contains("approve") && !help.contains("init "), "{help}");
 }

@@ -93,12 +93,12 @@ impl Authorities {
         Ok(Self { roots: identity::roots(bundle)?, trust_domain: trust_domain.to_owned() })
     }
 
-    /// Whom the chain of an approval proved when it was given. Whether it was revoked since, it does not say.
+    /// Whom the chain of an approval proves at a time. Whether it was revoked before, it does not say.
     ///
     /// # Errors
     /// [`CeremonyError::Person`].
-    pub fn identify(&self, approval: &Approval) -> Result<Person, CeremonyError> {
-        self.proves(approval.chain(), approval.at())
+    pub fn identify(&self, approval: &Approval, at: Timestamp) -> Result<Person, CeremonyError> {
+        self.proves(approval.chain(), at)
             .map_err(|why| CeremonyError::Person { person: approval.person().to_owned(), why })
     }
 

@@ -12,12 +12,13 @@ use std::time::Duration;
 use cofre_envelope::{BoundShare, Slab, random};
 use cofre_model::permit::{Permit, Warm};
 use cofre_model::sealed::WrappedKey;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::custodian::{
     Custodian, CustodianId, Description, Mechanism, Pending, Signer, Unwrapped, VerifyingKey, Wrapped,
 };
-use crate::fault::{Cause, Fault, Operation};
+use crate::fault::{Cause, Detail, Fault, Operation};
 use crate::set::WrappedShare;
 
 mod budget;
@@ -65,6 +66,30 @@ pub(crate) struct Facts {
     pub(crate) mechanism: Mechanism,
     /// What else the service says of the key, for the record of a ceremony.
     pub(crate) told: Vec<(&'static str, String)>,
+}
+
+/// A throw-away value that a service wrapped when its key was opened. The value itself is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// The wrapped bytes.
+    pub wrapped: Vec<u8>,
+    /// The key, with its version where it has versions, that wrapped it.
+    pub key: String,
+    /// SHA-256 of the value: who answers with it has opened the bytes.
+    pub sha256: [u8; 32],
+}
+
+/// What the record of a ceremony says of a service's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The throw-away value that the wrapping key wrapped then.
+    pub witness: Vec<u8>,
+    /// SHA-256 of the value.
+    pub sha256: [u8; 32],
+    /// The public half of the signing key, where there was one.
+    pub signer: Option<VerifyingKey>,
+    /// How the wrapping key wraps.
+    pub mechanism: Mechanism,
 }
 
 /// What a service wrapped.
@@ -116,6 +141,7 @@ pub struct Remote<S> {
     service: S,
     facts: Facts,
     public: Option<VerifyingKey>,
+    witness: Witness,
     slab: Arc<Slab>,
 }
 
@@ -132,22 +158,41 @@ impl<S: Service> Remote<S> {
         let (facts, _) = line.ask(Operation::FindKey, || service.look()).await?;
         let public =
             if service.signs() { Some(line.ask(Operation::FindKey, || service.public_key()).await?.0) } else { None };
-        let remote = Self { line, service, facts, public, slab: slab.clone() };
-        remote.probe().await?;
-        Ok(Arc::new(remote))
+        let witness = probe(&line, &service).await?;
+        Ok(Arc::new(Self { line, service, facts, public, witness, slab: slab.clone() }))
     }
 
-    async fn probe(&self) -> Result<(), Fault> {
-        let fault = |cause| self.line.fault(Operation::Probe, Trouble::of(cause));
-        let value = random::array::<SHARE>().map(Zeroizing::new).map_err(|_| fault(Cause::LockedMemory))?;
-        let sealed = self.line.ask(Operation::Probe, || self.service.seal(PROBE, &value[..])).await?.0.bytes;
-        let opened = self.line.ask(Operation::Probe, || self.service.open(PROBE, &sealed)).await?.0;
-        let bound = match self.line.ask(Operation::Probe, || self.service.open(OTHER, &sealed)).await {
-            Ok(_) => false,
-            Err(refused) if refused.cause == Cause::Integrity => true,
-            Err(failed) => return Err(failed),
-        };
-        if opened.as_slice() == &value[..] && bound { Ok(()) } else { Err(fault(Cause::Unsupported)) }
+    /// What the key wrapped when it was opened, for the record of a ceremony.
+    #[must_use]
+    pub const fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
+    /// Holds the keys to what a ceremony recorded: the same way of wrapping, the same signing key, and a wrapping key that
+    /// opens what was wrapped then.
+    ///
+    /// # Errors
+    /// [`Cause::KeyMissing`] where they are others; the [`Fault`] of the call, also of a version that was ended since.
+    pub async fn is_recorded(&self, recorded: &Recorded) -> Result<(), Fault> {
+        let another = |what: &str| self.line.fault(Operation::Probe, Trouble::of(Cause::KeyMissing).said(what));
+        if self.facts.mechanism != recorded.mechanism {
+            return Err(another("the key wraps in another way than its ceremony recorded"));
+        }
+        if self.public != recorded.signer {
+            return Err(another("signs with another key than the one that its ceremony recorded"));
+        }
+        let other_key = "what the key wrapped at its ceremony does not open";
+        if !self.service.fits(&recorded.witness) {
+            return Err(another(other_key));
+        }
+        match self.line.ask(Operation::Probe, || self.service.open(PROBE, &recorded.witness)).await {
+            Ok((value, _)) if Sha256::digest(&*value).as_slice() == recorded.sha256 => Ok(()),
+            Ok(_) => Err(another(other_key)),
+            Err(refused) if refused.cause == Cause::Integrity => {
+                Err(Fault { cause: Cause::KeyMissing, detail: Some(Detail(other_key.to_owned())), ..refused })
+            }
+            Err(failed) => Err(failed),
+        }
     }
 
     /// The signing key of this custodian.
@@ -180,6 +225,25 @@ impl<S: Service> Remote<S> {
             slot.copy_from_slice(opened);
             Ok(())
         })
+    }
+}
+
+/// Proves that a throw-away value comes back under its context and under no other.
+async fn probe<S: Service>(line: &Line, service: &S) -> Result<Witness, Fault> {
+    let fault = |cause| line.fault(Operation::Probe, Trouble::of(cause));
+    let value = random::array::<SHARE>().map(Zeroizing::new).map_err(|_| fault(Cause::LockedMemory))?;
+    let Sealed { bytes: wrapped, key } = line.ask(Operation::Probe, || service.seal(PROBE, &value[..])).await?.0;
+    let opened = line.ask(Operation::Probe, || service.open(PROBE, &wrapped)).await?.0;
+    let bound = match line.ask(Operation::Probe, || service.open(OTHER, &wrapped)).await {
+        Ok(_) => false,
+        Err(refused) if refused.cause == Cause::Integrity => true,
+        Err(failed) => return Err(failed),
+    };
+    let sha256 = Sha256::digest(&value[..]).into();
+    if opened.as_slice() == &value[..] && bound {
+        Ok(Witness { wrapped, key, sha256 })
+    } else {
+        Err(fault(Cause::Unsupported))
     }
 }
 

@@ -5,14 +5,18 @@
 //! plan ──▶ approvals, one a person ──▶ keys in the token ──▶ record ──▶ the same persons' signatures
 //!          (each over the plan's SHA-256)                    (signed by the new key)
 //! ```
+//! A ceremony that does not come to its end leaves a fourth text, which nobody signs and no program reads.
+//!
 //! Nothing here asks a token or believes a certificate: whom a chain proves is said by whoever knows the authorities.
 
 mod approval;
 mod lines;
 mod plan;
 mod record;
+mod shape;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unfinished;
 
 use crate::note::NoteError;
 use crate::signed::VerifyingKey;
@@ -20,6 +24,8 @@ use crate::signed::VerifyingKey;
 pub use approval::{APPROVED_FOR, Approval, approvers};
 pub use plan::{Plan, PlannedKey, Use};
 pub use record::{Body, Key, Object, Record, Verified};
+pub use shape::{WITNESS_KEY, WITNESS_SHA256};
+pub use unfinished::{Reached, Unfinished};
 
 /// Why a plan, an approval or a record is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +89,17 @@ pub enum CeremonyError {
     /// A key that may leave the token.
     #[error("the record has a key that may leave its token, or was not made in it: {0}")]
     Loose(String),
+    /// A key that is another than its mechanism makes.
+    #[error("the record's key {label} is not what such a key has to be: {what}")]
+    Unlike {
+        /// Its label.
+        label: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// What was written down of a ceremony that came to no record.
+    #[error("this is no record: it is what was written down of a ceremony that did not come to its end; read it")]
+    NoRecord,
     /// Somebody who did not approve, or who signed before.
     #[error("{0} did not approve the plan; those sign the record who approved")]
     Stranger(String),

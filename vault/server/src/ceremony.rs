@@ -1,20 +1,15 @@
 //! Key ceremonies on the machine that has the token's module: the plan that people approve, the making of the keys under
 //! their approvals, and the record without which a node does not start on them. Nothing here overwrites or deletes a key.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use cofre_custody::pkcs11::ceremony::{MadeKey, Performed};
-use cofre_custody::pkcs11::{Pin, TokenName, ceremony};
+use cofre_custody::pkcs11::TokenName;
 use cofre_custody::{CustodianId, Mechanism, Signer};
 use cofre_edge::tls::{Authorities, prove};
 use cofre_envelope::Slab;
-use cofre_ledger::ceremony::{
-    Approval, Body, CeremonyError, Key, Object, Person, Plan, PlannedKey, Record, Use, approvers,
-};
+use cofre_ledger::ceremony::{Approval, CeremonyError, Person, Plan, PlannedKey, Record, Unfinished, Use, approvers};
 use cofre_ledger::note::NoteKey;
 use cofre_ledger::signed::VerifyingKey;
 use cofre_model::caller::Role;
@@ -25,11 +20,14 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Configured, Token};
 use crate::node;
 
+mod paper;
 mod recorded;
 mod services;
 #[cfg(all(test, feature = "transit"))]
 mod tests;
+mod tokens;
 
+use paper::Paper;
 pub(crate) use recorded::kept;
 
 /// What a wrapping key may become where the configuration does not hold it to one mechanism, best first.
@@ -110,36 +108,58 @@ pub enum Done {
 ///
 /// # Errors
 /// What is wrong with the plan or an approval, by person; then nothing was asked of the token. A custodian's fault with
-/// its advice.
+/// its advice. Where the token was told to make a key before that, what is known stands where the record was to stand.
 pub async fn init(config: &Config, order: &Order) -> Result<Done> {
     let plan = plan(config, &order.custodian)?;
-    let clock = SystemClock::new();
     // Whole seconds are what the record can say.
-    let at = Timestamp::from_secs(clock.now().secs());
+    let at = Timestamp::from_secs(SystemClock::new().now().secs());
     let approvals = approved(config, &plan, order, at)?;
     let slab = node::locked_memory(config)?;
     let Some(path) = &order.record else {
-        return rehearse(config, &order.custodian, &slab).await.map(Done::Rehearsed);
+        return rehearse(config, &plan, &order.custodian, &slab).await.map(Done::Rehearsed);
     };
+    let tool = format!("cofred {}", env!("CARGO_PKG_VERSION"));
+    let ordered = Ordered { plan, approvals, at, tool };
     // Before anything is made: what cannot be written down is not done.
-    let file = File::create_new(path)
-        .with_context(|| format!("{}: cannot be made; a record is never overwritten", path.display()))?;
-    let record = match record_of(config, (plan, approvals, at), &order.custodian, &slab).await {
-        Ok(record) => record,
-        Err(error) => {
-            // Nothing stands in it, and the same order may be given again.
-            let _ = std::fs::remove_file(path);
-            return Err(error);
+    let paper = Paper::begin(path, &ordered.unfinished("the token was not heard from yet"))?;
+    match make(config, ordered, &order.custodian, &slab).await {
+        Ok(record) => {
+            paper.finish(&record)?;
+            Ok(Done::Recorded(Box::new(record)))
         }
-    };
-    write(file, &record)
-        .with_context(|| format!("{}: keep this record, it could not be written:\n{record}", path.display()))?;
-    Ok(Done::Recorded(Box::new(record)))
+        Err(broken) => Err(paper.broken(broken)),
+    }
 }
 
-fn write(mut file: File, record: &Record) -> std::io::Result<()> {
-    file.write_all(record.to_string().as_bytes())?;
-    file.sync_all()
+/// What a ceremony is carried out by, and what its record begins with.
+struct Ordered {
+    plan: Plan,
+    approvals: Vec<Approval>,
+    at: Timestamp,
+    tool: String,
+}
+
+impl Ordered {
+    /// What is known before the token is asked.
+    fn unfinished(&self, why: &str) -> Unfinished {
+        let Self { plan, at, tool, .. } = self;
+        let (plan, tool, why) = (plan.clone(), tool.clone(), why.to_owned());
+        Unfinished { at: *at, tool, plan, why, token: None, witness: None, keys: Vec::new() }
+    }
+}
+
+/// A ceremony that came to no record.
+struct Broken {
+    why: anyhow::Error,
+    /// What may be on the token now; none where it was told to make nothing.
+    left: Option<Box<Unfinished>>,
+}
+
+impl From<anyhow::Error> for Broken {
+    /// Of what comes before the token is told to make anything.
+    fn from(why: anyhow::Error) -> Self {
+        Self { why, left: None }
+    }
 }
 
 /// The approvals, where they let the plan be carried out.
@@ -162,29 +182,36 @@ fn approved(config: &Config, plan: &Plan, order: &Order, at: Timestamp) -> Resul
     let bundle = std::fs::read(&config.identity.bundle).context("identity.bundle cannot be read")?;
     let lists = std::fs::read(&config.identity.revocations).context("identity.revocations cannot be read")?;
     let by = Authorities { bundle: &bundle, revocations: Some(&lists), trust_domain: &config.identity.trust_domain };
-    approvers(plan, &approvals, at, |approval| identified(approval, by, at))?;
+    approvers(plan, &approvals, at, |approval, at| identified(approval, by, at))?;
     Ok(approvals)
 }
 
 /// The plan in the file is the one that configuration and module give now.
 fn unchanged(path: &Path, plan: &Plan) -> Result<()> {
-    let (given, now) = (read(path)?, plan.to_text());
-    Plan::parse(&given).with_context(|| path.display().to_string())?;
-    if let Some((given, now)) = given.lines().zip(now.lines()).find(|(given, now)| given != now) {
+    let given = Plan::parse(&read(path)?).with_context(|| path.display().to_string())?;
+    if let Some((given, now)) = difference(&given, plan) {
         bail!(
             "{}: says `{given}`, and configuration and module say `{now}`; write a new plan and have it approved",
             path.display()
         );
     }
-    ensure!(
-        given == now,
-        "{}: plans other keys than the configuration; write a new plan and have it approved",
-        path.display()
-    );
     Ok(())
 }
 
-/// Whom an approval's chain proves at `at`: a custodian of the deployment.
+/// The first line in which two plans differ, of each.
+fn difference(one: &Plan, other: &Plan) -> Option<(String, String)> {
+    let (one, other) = (one.to_text(), other.to_text());
+    let (mut one, mut other) = (one.lines(), other.lines());
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return None,
+            (one, other) if one == other => {}
+            (one, other) => return Some([one, other].map(|line| line.unwrap_or("no more").to_owned()).into()),
+        }
+    }
+}
+
+/// Whom an approval's chain proves at `at`, which is never the approver's own time: a custodian of the deployment.
 fn identified(approval: &Approval, by: Authorities<'_>, at: Timestamp) -> Result<Person, CeremonyError> {
     let refused = |why: String| CeremonyError::Person { person: approval.person().to_owned(), why };
     let (caller, spki) = prove(approval.chain(), by, at).map_err(|why| refused(why.to_string()))?;
@@ -201,22 +228,9 @@ fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
 }
 
-async fn rehearse(config: &Config, id: &CustodianId, slab: &Arc<Slab>) -> Result<String> {
+async fn rehearse(config: &Config, plan: &Plan, id: &CustodianId, slab: &Arc<Slab>) -> Result<String> {
     match config.custodians.get(id) {
-        Some(Configured::Pkcs11(token)) => {
-            let pin = Pin::new(token.pin.read_pin(id)?);
-            let seen = ceremony::rehearse(node::settings(id, token)?, pin, slab).await;
-            let seen = seen.with_context(|| format!("custodian {id}"))?;
-            Ok(format!(
-                "{} {}, {} ({}): the labels are free, and keys would wrap by {}: {}",
-                seen.manufacturer,
-                seen.model,
-                seen.label,
-                seen.serial,
-                seen.mechanism.as_str(),
-                seen.why
-            ))
-        }
+        Some(Configured::Pkcs11(token)) => tokens::rehearse(plan, (id, token), slab).await,
         Some(service) => {
             let opened = services::open(id, service, slab).await?;
             Ok(format!("the keys of {id} are as they have to be:\n{}", services::words(&opened)))
@@ -225,39 +239,18 @@ async fn rehearse(config: &Config, id: &CustodianId, slab: &Arc<Slab>) -> Result
     }
 }
 
-async fn record_of(
-    config: &Config,
-    (plan, approvals, at): (Plan, Vec<Approval>, Timestamp),
-    id: &CustodianId,
-    slab: &Arc<Slab>,
-) -> Result<Record> {
+async fn make(config: &Config, ordered: Ordered, id: &CustodianId, slab: &Arc<Slab>) -> Result<Record, Broken> {
     let origin = cofre_ledger::checkpoint::origin(&config.deployment);
-    let tool = format!("cofred {}", env!("CARGO_PKG_VERSION"));
     match config.custodians.get(id) {
-        Some(Configured::Pkcs11(token)) => {
-            let pin = Pin::new(token.pin.read_pin(id)?);
-            let (performed, opened) = ceremony::perform(node::settings(id, token)?, pin, slab)
-                .await
-                .with_context(|| format!("custodian {id}"))?;
-            let signer = performed.signer.map(|_| opened.signer()).transpose()?;
-            let verifier_key = signer.as_deref().map(|signer| cofre_audit::note_key(&origin, signer)).transpose()?;
-            let body = of_performed(performed, (plan, approvals, at), tool, verifier_key);
-            let signed = sign(Record::of(body)?, signer.as_deref().map(|signer| signer as &dyn Signer)).await;
-            // The token is let go of, whatever became of the record.
-            opened.close().await?;
-            signed
-        }
-        Some(service) => {
-            let opened = services::open(id, service, slab).await?;
-            let signer = if service.signs() { Some(opened.signer()?) } else { None };
-            let verifier_key = signer.as_deref().map(|signer| cofre_audit::note_key(&origin, signer)).transpose()?;
-            let body = services::body(&opened, (plan, approvals, at), tool, verifier_key);
-            let signed = sign(Record::of(body)?, signer.as_deref()).await;
-            opened.close();
-            signed
-        }
-        None => bail!("custodian {id} stands not under [custodians]"),
+        Some(Configured::Pkcs11(token)) => tokens::make(ordered, &origin, (id, token), slab).await,
+        Some(service) => Ok(services::record(ordered, &origin, (id, service), slab).await?),
+        None => Err(anyhow::anyhow!("custodian {id} stands not under [custodians]").into()),
     }
+}
+
+/// The public half of the key that signs, under the ledger's name.
+fn verifier_key(origin: &str, signer: Option<&dyn Signer>) -> Result<Option<NoteKey>> {
+    Ok(signer.map(|signer| cofre_audit::note_key(origin, signer)).transpose()?)
 }
 
 async fn sign(mut record: Record, signer: Option<&dyn Signer>) -> Result<Record> {
@@ -268,39 +261,10 @@ async fn sign(mut record: Record, signer: Option<&dyn Signer>) -> Result<Record>
     Ok(record)
 }
 
-fn of_performed(
-    performed: Performed,
-    (plan, approvals, at): (Plan, Vec<Approval>, Timestamp),
-    tool: String,
-    verifier_key: Option<NoteKey>,
-) -> Body {
-    let key = |made: MadeKey| Key {
-        used_to: match made.used_to {
-            ceremony::Use::Wrap => Use::Wrap,
-            ceremony::Use::Sign => Use::Sign,
-        },
-        label: made.label,
-        kind: made.kind,
-        public: made.public,
-        check_value: made.check_value,
-        objects: made
-            .objects
-            .into_iter()
-            .map(|object| Object { class: object.class, attributes: object.attributes })
-            .collect(),
-    };
-    Body {
-        at,
-        tool,
-        plan,
-        token: [performed.label, performed.serial, performed.manufacturer, performed.model],
-        mechanism: performed.mechanism.as_str().to_owned(),
-        why: performed.why,
-        witness: Some(performed.witness),
-        verifier_key,
-        keys: performed.keys.into_iter().map(key).collect(),
-        approvals,
-    }
+/// Whether people have still to sign a record that was just made.
+#[must_use]
+pub const fn is_unfinished(record: &Record) -> bool {
+    record.body().plan.people > 0
 }
 
 /// What is left to do, for a person.

@@ -7,6 +7,8 @@ pub const CONFIGURATION: u8 = 64;
 /// A token refused the PIN or may have, or is locked (EX_NOPERM of sysexits). Each start is another try of the same PIN: a manager
 /// that restarts on this code locks the token for good.
 pub const PIN: u8 = 77;
+/// A record was made, and people have still to sign it (EX_TEMPFAIL of sysexits).
+pub const UNFINISHED: u8 = 75;
 /// Whatever else kept the process from doing what it was told.
 pub const FAILED: u8 = 1;
 

@@ -60,6 +60,9 @@ enum KeysCommand {
     /// Approvals are checked first, then the token is asked whether it has room and what it can do, with keys that live in
     /// a session only. What is made is read back, and a record is signed only where every attribute is as asked. Of a
     /// service the keys are looked at and tried; its administrator makes them.
+    ///
+    /// Exit code 0 where the record is finished, 75 where people have still to sign it. Where something fails once the token
+    /// was told to make a key, the file says what may be on the token, and no node takes it for a record.
     Init(InitKeys),
 }
 
@@ -151,7 +154,10 @@ fn main() -> ExitCode {
         }
         Command::Init(_) => node::protect(&config).and_then(|_| node::init(&config)),
         Command::Keys(Keys { what: KeysCommand::Plan(what) }) => plan(&config, &what.custodian),
-        Command::Keys(Keys { what: KeysCommand::Init(what) }) => make_keys(&config, what),
+        Command::Keys(Keys { what: KeysCommand::Init(what) }) => match make_keys(&config, what) {
+            Ok(true) => return ExitCode::from(exits::UNFINISHED),
+            made => made.map(drop),
+        },
         Command::Migrate(what) => node::protect(&config).and_then(|_| migrate::migrate(&config, &what.owners)),
         Command::Run(_) | Command::CustodyHost { .. } => run(config),
     };
@@ -169,19 +175,23 @@ fn plan(config: &Config, custodian: &CustodianId) -> Result<()> {
     Ok(())
 }
 
-fn make_keys(config: &Config, what: InitKeys) -> Result<()> {
+/// Makes keys, and answers whether people have still to sign the record.
+fn make_keys(config: &Config, what: InitKeys) -> Result<bool> {
     node::protect(config)?;
     let order = Order { custodian: what.custodian, plan: what.plan, approvals: what.approvals, record: what.out };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match runtime.block_on(ceremony::init(config, &order))? {
-        Done::Rehearsed(words) => println!("{words}\nNothing was made."),
+        Done::Rehearsed(words) => {
+            println!("{words}\nNothing was made.");
+            Ok(false)
+        }
         Done::Recorded(record) => {
             print!("{record}");
             // The record itself goes to standard output, byte for byte.
             eprintln!("{}", ceremony::next_step(&record));
+            Ok(ceremony::is_unfinished(&record))
         }
     }
-    Ok(())
 }
 
 fn look(config: &Config) -> Result<()> {

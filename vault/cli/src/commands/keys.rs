@@ -17,7 +17,7 @@ use crate::failure::Failure;
 mod ceremony;
 mod told;
 
-use ceremony::{Approve, Countersign, VerifyCeremony};
+use ceremony::{Approve, Countersign, Elsewhere, VerifyCeremony};
 use told::{bar_text, has_only_failed, job_json, job_text, retired_answer};
 
 /// How often a job is looked at while it is waited for.
@@ -93,6 +93,12 @@ enum What {
     Approve(Approve),
     Countersign(Countersign),
     VerifyCeremony(VerifyCeremony),
+    /// Plan a custodian's keys: `cofred keys plan` does.
+    #[command(hide = true)]
+    Plan(Elsewhere),
+    /// Make a custodian's keys: `cofred keys init` does.
+    #[command(hide = true)]
+    Init(Elsewhere),
 }
 
 fn key_name(text: &str) -> Result<KeyName, String> {
@@ -105,6 +111,8 @@ impl Keys {
             What::Approve(part) => return part.run(&self.connection),
             What::Countersign(part) => return part.run(&self.connection),
             What::VerifyCeremony(part) => return part.run(&self.connection),
+            What::Plan(part) => return part.run("plan"),
+            What::Init(part) => return part.run("init"),
             What::Status | What::Rewrap { .. } | What::Rotate { .. } | What::Stop { .. } | What::Retire { .. } => {}
         }
         let session = self.connection.session()?;
@@ -149,6 +157,8 @@ impl Keys {
             What::Approve(part) => part.run(&self.connection),
             What::Countersign(part) => part.run(&self.connection),
             What::VerifyCeremony(part) => part.run(&self.connection),
+            What::Plan(part) => part.run("plan"),
+            What::Init(part) => part.run("init"),
         }
     }
 }

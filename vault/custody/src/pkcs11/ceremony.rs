@@ -2,7 +2,7 @@
 //! a start; nothing that exists is overwritten or deleted. These calls block: run them where blocking is allowed.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cofre_envelope::Slab;
 use cryptoki::context::Pkcs11;
@@ -67,6 +67,37 @@ pub struct MadeKey {
     pub objects: Vec<MadeObject>,
 }
 
+/// How far a key came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// The token was told to make it. It may be there.
+    Asked,
+    /// The token said that it made it.
+    Made,
+    /// It was read back, and is as asked.
+    ReadBack,
+}
+
+/// A key that the token was told to make. Of one that was not read back, use and label are known and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// How far it came.
+    pub reached: Reached,
+    /// What is known of it.
+    pub key: MadeKey,
+}
+
+/// A ceremony that did not come to its end, and what it leaves on the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Why.
+    pub fault: Fault,
+    /// The keys that the token was told to make, as far as they came; none where it was told nothing.
+    pub begun: Vec<Begun>,
+    /// All of it, where the keys were made and the token did not open on them.
+    pub performed: Option<Performed>,
+}
+
 /// What a ceremony made, and of which token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Performed {
@@ -96,14 +127,20 @@ pub struct Performed {
 ///
 /// # Errors
 /// As [`rehearse`], before anything was made; [`Cause::KeyUnsafe`] where the token made another key than was asked, which
-/// stays on it; and the [`Fault`] of any other step.
-pub async fn perform(settings: Settings, pin: Pin, slab: &Arc<Slab>) -> Result<(Performed, Arc<Token>), Fault> {
+/// stays on it; and the [`Fault`] of any other step. Each with what is on the token now.
+pub async fn perform(settings: Settings, pin: Pin, slab: &Arc<Slab>) -> Result<(Performed, Arc<Token>), Box<Failed>> {
     let again = Pin(pin.0.clone());
-    let performed = blocking(settings.clone(), pin, slab, Performance::Keys).await?;
+    let (performed, begun) = blocking(settings.clone(), pin, slab, Performance::Keys).await;
+    let performed = match performed {
+        Ok(performed) => performed,
+        Err(fault) => return Err(Box::new(Failed { fault, begun, performed: None })),
+    };
     let recorded =
         Recorded { witness: performed.witness.clone(), signer: performed.signer, mechanism: performed.mechanism };
-    let token = Token::open_recorded(settings, again, slab, recorded).await?;
-    Ok((performed, token))
+    match Token::open_recorded(settings, again, slab, recorded).await {
+        Ok(token) => Ok((performed, token)),
+        Err(fault) => Err(Box::new(Failed { fault, begun, performed: Some(performed) })),
+    }
 }
 
 /// Everything before keys are made: the token has room for them, and shows on keys of a session what it can do. Nothing
@@ -113,18 +150,38 @@ pub async fn perform(settings: Settings, pin: Pin, slab: &Arc<Slab>) -> Result<(
 /// [`Cause::KeyExists`] where anything on the token has one of the labels, [`Cause::TokenReadOnly`],
 /// [`Cause::Unsupported`] where no mechanism goes; and the [`Fault`] of any other step.
 pub async fn rehearse(settings: Settings, pin: Pin, slab: &Arc<Slab>) -> Result<Performed, Fault> {
-    blocking(settings, pin, slab, Performance::Rehearsal).await
+    blocking(settings, pin, slab, Performance::Rehearsal).await.0
 }
 
-async fn blocking(settings: Settings, pin: Pin, slab: &Arc<Slab>, what: Performance) -> Result<Performed, Fault> {
+/// What became of it, and what the token was told to make meanwhile: kept here as it is said, so that it is known also
+/// where whoever made it crashed or hangs.
+async fn blocking(
+    settings: Settings,
+    pin: Pin,
+    slab: &Arc<Slab>,
+    what: Performance,
+) -> (Result<Performed, Fault>, Vec<Begun>) {
     let (id, slab) = (settings.id.clone(), Arc::clone(slab));
-    let work = move || match &settings.place {
-        Place::Inside => perform_here(&settings, pin, what, &|note| note.log(settings.id.as_str())),
-        Place::Child(hosting) => host::perform(&settings, hosting, &pin, &slab, what),
+    let begun = Arc::new(Mutex::new(Vec::<Begun>::new()));
+    let keeping = Arc::clone(&begun);
+    let work = move || {
+        let notes = |note| match note {
+            Note::Key(key) => {
+                let mut begun = keeping.lock().unwrap_or_else(PoisonError::into_inner);
+                begun.retain(|known| known.key.used_to != key.key.used_to);
+                begun.push(*key);
+            }
+            other => other.log(settings.id.as_str()),
+        };
+        match &settings.place {
+            Place::Inside => perform_here(&settings, pin, what, &notes),
+            Place::Child(hosting) => host::perform(&settings, hosting, &pin, (&slab, what), &notes),
+        }
     };
     let done = tokio::task::spawn_blocking(work).await;
     let performed = done.unwrap_or_else(|_| Err(Trouble::of(Operation::MakeKey, Cause::Crashed)));
-    performed.map_err(|trouble| trouble.into_fault(id, None))
+    let begun = std::mem::take(&mut *begun.lock().unwrap_or_else(PoisonError::into_inner));
+    (performed.map_err(|trouble| trouble.into_fault(id, None)), begun)
 }
 
 /// Whether a key had to be made.

@@ -3,6 +3,7 @@
 
 use cofre_envelope::BoundShare;
 
+use super::ceremony::Begun;
 use super::login::Standing;
 use super::trouble::Trouble;
 use crate::custodian::{Mechanism, VerifyingKey};
@@ -74,6 +75,8 @@ pub(super) enum Note {
     SessionKept(String),
     /// What is known about the PIN now. Said *before* a try as well, so that a process that dies in it leaves word.
     Pin(Standing),
+    /// How far a key of a ceremony came. Said *before* a step that may make it as well, for the same reason.
+    Key(Box<Begun>),
 }
 
 /// Where notes go. Called on owner threads; must not wait for one.
@@ -89,6 +92,9 @@ impl Note {
             }
             Self::SessionKept(said) => tracing::warn!(custodian, error = said, "session not taken back"),
             Self::Pin(standing) => tracing::debug!(custodian, standing = ?standing, "PIN"),
+            Self::Key(begun) => {
+                tracing::info!(custodian, label = begun.key.label, reached = ?begun.reached, "key of a ceremony");
+            }
         }
     }
 }

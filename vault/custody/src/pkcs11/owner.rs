@@ -131,7 +131,7 @@ impl Open {
             signer: signer.map(|signer| signer.public),
         };
         let root = match plan.known() {
-            Some(known) => the_same(&session, key, known, facts.signer)?,
+            Some(known) => the_same(&session, key, known, facts.signer, plan.settings.mechanism)?,
             None => {
                 let Proven { root, sealed, why } = Root::prove(&session, key, plan.settings.mechanism)?;
                 let known = Known { sealed, signer: facts.signer, mechanism: root.mechanism(), why };
@@ -240,7 +240,13 @@ fn the_same(
     key: keys::WrappingKey,
     known: &Known,
     signer: Option<VerifyingKey>,
+    wanted: Option<custodian::Mechanism>,
 ) -> Result<Root, Trouble> {
+    // What was recorded is no way around what is configured.
+    if wanted.is_some_and(|wanted| wanted != known.mechanism) {
+        let said = format!("the key was recorded to go with {}", known.mechanism.as_str());
+        return Err(Trouble::told(Operation::Probe, Cause::Unsupported, trouble::Session::Sound, Some(said)));
+    }
     if known.signer != signer {
         return Err(Trouble::of(Operation::FindKey, Cause::KeyMissing).but(Cause::KeyMissing, REPLACE));
     }

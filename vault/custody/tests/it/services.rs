@@ -13,6 +13,7 @@ use crate::contract::{KEY, SIGNER, runtime, unwrapped, wrapped};
 use crate::site::{Form, Held, Served, Wanted};
 
 mod opening;
+mod recorded;
 mod surroundings;
 mod tls;
 mod versions;

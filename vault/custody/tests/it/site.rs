@@ -9,7 +9,7 @@ use std::time::Duration;
 use cofre_custody::aws::{self, AwsKms};
 use cofre_custody::gcp::{self, GcpKms};
 use cofre_custody::pkcs11::{Token, ceremony};
-use cofre_custody::remote::Patience;
+use cofre_custody::remote::{Patience, Recorded, Witness};
 use cofre_custody::transit::{self, TransitKey};
 use cofre_custody::{Cause, Custodian, Fault, Signer};
 use cofre_model::time::{Clock, Monotonic, Timestamp};
@@ -257,6 +257,25 @@ impl Held {
             Self::Gcp(held) => held.signer()?,
             Self::Transit(held) => held.signer()?,
         })
+    }
+
+    /// What a service's key wrapped when it was opened.
+    pub(crate) fn witness(&self) -> Witness {
+        match self {
+            Self::Token(_) => panic!("a token is no service"),
+            Self::Aws(held) => held.witness().clone(),
+            Self::Gcp(held) => held.witness().clone(),
+            Self::Transit(held) => held.witness().clone(),
+        }
+    }
+
+    pub(crate) async fn is_recorded(&self, recorded: &Recorded) -> Result<(), Fault> {
+        match self {
+            Self::Token(_) => panic!("a token is no service"),
+            Self::Aws(held) => held.is_recorded(recorded).await,
+            Self::Gcp(held) => held.is_recorded(recorded).await,
+            Self::Transit(held) => held.is_recorded(recorded).await,
+        }
     }
 
     pub(crate) async fn close(&self) -> Result<(), Fault> {

@@ -132,7 +132,8 @@ impl fmt::Display for Approval {
 }
 
 /// The people whose approvals let `plan` be carried out at `at`: each over this plan and of the last day, each another
-/// person with another key, and as many as the plan asks for. `identify` says whom the chain of an approval proves.
+/// person with another key, and as many as the plan asks for. `identify` says whom the chain of an approval proves at a
+/// time, and is asked about `at`: what an approval says of its own time decides nothing but how old it is.
 ///
 /// # Errors
 /// The first rule that is broken, by person.
@@ -140,12 +141,12 @@ pub fn approvers(
     plan: &Plan,
     approvals: &[Approval],
     at: Timestamp,
-    mut identify: impl FnMut(&Approval) -> Result<Person, CeremonyError>,
+    mut identify: impl FnMut(&Approval, Timestamp) -> Result<Person, CeremonyError>,
 ) -> Result<Vec<Person>, CeremonyError> {
     let digest = plan.digest();
     let mut people: Vec<Person> = Vec::new();
     for approval in approvals {
-        let person = identify(approval)?;
+        let person = identify(approval, at)?;
         approval.holds(&person, digest, at)?;
         if people.iter().any(|other| other.name == person.name || other.key == person.key) {
             return Err(CeremonyError::Twice(person.name));

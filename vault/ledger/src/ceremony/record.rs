@@ -7,7 +7,8 @@ use cofre_model::time::Timestamp;
 
 use super::approval::time;
 use super::lines::{Reader, Writer};
-use super::{Approval, CeremonyError, Person, Plan, Use, approvers};
+use super::{Approval, CeremonyError, Person, Plan, Use, approvers, shape, unfinished};
+use crate::Hash;
 use crate::note::{Note, NoteError, NoteKey};
 use crate::text::{base64, from_base64};
 
@@ -55,8 +56,8 @@ pub struct Body {
     pub mechanism: String,
     /// What showed it.
     pub why: String,
-    /// A throw-away value, wrapped: a token opens it if its wrapping key is this one. None of a service.
-    pub witness: Option<Vec<u8>>,
+    /// A throw-away value of 64 bytes, wrapped: a token or a service opens it if its wrapping key is this one.
+    pub witness: Vec<u8>,
     /// The key that signs, under the ledger's name; none where the custodian does not sign.
     pub verifier_key: Option<NoteKey>,
     /// The keys.
@@ -65,12 +66,11 @@ pub struct Body {
     pub approvals: Vec<Approval>,
 }
 
-const TOKEN: [&str; 4] = ["token-label", "token-serial", "token-manufacturer", "token-model"];
+pub(super) const TOKEN: [&str; 4] = ["token-label", "token-serial", "token-manufacturer", "token-model"];
 
 impl Body {
     fn to_text(&self) -> String {
         let mut text = Writer::new(LABEL);
-        let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or_else(|| "-".to_owned(), |bytes| base64(bytes));
         text.line("deployment", &self.plan.deployment);
         text.line("custodian", &self.plan.custodian);
         text.line("at", &self.at.to_string());
@@ -83,21 +83,9 @@ impl Body {
         text.line("module-sha256", &self.plan.module_sha256);
         text.line("mechanism", &self.mechanism);
         text.line("why", &self.why);
-        text.line("witness", &bytes(&self.witness));
+        text.line("witness", &base64(&self.witness));
         text.line("verifier-key", &self.verifier_key.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string));
-        for key in &self.keys {
-            text.line("key", key.used_to.as_str());
-            text.line("label", &key.label);
-            text.line("kind", &key.kind);
-            text.line("public", &bytes(&key.public));
-            text.line("check-value", &key.check_value.as_ref().map_or_else(|| "-".to_owned(), hex::encode));
-            for object in &key.objects {
-                text.line("object", &object.class);
-                for (name, value) in &object.attributes {
-                    text.line("attribute", &format!("{name} {value}"));
-                }
-            }
-        }
+        self.keys.iter().for_each(|key| key.write(&mut text));
         for approval in &self.approvals {
             text.line("approval", &base64(approval.to_string().as_bytes()));
         }
@@ -132,7 +120,7 @@ impl Body {
             token,
             mechanism: lines.value("mechanism")?.to_owned(),
             why: lines.value("why")?.to_owned(),
-            witness: lines.parsed("witness", |text| maybe(text, from_base64))?,
+            witness: lines.parsed("witness", from_base64)?,
             verifier_key: lines.parsed("verifier-key", |text| maybe(text, |key| NoteKey::parse(key).ok()))?,
             keys: Vec::new(),
             approvals: Vec::new(),
@@ -148,28 +136,28 @@ impl Body {
         Ok(body)
     }
 
-    /// What was made is what was to be made, the key that signs is the verifier key, and no key may leave.
-    fn follows_its_plan(&self) -> Result<(), CeremonyError> {
-        let made = self.keys.iter().map(|key| (key.used_to, key.label.as_str()));
-        if !made.eq(self.plan.keys.iter().map(|key| (key.used_to, key.label.as_str()))) {
-            return Err(CeremonyError::OffPlan("keys"));
-        }
-        let signing = self.keys.iter().find(|key| key.used_to == Use::Sign);
-        let public = signing.and_then(|key| key.public.clone());
-        if public != self.verifier_key.as_ref().map(|key| key.key().to_bytes()) || signing.is_some() != public.is_some()
-        {
-            return Err(CeremonyError::OffPlan("verifier-key"));
-        }
-        for key in &self.keys {
-            for object in key.objects.iter().filter(|object| ["secret", "private"].contains(&object.class.as_str())) {
-                let says = |name: &str, value: &str| object.attributes.iter().any(|(n, v)| n == name && v == value);
-                let stays = says("CKA_SENSITIVE", "true") && says("CKA_EXTRACTABLE", "false");
-                if !stays || !says("CKA_LOCAL", "true") {
-                    return Err(CeremonyError::Loose(key.label.clone()));
-                }
+    /// Of keys of a service: the SHA-256 of the value behind the witness.
+    #[must_use]
+    pub fn witness_sha256(&self) -> Option<Hash> {
+        shape::witness_sha256(self)
+    }
+}
+
+impl Key {
+    /// Its lines, one after the other.
+    pub(super) fn write(&self, text: &mut Writer) {
+        let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or_else(|| "-".to_owned(), |bytes| base64(bytes));
+        text.line("key", self.used_to.as_str());
+        text.line("label", &self.label);
+        text.line("kind", &self.kind);
+        text.line("public", &bytes(&self.public));
+        text.line("check-value", &self.check_value.as_ref().map_or_else(|| "-".to_owned(), hex::encode));
+        for object in &self.objects {
+            text.line("object", &object.class);
+            for (name, value) in &object.attributes {
+                text.line("attribute", &format!("{name} {value}"));
             }
         }
-        Ok(())
     }
 }
 
@@ -227,9 +215,10 @@ impl Record {
     /// A record without a signature yet.
     ///
     /// # Errors
-    /// [`CeremonyError::OffPlan`] and [`CeremonyError::Loose`]: such a record is not to be signed.
+    /// [`CeremonyError::OffPlan`], [`CeremonyError::Unlike`] and [`CeremonyError::Loose`]: such a record is not to be
+    /// signed.
     pub fn of(body: Body) -> Result<Self, CeremonyError> {
-        body.follows_its_plan()?;
+        shape::held(&body)?;
         let note = Note::new(&body.to_text()).map_err(|cause| CeremonyError::Note { text: TEXT, cause })?;
         Self::read(note)
     }
@@ -237,8 +226,11 @@ impl Record {
     /// Reads a record. One that nobody signed yet ends in its empty line.
     ///
     /// # Errors
-    /// [`CeremonyError::Note`], [`CeremonyError::Malformed`], [`CeremonyError::OffPlan`].
+    /// [`CeremonyError::Note`], [`CeremonyError::Malformed`], [`CeremonyError::OffPlan`], [`CeremonyError::NoRecord`].
     pub fn parse(text: &str) -> Result<Self, CeremonyError> {
+        if unfinished::is_one(text) {
+            return Err(CeremonyError::NoRecord);
+        }
         let unsigned = text.strip_suffix('\n').filter(|text| text.ends_with('\n'));
         let note = unsigned.map_or_else(|| Note::parse(text), Note::new);
         Self::read(note.map_err(|cause| CeremonyError::Note { text: TEXT, cause })?)
@@ -291,17 +283,18 @@ impl Record {
 
     /// Verifies everything: the record follows its plan, the plan was approved by enough people before the keys were
     /// made, the key that was made signed, and so did whoever of the people signed. `pinned` is the key it has to be of,
-    /// `identify` says whom the chain of an approval proved when it was given.
+    /// `identify` says whom the chain of an approval proves at a time, which is when the keys were made: the clock of the
+    /// machine that made them, and no approver's own.
     ///
     /// # Errors
     /// [`CeremonyError`] names the first thing that does not hold. Signatures that are still missing are no error.
     pub fn verify(
         &self,
         pinned: Option<&NoteKey>,
-        identify: impl FnMut(&Approval) -> Result<Person, CeremonyError>,
+        identify: impl FnMut(&Approval, Timestamp) -> Result<Person, CeremonyError>,
     ) -> Result<Verified, CeremonyError> {
         let body = &self.body;
-        body.follows_its_plan()?;
+        shape::held(body)?;
         if pinned.is_some() && pinned.map(NoteKey::key) != body.verifier_key.as_ref().map(NoteKey::key) {
             return Err(CeremonyError::OtherKey);
         }

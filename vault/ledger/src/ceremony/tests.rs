@@ -58,7 +58,7 @@ fn over(plan: &Plan, seed: u8, at: Timestamp) -> Approval {
 }
 
 /// Believes every chain: it is the seed of the key.
-fn identify(approval: &Approval) -> Result<Person, CeremonyError> {
+fn identify(approval: &Approval, _: Timestamp) -> Result<Person, CeremonyError> {
     Ok(person(approval.chain()[0][0]))
 }
 
@@ -66,10 +66,50 @@ fn try_with(approvals: &[Approval]) -> Result<Vec<Person>, CeremonyError> {
     approvers(&plan(), approvals, plan_time(), identify)
 }
 
-fn body(approvals: Vec<Approval>) -> Body {
-    let attribute = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    let stays = [("CKA_SENSITIVE", "true"), ("CKA_EXTRACTABLE", "false"), ("CKA_LOCAL", "true")];
-    let object = |class: &str| Object { class: class.into(), attributes: stays.map(attribute).to_vec() };
+/// An object of a token as its maker reads it back, `usages` in words of `name value`.
+fn object(class: &str, label: &str, usages: &[&str]) -> Object {
+    let named = [format!("CKA_LABEL {}", hex::encode(label)), format!("CKA_ID {}", hex::encode(label))];
+    let private = class != "public";
+    let mut lines = named.to_vec();
+    lines.extend(["CKA_TOKEN true".into(), format!("CKA_PRIVATE {private}"), "CKA_MODIFIABLE false".into()]);
+    lines.push("CKA_DERIVE false".into());
+    if private {
+        lines.extend(["CKA_SENSITIVE true", "CKA_EXTRACTABLE false"].map(str::to_owned));
+    }
+    lines.extend(usages.iter().map(|usage| (*usage).to_owned()));
+    lines.push("CKA_LOCAL true".into());
+    if private {
+        lines.extend(["CKA_ALWAYS_SENSITIVE true", "CKA_NEVER_EXTRACTABLE true"].map(str::to_owned));
+    }
+    let pair = |line: String| line.split_once(' ').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Object { class: class.into(), attributes: lines.into_iter().filter_map(pair).collect() }
+}
+
+pub(super) fn wraps(objects: Vec<Object>) -> Key {
+    Key {
+        used_to: Use::Wrap,
+        label: "root-1".into(),
+        kind: "AES-256".into(),
+        public: None,
+        check_value: Some(vec![0xa1, 0xb2, 0xc3]),
+        objects,
+    }
+}
+
+pub(super) fn secret(usages: &[&str]) -> Object {
+    object("secret", "root-1", usages)
+}
+
+/// A pair of halves with these usages.
+pub(super) fn pair(label: &str, private: [&str; 3], public: [&str; 3]) -> Vec<Object> {
+    vec![object("private", label, &private), object("public", label, &public)]
+}
+
+pub(super) fn body(approvals: Vec<Approval>) -> Body {
+    let usages = ["CKA_ENCRYPT true", "CKA_DECRYPT true", "CKA_WRAP false", "CKA_UNWRAP false"];
+    let none = ["CKA_SIGN false", "CKA_VERIFY unknown", "CKA_VALUE_LEN 32"];
+    let sign = ["CKA_SIGN true", "CKA_DECRYPT false", "CKA_UNWRAP false"];
+    let verify = ["CKA_VERIFY true", "CKA_ENCRYPT false", "CKA_WRAP false"];
     Body {
         at: plan_time().plus(Span::hours(1)),
         tool: "cofred 0.1.0".into(),
@@ -77,31 +117,24 @@ fn body(approvals: Vec<Approval>) -> Body {
         token: ["cofre", "0f3a91c2", "Maker", "Model"].map(str::to_owned),
         mechanism: "aes-gcm".into(),
         why: "the key is AES-256 that encrypts and decrypts".into(),
-        witness: Some(vec![7; 92]),
+        witness: vec![7; 92],
         verifier_key: Some(note_key(1)),
         keys: vec![
-            Key {
-                used_to: Use::Wrap,
-                label: "root-1".into(),
-                kind: "AES-256".into(),
-                public: None,
-                check_value: Some(vec![0xa1, 0xb2, 0xc3]),
-                objects: vec![object("secret")],
-            },
+            wraps(vec![secret(&[&usages[..], &none].concat())]),
             Key {
                 used_to: Use::Sign,
                 label: "ledger-1".into(),
                 kind: "ed25519".into(),
                 public: Some(public(&ed25519(1)).to_bytes()),
                 check_value: None,
-                objects: vec![object("private"), Object { class: "public".into(), attributes: Vec::new() }],
+                objects: pair("ledger-1", sign, verify),
             },
         ],
         approvals,
     }
 }
 
-fn both() -> Vec<Approval> {
+pub(super) fn both() -> Vec<Approval> {
     vec![approval(2, plan_time()), approval(3, plan_time())]
 }
 
@@ -154,7 +187,8 @@ fn nobody_counts_twice() {
     let twice = [approval(2, plan_time()), approval(2, plan_time().minus(Span::hours(1)))];
     assert_eq!(try_with(&twice), Err(CeremonyError::Twice(name(2))));
     // One key under two names is one person as well.
-    let one_key = |approval: &Approval| Ok(Person { name: approval.person().to_owned(), key: person(2).key });
+    let one_key =
+        |approval: &Approval, _: Timestamp| Ok(Person { name: approval.person().to_owned(), key: person(2).key });
     let key = NoteKey::new(&name(3), person(2).key).expect("a name");
     let mut other = Approval::of(&plan(), &key, plan_time(), &chain(3)).expect("an approval");
     let signature = ed25519(2).sign(other.text().as_bytes()).to_bytes().to_vec();
@@ -177,7 +211,7 @@ fn an_approval_is_of_one_plan_and_one_day() {
 
 #[test]
 fn an_approval_is_of_the_person_whose_certificate_it_carries() {
-    let somebody = |_: &Approval| Ok(person(4));
+    let somebody = |_: &Approval, _: Timestamp| Ok(person(4));
     let refused = approvers(&plan(), &both(), plan_time(), somebody);
     assert!(matches!(refused, Err(CeremonyError::Person { .. })), "{refused:?}");
     let text = both()[0].to_string().replace("cofre.test\n", "cofre.evil\n");
@@ -220,26 +254,21 @@ fn no_byte_of_a_record_changes_unseen() {
     }
 }
 
+/// Approved in time by one whose certificate had ended before the keys were made.
 #[test]
-fn a_record_off_its_plan_is_not_written() {
-    let refused = |change: &dyn Fn(&mut Body)| {
-        let mut body = body(both());
-        change(&mut body);
-        Record::of(body).expect_err("refused")
+fn certificates_are_judged_when_the_keys_were_made_and_not_when_an_approver_says() {
+    let made = plan_time().plus(Span::hours(1));
+    let ends = |end: Timestamp| {
+        move |approval: &Approval, at: Timestamp| match at < end {
+            true => identify(approval, at),
+            false => Err(CeremonyError::Person { person: approval.person().to_owned(), why: "ended".to_owned() }),
+        }
     };
-    assert_eq!(refused(&|body| drop(body.keys.pop())), CeremonyError::OffPlan("keys"));
-    assert_eq!(refused(&|body| body.keys[0].label = "root-2".into()), CeremonyError::OffPlan("keys"));
-    assert_eq!(refused(&|body| body.verifier_key = Some(note_key(9))), CeremonyError::OffPlan("verifier-key"));
-    assert_eq!(refused(&|body| body.verifier_key = None), CeremonyError::OffPlan("verifier-key"));
-    let loose = |name: &'static str, value: &'static str| {
-        refused(&move |body: &mut Body| {
-            let attributes = &mut body.keys[1].objects[0].attributes;
-            attributes.iter_mut().filter(|(n, _)| n == name).for_each(|(_, v)| *v = value.to_owned());
-        })
-    };
-    for (name, value) in [("CKA_EXTRACTABLE", "true"), ("CKA_SENSITIVE", "false"), ("CKA_LOCAL", "false")] {
-        assert_eq!(loose(name, value), CeremonyError::Loose("ledger-1".into()), "{name}");
-    }
+    let record = finished();
+    assert!(record.body().approvals.iter().all(|approval| approval.at() < made));
+    let refused = record.verify(None, ends(made));
+    assert!(matches!(refused, Err(CeremonyError::Person { .. })), "{refused:?}");
+    assert!(record.verify(None, ends(made.plus(Span::secs(1)))).is_ok_and(|verified| verified.is_finished()));
 }
 
 /// Of a custodian that only wraps, people alone sign.
@@ -274,4 +303,21 @@ fn keys_of_certificates_are_read_in_their_one_encoding() {
     let point = p256(3).verifying_key().to_sec1_point(false).as_bytes().to_vec();
     let spki = [&crate::note::P256_SPKI[..], &point].concat();
     assert_eq!(VerifyingKey::from_spki(&spki).map(|key| key.to_bytes()), Ok(point));
+}
+
+/// What was written down of a ceremony that failed says how far each key came, and is never a record.
+#[test]
+fn what_is_left_of_a_ceremony_is_no_record() {
+    let Body { at, tool, plan, token, keys, .. } = body(Vec::new());
+    let mut keys = keys.into_iter();
+    let mut keys = vec![(Reached::ReadBack, keys.next().expect("one")), (Reached::Asked, keys.next().expect("two"))];
+    keys[1].1.objects.clear();
+    let why = "the device\nfailed".to_owned();
+    let left = Unfinished { at, tool, plan, why, token: Some(token), witness: Some(vec![7; 92]), keys };
+    let text = left.to_string();
+    for line in ["why the devicefailed\n", "reached read-back\nkey wrap\nlabel root-1\n", "token-serial 0f3a91c2\n"] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
+    assert!(text.contains("reached asked\nkey sign\n") && text.contains("witness BwcH"), "{text}");
+    assert_eq!(Record::parse(&text), Err(CeremonyError::NoRecord));
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use cofre_custody::CustodianId;
 use cofre_envelope::Slab;
-use cofre_ledger::ceremony::{Approval, Body, Key, Object, Plan, PlannedKey, Use};
+use cofre_ledger::ceremony::{Body, Key, Object, PlannedKey, Record, Use, WITNESS_KEY, WITNESS_SHA256};
 use cofre_ledger::note::NoteKey;
-use cofre_model::time::{Clock, Timestamp};
+use cofre_model::time::Clock;
 
+use super::{Ordered, sign, verifier_key};
 use crate::clock::SystemClock;
 use crate::config::Configured;
 use crate::node::services::{self, Service};
@@ -53,40 +54,48 @@ pub(super) fn words(service: &Service) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-pub(super) fn body(
-    service: &Service,
-    (plan, approvals, at): (Plan, Vec<Approval>, Timestamp),
-    tool: String,
-    verifier_key: Option<NoteKey>,
-) -> Body {
-    let is = service.custodian().describe();
-    let object = |attributes| vec![Object { class: "service".to_owned(), attributes }];
-    let keys = plan.keys.iter().map(|key| match key.used_to {
-        Use::Wrap => Key {
-            used_to: Use::Wrap,
-            label: key.label.clone(),
-            kind: is.model.clone(),
-            public: None,
-            check_value: None,
-            objects: object(service.told()),
-        },
-        Use::Sign => Key {
-            used_to: Use::Sign,
-            label: key.label.clone(),
-            kind: is.signer.unwrap_or("-").to_owned(),
-            public: verifier_key.as_ref().map(|key| key.key().to_bytes()),
-            check_value: None,
-            objects: object(Vec::new()),
-        },
-    });
+/// Looks at the keys, tries them, and records them. What the wrapping one wrapped meanwhile stands in the record: a key of
+/// the same name that does not open it is another.
+pub(super) async fn record(
+    ordered: Ordered,
+    origin: &str,
+    (id, configured): (&CustodianId, &Configured),
+    slab: &Arc<Slab>,
+) -> Result<Record> {
+    let opened = open(id, configured, slab).await?;
+    let signer = if configured.signs() { Some(opened.signer()?) } else { None };
+    let body = body(&opened, ordered, verifier_key(origin, signer.as_deref())?);
+    let signed = sign(Record::of(body)?, signer.as_deref()).await;
+    opened.close();
+    signed
+}
+
+fn body(service: &Service, ordered: Ordered, verifier_key: Option<NoteKey>) -> Body {
+    let Ordered { plan, approvals, at, tool } = ordered;
+    let (is, witness) = (service.custodian().describe(), service.witness());
+    let mut told = service.told();
+    told.push((WITNESS_KEY.to_owned(), witness.key.clone()));
+    told.push((WITNESS_SHA256.to_owned(), hex::encode(witness.sha256)));
+    let key = |planned: &PlannedKey| {
+        let (kind, public, attributes) = match planned.used_to {
+            Use::Wrap => (is.model.clone(), None, told.clone()),
+            Use::Sign => {
+                let public = verifier_key.as_ref().map(|key| key.key().to_bytes());
+                (is.signer.unwrap_or("-").to_owned(), public, Vec::new())
+            }
+        };
+        let objects = vec![Object { class: "service".to_owned(), attributes }];
+        let (used_to, label) = (planned.used_to, planned.label.clone());
+        Key { used_to, label, kind, public, check_value: None, objects }
+    };
     Body {
         at,
         tool,
-        keys: keys.collect(),
+        keys: plan.keys.iter().map(key).collect(),
         token: [is.token_label, is.serial, is.manufacturer, is.model.clone()],
         mechanism: is.mechanism.as_str().to_owned(),
         why: "a throw-away value came back under its context and under no other".to_owned(),
-        witness: None,
+        witness: witness.wrapped.clone(),
         verifier_key,
         plan,
         approvals,

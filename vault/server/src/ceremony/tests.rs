@@ -105,9 +105,14 @@ async fn keys_of_a_service_are_looked_at_and_recorded() {
     };
     let body = record.body();
     assert_eq!(body.plan.place, format!("transit {}", kms.endpoint()));
-    assert_eq!((body.mechanism.as_str(), &body.witness), ("transit-aead", &None));
-    assert_eq!(record.verify(None, |_| panic!("nobody approved")).map(|verified| verified.is_finished()), Ok(true));
+    assert_eq!((body.mechanism.as_str(), body.plan.module_sha256.as_str()), ("transit-aead", "-"));
+    let text = record.to_string();
+    assert!(text.contains(&format!("attribute witness-key {MOUNT}/root-1:v1\n")), "{text}");
+    assert!(body.witness.starts_with(b"vault:v1:") && body.witness_sha256().is_some(), "{text}");
+    assert_eq!(record.verify(None, |_, _| panic!("nobody approved")).map(|verified| verified.is_finished()), Ok(true));
     let kept = kept(&good, &one()).expect("finished").expect("configured");
+    let kept = kept.of_service(&one()).expect("a service's");
+    assert_eq!((&kept.witness, Some(kept.sha256)), (&body.witness, body.witness_sha256()));
     assert_eq!(kept.signer.map(|key| key.as_bytes().to_vec()), body.keys.last().and_then(|key| key.public.clone()));
 
     // A key that is missing leaves no record.
@@ -115,5 +120,39 @@ async fn keys_of_a_service_are_looked_at_and_recorded() {
     let why = format!("{:#}", init(&missing, &order(Some("other"))).await.expect_err("missing"));
     assert!(why.contains("KEY_MISSING") && !file("other").exists(), "{why}");
     let why = format!("{:#}", recorded::kept(&missing, &one()).expect_err("of another key"));
-    assert!(why.contains("keys of other labels"), "{why}");
+    assert!(why.contains("says `label transit/root-1`, and the configuration says `label transit/root-9`"), "{why}");
+
+    // The same names at another place, and another version that signs.
+    let elsewhere = Kms::start().await.expect("a port");
+    let moved = config(folder.path(), &key("root-1").replace(&kms.endpoint(), &elsewhere.endpoint()), &ceremony);
+    let why = format!("{:#}", recorded::kept(&moved, &one()).expect_err("elsewhere"));
+    assert!(why.contains(&format!("configuration says `place transit {}`", elsewhere.endpoint())), "{why}");
+    let signs = config(folder.path(), &key("root-1").replace("ledger-1:v1", "ledger-1:v2"), &ceremony);
+    let why = format!("{:#}", recorded::kept(&signs, &one()).expect_err("another version"));
+    assert!(why.contains("configuration says `label transit/ledger-1:v2`"), "{why}");
+}
+
+/// Between the plan and the loading somebody puts another module in its place: it is not loaded.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_module_is_loaded_but_the_one_that_the_plan_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (module, pin) = (folder.path().join("module.so"), folder.path().join("pin"));
+    std::fs::write(&module, "abc").expect("written");
+    std::fs::write(&pin, "1234").expect("written");
+    let token = format!(
+        "pkcs11 = {{ module = \"{}\", token_label = \"cofre\", key_label = \"root-1\", signer_label = \"ledger-1\", \
+         host = \"inside\", pin = {{ file = \"{}\" }} }}",
+        module.display(),
+        pin.display()
+    );
+    let config = config(folder.path(), &token, "ceremony = { people = 0, record = \"r\" }");
+    let plan = plan(&config, &one()).expect("a plan");
+    std::fs::write(&module, "abd").expect("written");
+    let Some(Configured::Pkcs11(token)) = config.custodians.get(&one()) else { panic!("a token") };
+    assert_eq!(token.module_sha256, None, "the configuration pins nothing");
+    let pinned = tokens::settings(&plan, &one(), token).expect("settings").module_sha256;
+    assert_eq!(pinned.map(hex::encode), Some(plan.module_sha256.clone()));
+    let slab = node::locked_memory(&config).expect("locked memory");
+    let why = rehearse(&config, &plan, &one(), &slab).await.expect_err("another module");
+    assert!(format!("{why:#}").contains("MODULE_UNUSABLE"), "{why:#}");
 }

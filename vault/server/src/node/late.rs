@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError};
 
+use cofre_custody::remote::Recorded;
 use cofre_custody::{
     Cause, Custodian, CustodianId, CustodySet, Description, Fault, Mechanism, Operation, Pending, Unwrapped, Wrapped,
     WrappedShare,
@@ -49,6 +50,8 @@ pub(super) async fn waiting(
 pub(crate) struct Late {
     id: CustodianId,
     configured: Configured,
+    /// What its ceremony recorded of it, where it had one.
+    recorded: Option<Recorded>,
     clock: Arc<dyn Clock>,
     slab: Arc<Slab>,
     opened: OnceLock<Service>,
@@ -67,9 +70,14 @@ impl fmt::Debug for Late {
 }
 
 impl Late {
-    pub(super) fn new(id: CustodianId, configured: Configured, clock: Arc<dyn Clock>, slab: Arc<Slab>) -> Arc<Self> {
+    pub(super) fn new(
+        id: CustodianId,
+        configured: Configured,
+        recorded: Option<Recorded>,
+        (clock, slab): (Arc<dyn Clock>, Arc<Slab>),
+    ) -> Arc<Self> {
         let (failed, closed) = (Arc::default(), std::sync::Mutex::new(false));
-        Arc::new(Self { id, configured, clock, slab, opened: OnceLock::new(), failed, closed })
+        Arc::new(Self { id, configured, recorded, clock, slab, opened: OnceLock::new(), failed, closed })
     }
 
     pub(super) fn fault(&self, operation: Operation, cause: Cause) -> Fault {
@@ -102,7 +110,8 @@ impl Late {
             // Nobody was asked: this is no call of the service's, and no news of it.
             return Err(Fault { cause: Cause::Resting, request: None, ..fault.clone() });
         }
-        match services::open(&self.id, &self.configured, &self.clock, &self.slab).await {
+        let rooms = (&self.clock, &self.slab);
+        match services::open_recorded(&self.id, &self.configured, self.recorded.as_ref(), rooms).await {
             Ok(service) => self.keep(service),
             Err(error) => {
                 let fault = error.downcast().unwrap_or_else(|_| self.fault(Operation::Connect, Cause::EndpointWrong));

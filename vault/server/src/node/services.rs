@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
 use cofre_custody::remote::Patience;
+use cofre_custody::remote::{Recorded, Witness};
 use cofre_custody::{Custodian, CustodianId, Fault, Signer};
 use cofre_envelope::Slab;
 use cofre_model::time::Clock;
@@ -61,6 +62,29 @@ impl Service {
         }
     }
 
+    /// What the wrapping key wrapped when it was opened.
+    pub(crate) fn witness(&self) -> &Witness {
+        match *self {
+            #[cfg(feature = "aws")]
+            Self::Aws(ref key) => key.witness(),
+            #[cfg(feature = "gcp")]
+            Self::Gcp(ref key) => key.witness(),
+            #[cfg(feature = "transit")]
+            Self::Transit(ref key) => key.witness(),
+        }
+    }
+
+    async fn is_recorded(&self, recorded: &Recorded) -> Result<(), Fault> {
+        match *self {
+            #[cfg(feature = "aws")]
+            Self::Aws(ref key) => key.is_recorded(recorded).await,
+            #[cfg(feature = "gcp")]
+            Self::Gcp(ref key) => key.is_recorded(recorded).await,
+            #[cfg(feature = "transit")]
+            Self::Transit(ref key) => key.is_recorded(recorded).await,
+        }
+    }
+
     pub(crate) fn close(&self) {
         match *self {
             #[cfg(feature = "aws")]
@@ -71,6 +95,24 @@ impl Service {
             Self::Transit(ref key) => key.close(),
         }
     }
+}
+
+/// Opens a key of a service, and holds it to the record of its ceremony where there is one: at a start, and when it comes
+/// back later.
+pub(crate) async fn open_recorded(
+    id: &CustodianId,
+    configured: &Configured,
+    recorded: Option<&Recorded>,
+    (clock, slab): (&Arc<dyn Clock>, &Arc<Slab>),
+) -> Result<Service> {
+    let opened = open(id, configured, clock, slab).await?;
+    if let Some(recorded) = recorded
+        && let Err(fault) = opened.is_recorded(recorded).await
+    {
+        opened.close();
+        return Err(fault.into());
+    }
+    Ok(opened)
 }
 
 /// Opens a key of a service.

@@ -153,7 +153,6 @@ pub(super) async fn open(
     let (mut drivers, mut away) = (BTreeMap::new(), BTreeMap::new());
     for (id, configured) in &config.custodians {
         let recorded = ceremony::kept(config, id)?;
-        let signs = recorded.as_ref().and_then(|kept| kept.signer);
         let kind = match configured {
             Configured::Pkcs11(token) => {
                 if config.mode == Mode::Production && token.host.is_none() {
@@ -164,24 +163,22 @@ pub(super) async fn open(
                 let pin = Pin::new(token.pin.read_pin(id)?);
                 let opened = match recorded {
                     None => Token::open(settings(id, token)?, pin, slab).await,
-                    Some(kept) => Token::open_recorded(settings(id, token)?, pin, slab, kept.of_token(id)?).await,
+                    Some(kept) => Token::open_recorded(settings(id, token)?, pin, slab, kept.of_token()).await,
                 };
                 Kind::Token(opened.with_context(|| format!("custodian {id}"))?)
             }
-            service => match services::open(id, service, clock, slab).await {
-                Ok(opened)
-                    if service.signs()
-                        && signs.is_some_and(|key| opened.signer().ok().is_none_or(|is| *is.public_key() != key)) =>
-                {
-                    bail!("custodian {id}: signs with another key than the one that its ceremony recorded");
+            service => {
+                let recorded = recorded.map(|kept| kept.of_service(id)).transpose()?;
+                match services::open_recorded(id, service, recorded.as_ref(), (clock, slab)).await {
+                    Ok(opened) => Kind::Service(opened),
+                    Err(error) if bearing == Away::Borne && late::may_come_later(&error) => {
+                        away.insert(id.clone(), error);
+                        let rooms = (Arc::clone(clock), Arc::clone(slab));
+                        Kind::Late(Late::new(id.clone(), service.clone(), recorded, rooms))
+                    }
+                    Err(error) => return Err(error).with_context(|| format!("custodian {id}")),
                 }
-                Ok(opened) => Kind::Service(opened),
-                Err(error) if bearing == Away::Borne && late::may_come_later(&error) => {
-                    away.insert(id.clone(), error);
-                    Kind::Late(Late::new(id.clone(), service.clone(), Arc::clone(clock), Arc::clone(slab)))
-                }
-                Err(error) => return Err(error).with_context(|| format!("custodian {id}")),
-            },
+            }
         };
         let driver = Driver::new(kind, clock);
         let description = driver.custodian().describe();

@@ -8,7 +8,7 @@ use clap::Args;
 use cofre_client::ceremony::{Authorities, PartError, approve, countersign};
 use cofre_ledger::ceremony::{Approval, CeremonyError, Key, Plan, Record, Verified};
 use cofre_ledger::note::NoteKey;
-use cofre_model::time::Clock as _;
+use cofre_model::time::{Clock as _, Timestamp};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, pairs, printable, table};
@@ -23,8 +23,8 @@ those wrote down who were there, or give it as --signer.";
 
 /// Custodian: approve a plan, for a day.
 ///
-/// Prints the plan. Read it: what is approved is these lines and no others. Takes certificate, key, bundle and trust domain
-/// of the connection, and connects to nothing.
+/// Prints the plan and asks. Read it: what is approved is these lines and no others. Takes certificate, key, bundle and trust
+/// domain of the connection, and connects to nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Approve {
     /// The plan, as `cofred keys plan` writes it.
@@ -33,11 +33,14 @@ pub(crate) struct Approve {
     /// Where the approval is written.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Approve without being asked, for scripts. The plan is printed all the same.
+    #[arg(long)]
+    yes: bool,
 }
 
 /// Custodian: sign the record of a ceremony whose plan you approved.
 ///
-/// Verifies it first, and prints it. Takes certificate, key, bundle and trust domain of the connection, and connects to
+/// Verifies it, prints it and asks. Takes certificate, key, bundle and trust domain of the connection, and connects to
 /// nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Countersign {
@@ -47,13 +50,16 @@ pub(crate) struct Countersign {
     /// Where the record with your signature is written.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Sign without being asked, for scripts. The record is printed all the same.
+    #[arg(long)]
+    yes: bool,
 }
 
 /// Verify the record of a key ceremony, offline.
 ///
 /// Exit code 0 if it verifies and is finished; 1 if it does not, or signatures are missing. Takes bundle and trust domain
 /// of the connection, and its signer as the key that the record has to be of; connects to nothing. Certificates have to
-/// have held when the plan was approved; whether one was revoked since, this does not ask.
+/// have held when the keys were made, by the clock that the record has; whether one was revoked since, this does not ask.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyCeremony {
     /// The record.
@@ -61,14 +67,34 @@ pub(crate) struct VerifyCeremony {
     record: PathBuf,
 }
 
+/// What `cofred` does and this tool does not: whatever was typed after it, the answer is where to go.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Elsewhere {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<String>,
+}
+
+impl Elsewhere {
+    /// Refuses, with the command that does it.
+    pub(crate) fn run(&self, what: &str) -> Result<Answer, Failure> {
+        Err(Failure::Usage(format!(
+            "`cofred keys {what}` does this, on the machine that has the custodian's module and PIN: `cofre` loads no module \
+             and is given no PIN"
+        )))
+    }
+}
+
 impl Approve {
     pub(crate) fn run(&self, connection: &Connection) -> Result<Answer, Failure> {
         let (identity, trust_domain) = connection.identity()?;
         let plan = Plan::parse(&read(&self.plan)?).map_err(|why| refused(&self.plan, &why))?;
+        let digest = hex::encode(plan.digest());
+        let shown = format!("{}\nplan {digest}", plan.to_text());
+        input::agree(&shown, "Approve this plan?", self.yes)?;
         let approval = approve(&identity, &trust_domain, &plan, SystemClock::new().now()).map_err(part)?;
         input::keep(&self.out, approval.to_string().as_bytes())?;
-        let digest = hex::encode(plan.digest());
-        let text = format!("{}\napproved by {}, for a day\nplan {digest}", plan.to_text(), approval.person());
+        let text = format!("approved by {}, for a day\nplan {digest}", approval.person());
         let json =
             json!({ "approved": true, "person": approval.person(), "plan": digest, "at": approval.at().to_string() });
         Ok(Answer::new(printable(&text), json))
@@ -80,9 +106,11 @@ impl Countersign {
         let (identity, trust_domain) = connection.identity()?;
         let authorities = connection.authorities()?;
         let mut record = Record::parse(&read(&self.record)?).map_err(|why| refused(&self.record, &why))?;
-        record.verify(None, |approval| authorities.identify(approval)).map_err(|why| refused(&self.record, &why))?;
+        let seen = record.verify(None, |approval, at| authorities.identify(approval, at));
+        let seen = seen.map_err(|why| refused(&self.record, &why))?;
+        input::agree(&text(&record, &seen), "Sign this record?", self.yes)?;
         countersign(&identity, &trust_domain, &mut record).map_err(part)?;
-        let verified = record.verify(None, |approval| authorities.identify(approval));
+        let verified = record.verify(None, |approval, at| authorities.identify(approval, at));
         let verified = verified.map_err(|why| refused(&self.record, &why))?;
         input::keep(&self.out, record.to_string().as_bytes())?;
         Ok(Answer::new(text(&record, &verified), json(&record, &verified, false)))
@@ -101,7 +129,7 @@ impl VerifyCeremony {
             true => None,
             false => Some(connection.authorities()?),
         };
-        let verified = record.verify(pinned.as_ref(), |approval| identify(authorities.as_ref(), approval));
+        let verified = record.verify(pinned.as_ref(), |approval, at| identify(authorities.as_ref(), approval, at));
         let verified = match verified {
             Ok(verified) => verified,
             Err(why) => return Ok(refuted(&why)),
@@ -118,9 +146,10 @@ impl VerifyCeremony {
 fn identify(
     authorities: Option<&Authorities>,
     approval: &Approval,
+    at: Timestamp,
 ) -> Result<cofre_ledger::ceremony::Person, CeremonyError> {
     let nobody = || CeremonyError::Person { person: approval.person().to_owned(), why: "no authorities".to_owned() };
-    authorities.ok_or_else(nobody)?.identify(approval)
+    authorities.ok_or_else(nobody)?.identify(approval, at)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -6,7 +6,7 @@ use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 
 use super::wishes::{Curve, Stays, Wish, check_value, modulus};
-use super::{MadeKey, Performance, Performed, Use};
+use super::{Begun, MadeKey, Performance, Performed, Reached, Use};
 use crate::custodian::{Mechanism as How, VerifyingKey};
 use crate::fault::{Cause, Operation};
 use crate::pkcs11::keys::{self, SigningKey, WrappingKey};
@@ -44,7 +44,7 @@ pub(in crate::pkcs11) fn perform(
     let curve = settings.signer_label.as_ref().map(|_| curve(&module, slot, &session)).transpose()?;
     let mut performed = told(&info, how, why);
     if what == Performance::Keys {
-        make(settings, &session, curve, &mut performed)?;
+        make(settings, &session, curve, &mut performed, notes)?;
     }
     Ok(performed)
 }
@@ -120,44 +120,57 @@ fn curve(module: &cryptoki::context::Pkcs11, slot: Slot, session: &Session) -> R
     SigningKey { private: born.secret, public }.sign(session, PROBE).map(|_| curve)
 }
 
+/// Makes the keys, one after the other. How far each came is said before the next step is taken.
 fn make(
     settings: &Settings,
     session: &Session,
     curve: Option<Curve>,
     performed: &mut Performed,
+    notes: &dyn Fn(Note),
 ) -> Result<(), Trouble> {
-    let label = &settings.key_label;
-    let wish = Wish::wrapping(label, performed.mechanism, Stays::Lasting)?;
+    let say = |reached, key: &MadeKey| notes(Note::Key(Box::new(Begun { reached, key: key.clone() })));
+    let mut made = unmade(Use::Wrap, &settings.key_label);
+    let wish = Wish::wrapping(&made.label, performed.mechanism, Stays::Lasting)?;
+    say(Reached::Asked, &made);
     let born = wish.make(session)?;
-    let objects = wish.held(session, born)?;
-    let key = keys::root(session, label)?;
-    let modulus = modulus(session, born);
-    performed.keys.push(MadeKey {
-        used_to: Use::Wrap,
-        label: label.clone(),
-        kind: match &modulus {
-            Some(modulus) => format!("RSA-{}", modulus.len() * 8),
-            None => "AES-256".to_owned(),
-        },
-        public: modulus,
-        check_value: check_value(session, born),
-        objects,
-    });
+    say(Reached::Made, &made);
+    made.objects = wish.held(session, born)?;
+    made.public = modulus(session, born);
+    made.kind = match &made.public {
+        Some(modulus) => format!("RSA-{}", modulus.len() * 8),
+        None => "AES-256".to_owned(),
+    };
+    made.check_value = check_value(session, born);
+    say(Reached::ReadBack, &made);
+    performed.keys.push(made);
+    let key = keys::root(session, &settings.key_label)?;
     let Proven { sealed, why, .. } = Root::prove(session, key, Some(performed.mechanism))?;
     (performed.witness, performed.why) = (sealed, why);
+
     let Some((label, curve)) = settings.signer_label.as_ref().zip(curve) else { return Ok(()) };
+    let mut made = unmade(Use::Sign, label);
     let wish = Wish::signing(label, curve, Stays::Lasting);
-    let objects = wish.held(session, wish.make(session)?)?;
+    say(Reached::Asked, &made);
+    let born = wish.make(session)?;
+    say(Reached::Made, &made);
+    made.objects = wish.held(session, born)?;
     let key = keys::signer(session, label)?;
+    made.kind = key.public.algorithm().to_owned();
+    made.public = Some(key.public.as_bytes().to_vec());
+    say(Reached::ReadBack, &made);
     key.sign(session, PROBE)?;
     performed.signer = Some(key.public);
-    performed.keys.push(MadeKey {
-        used_to: Use::Sign,
-        label: label.clone(),
-        kind: key.public.algorithm().to_owned(),
-        public: Some(key.public.as_bytes().to_vec()),
-        check_value: None,
-        objects,
-    });
+    performed.keys.push(made);
     Ok(())
+}
+
+fn unmade(used_to: Use, label: &str) -> MadeKey {
+    MadeKey {
+        used_to,
+        label: label.to_owned(),
+        kind: String::new(),
+        public: None,
+        check_value: None,
+        objects: Vec::new(),
+    }
 }

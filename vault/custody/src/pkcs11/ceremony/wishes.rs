@@ -260,11 +260,11 @@ pub(super) fn check_value(session: &Session, born: Born) -> Option<Vec<u8>> {
     })
 }
 
-/// The modulus of an RSA pair.
+/// The modulus of an RSA pair, without zeros before it.
 pub(super) fn modulus(session: &Session, born: Born) -> Option<Vec<u8>> {
     let read = session.get_attributes(born.public?, &[AttributeType::Modulus]).ok()?;
     read.into_iter().find_map(|attribute| match attribute {
-        Attribute::Modulus(bytes) => Some(bytes),
+        Attribute::Modulus(bytes) => Some(bytes.into_iter().skip_while(|byte| *byte == 0).collect()),
         _ => None,
     })
 }

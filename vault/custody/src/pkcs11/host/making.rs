@@ -23,32 +23,33 @@ pub(in crate::pkcs11) fn make_keys(
         _ => None,
     };
     let crashed = "what was made before stays; a second call goes on from there";
-    one_word(settings, hosting, (pin, slab), Purpose::MakeKeys, crashed, made)
+    let notes = |note: Note| note.log(settings.id.as_str());
+    one_word((settings, hosting), (pin, slab), Purpose::MakeKeys, crashed, &notes, made)
 }
 
-/// Has a host of its own perform a ceremony. Blocks.
+/// Has a host of its own perform a ceremony. Blocks; what it notes meanwhile is passed on as it comes.
 pub(in crate::pkcs11) fn perform(
     settings: &Settings,
     hosting: &Hosting,
     pin: &Pin,
-    slab: &Slab,
-    what: Performance,
+    (slab, what): (&Slab, Performance),
+    notes: &dyn Fn(Note),
 ) -> Result<Performed, Trouble> {
     let performed = |word| match word {
         Word::Performed(performed) => Some(performed.map(|performed| *performed)),
         _ => None,
     };
     let crashed = "what was made before stays on the token; another ceremony needs other labels";
-    one_word(settings, hosting, (pin, slab), Purpose::Perform(what), crashed, performed)
+    one_word((settings, hosting), (pin, slab), Purpose::Perform(what), crashed, notes, performed)
 }
 
 /// Starts a host for one purpose and waits for the word that ends it.
 fn one_word<T>(
-    settings: &Settings,
-    hosting: &Hosting,
+    (settings, hosting): (&Settings, &Hosting),
     (pin, slab): (&Pin, &Slab),
     purpose: Purpose,
     crashed: &str,
+    notes: &dyn Fn(Note),
     last: impl Fn(Word) -> Option<Result<T, Trouble>>,
 ) -> Result<T, Trouble> {
     let opening = |cells, pin_len| Opening {
@@ -68,10 +69,10 @@ fn one_word<T>(
         match wire::word(&mut incoming) {
             Ok(Word::Walls(walls)) => tracing::info!(custodian = settings.id.as_str(), walls, "custody host walled in"),
             Ok(Word::Noted(note)) => {
-                note.log(settings.id.as_str());
                 if let Note::Pin(standing) = note {
                     trying = standing == Standing::Trying;
                 }
+                notes(note);
             }
             // Whether the try counted nobody knows.
             Err(_) if trying => break Err(Trouble::of(Operation::LogIn, Cause::PinInDoubt)),

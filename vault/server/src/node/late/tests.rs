@@ -3,11 +3,15 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on stops")]
 
 use cofre_envelope::{Backing, Room, Share};
+use cofre_model::time::Span;
+use cofre_testkit::ca::TestCa;
 use cofre_testkit::clock::TestClock;
 use cofre_testkit::kms::{CALLER, Kind as KeyKind, Kms, MOUNT};
 
 use super::super::tokens::{self, Away, Driver};
 use super::*;
+use crate::ceremony;
+use crate::clock::SystemClock;
 use crate::config::Config;
 
 struct Site {
@@ -32,7 +36,7 @@ impl Site {
         Self { here, gone, folder, clock: Arc::new(TestClock::default()), slab }
     }
 
-    fn config(&self, set: &str, signer: &str) -> Config {
+    fn text(&self, set: &str, signer: &str) -> String {
         let key = |kms: &Kms| {
             let (address, token) = (kms.endpoint(), self.folder.path().join("token"));
             let token = token.display();
@@ -41,9 +45,10 @@ impl Site {
                  signer_key = \"ledger-1:v1\", token = {{ file = \"{token}\" }} }}"
             )
         };
-        let text = format!(
+        format!(
             r#"
 mode = "dev"
+memory = "mlock"
 deployment = "cofre.test"
 operator = "AISP Ejemplo SL"
 region = "eu-nl"
@@ -62,8 +67,39 @@ keyring = {{ sqlite = "h" }}
 "#,
             here = key(&self.here),
             gone = key(&self.gone),
-        );
-        Config::parse(&text).expect("a configuration")
+        )
+    }
+
+    fn config(&self, set: &str, signer: &str) -> Config {
+        Config::parse(&self.text(set, signer)).expect("a configuration")
+    }
+
+    /// Another key answers to the name.
+    fn exchange(&self) {
+        let _ = self.gone.take("root-1").expect("a key");
+        self.gone.make("root-1", KeyKind::Aes).expect("another key");
+    }
+
+    /// The same, where the key that may go away has to be the one of its ceremony, which is held here.
+    async fn recorded(&self, set: &str, signer: &str) -> Config {
+        let now = SystemClock::new().now();
+        let ca = TestCa::new("cofre.test", now).expect("a CA");
+        let lists = ca.revocations(&[], now, now.plus(Span::days(1))).expect("a list");
+        let file = |name: &str| self.folder.path().join(name);
+        std::fs::write(file("bundle"), ca.bundle_pem()).expect("written");
+        std::fs::write(file("lists"), lists).expect("written");
+        let named = |name: &str| format!("\"{}\"", file(name).display());
+        let text = self.text(set, signer).replace("bundle = \"c\"", &format!("bundle = {}", named("bundle")));
+        let text = text.replace("revocations = \"d\"", &format!("revocations = {}", named("lists")));
+        let config = Config::parse(&format!("{text}ceremony = {{ people = 0, record = {} }}\n", named("record")));
+        let config = config.expect("a configuration");
+        if !file("record").exists() {
+            let custodian = CustodianId::try_from("gone").expect("a name");
+            let record = Some(file("record"));
+            let order = ceremony::Order { custodian, plan: None, approvals: Vec::new(), record };
+            ceremony::init(&config, &order).await.expect("a ceremony");
+        }
+        config
     }
 
     async fn open(&self, set: &str, signer: &str, away: Away) -> anyhow::Result<Vec<Driver>> {
@@ -180,4 +216,36 @@ async fn without_whom_no_key_opens_or_who_refuses_keeps_the_node_from_starting()
     drop(site.gone.take("root-1"));
     let error = site.open(ANY, "here", Away::Borne).await.map(drop).expect_err("its key is missing");
     assert!(format!("{error:#}").contains("KEY_MISSING"), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_key_is_not_the_recorded_one_starts_nothing() {
+    let site = Site::new().await;
+    let config = site.recorded(ANY, "here").await;
+    let clock: Arc<dyn Clock> = site.clock.clone();
+    let open = async |config: &Config| tokens::open(config, &clock, &site.slab, Away::Borne).await.map(drop);
+    open(&config).await.expect("the recorded key");
+    site.exchange();
+    open(&site.config(ANY, "here")).await.expect("without a ceremony any key of the name serves");
+    let why = format!("{:#}", open(&config).await.expect_err("another key"));
+    assert!(why.contains("KEY_MISSING") && why.contains("at its ceremony does not open"), "{why}");
+}
+
+/// Who was away at the start is held to the record when it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_comes_back_with_another_key_serves_nothing() {
+    let site = Site::new().await;
+    let config = site.recorded(ANY, "here").await;
+    site.gone.go_away();
+    let clock: Arc<dyn Clock> = site.clock.clone();
+    let drivers = tokens::open(&config, &clock, &site.slab, Away::Borne).await.expect("starts");
+    let drivers: Vec<_> = drivers.into_values().collect();
+    let [gone, _] = drivers.as_slice() else { panic!("two custodians") };
+    assert_eq!(site.wrap(gone).await.map(drop).expect_err("away").cause, Cause::Transient);
+    site.exchange();
+    site.gone.come_back().await.expect("the port is free");
+    site.clock.advance(AGAIN);
+    let fault = site.wrap(gone).await.map(drop).expect_err("another key");
+    assert_eq!(fault.cause, Cause::KeyMissing, "{fault}");
+    assert!(fault.to_string().contains("at its ceremony does not open"), "{fault}");
 }

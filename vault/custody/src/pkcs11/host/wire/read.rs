@@ -12,7 +12,7 @@ use super::super::{Profile, Sandbox};
 use super::{Ask, Attached, Opening, Order, Purpose, Said, Word, garbled};
 use crate::custodian::{CustodianId, Mechanism, VerifyingKey};
 use crate::fault::{Cause, Operation};
-use crate::pkcs11::ceremony::{Ensured, Found, MadeKey, MadeObject, Performance, Performed, Use};
+use crate::pkcs11::ceremony::{Begun, Ensured, Found, MadeKey, MadeObject, Performance, Performed, Reached, Use};
 use crate::pkcs11::login::Standing;
 use crate::pkcs11::message::{Facts, Known, Note};
 use crate::pkcs11::trouble::{Session, Trouble};
@@ -241,6 +241,16 @@ impl<'a> Bytes<'a> {
             1 => Note::SessionGivenUp(self.cause()?, self.said(WHY)?),
             2 => Note::Pin(self.standing()?),
             3 => Note::SessionKept(self.said(WHY)?),
+            4 => Note::Key(Box::new(Begun { reached: self.reached()?, key: self.made_key()? })),
+            _ => return None,
+        })
+    }
+
+    fn reached(&mut self) -> Option<Reached> {
+        Some(match self.u8()? {
+            0 => Reached::Asked,
+            1 => Reached::Made,
+            2 => Reached::ReadBack,
             _ => return None,
         })
     }
@@ -273,7 +283,7 @@ impl<'a> Bytes<'a> {
     fn made_key(&mut self) -> Option<MadeKey> {
         Some(MadeKey {
             used_to: if self.yes()? { Use::Sign } else { Use::Wrap },
-            label: self.text()?.to_owned(),
+            label: self.said(WHY)?,
             kind: self.said(NAME)?,
             public: self.maybe(|bytes| bytes.bytes().map(<[u8]>::to_vec))?,
             check_value: self.maybe(|bytes| bytes.bytes().map(<[u8]>::to_vec))?,

@@ -61,6 +61,7 @@ fn texts(word: &Word) -> Vec<String> {
     match word {
         Word::Walls(text) | Word::Noted(Note::SessionOpened(text) | Note::SessionKept(text)) => vec![text.clone()],
         Word::Noted(Note::SessionGivenUp(_, text)) => vec![text.clone()],
+        Word::Noted(Note::Key(begun)) => vec![begun.key.label.clone(), begun.key.kind.clone()],
         Word::Attached(Ok(of)) => {
             let facts = &of.facts;
             [&facts.manufacturer, &facts.model, &facts.serial, &facts.label, &of.known.why].map(Clone::clone).to_vec()

@@ -8,7 +8,7 @@ use super::*;
 use crate::custodian::{CustodianId, VerifyingKey};
 use crate::fault::{Cause, Operation};
 use crate::pkcs11::TokenName;
-use crate::pkcs11::ceremony::{Found, MadeKey, MadeObject, Use};
+use crate::pkcs11::ceremony::{Begun, Found, MadeKey, MadeObject, Reached, Use};
 use crate::pkcs11::trouble::Session;
 
 fn settings() -> Settings {
@@ -121,6 +121,7 @@ pub(super) fn words() -> Vec<Word> {
         Word::Noted(Note::Pin(Standing::Accepted)),
         Word::Noted(Note::Pin(Standing::Doubted)),
         Word::Noted(Note::Pin(Standing::Refused(Cause::PinIncorrect))),
+        Word::Noted(Note::Key(Box::new(Begun { reached: Reached::ReadBack, key: performed().keys.remove(0) }))),
         Word::Made(Ok(Ensured { root: Found::Made, signer: Some((Found::There, "ed25519")) })),
         Word::Made(Ok(Ensured { root: Found::There, signer: None })),
         Word::Made(Err(trouble.clone())),

@@ -9,7 +9,7 @@ use super::super::Profile;
 use super::read::DETAIL;
 use super::{Ask, Order, Purpose, Said, Word};
 use crate::custodian::{Mechanism, VerifyingKey};
-use crate::pkcs11::ceremony::{Found, MadeKey, Performance, Performed, Use};
+use crate::pkcs11::ceremony::{Found, MadeKey, Performance, Performed, Reached, Use};
 use crate::pkcs11::login::Standing;
 use crate::pkcs11::message::{Known, Note};
 use crate::pkcs11::trouble::{Session, Trouble};
@@ -134,6 +134,14 @@ impl Body {
             .each(&of.objects, |body, object| body.text(&object.class).each(&object.attributes, attribute))
     }
 
+    fn reached(self, of: Reached) -> Self {
+        self.u8(match of {
+            Reached::Asked => 0,
+            Reached::Made => 1,
+            Reached::ReadBack => 2,
+        })
+    }
+
     fn standing(self, of: Standing) -> Self {
         match of {
             Standing::Untried => self.u8(0),
@@ -225,6 +233,7 @@ impl Word {
                     Note::SessionGivenUp(cause, said) => body.u8(1).text(cause.as_str()).text(said),
                     Note::Pin(standing) => body.u8(2).standing(*standing),
                     Note::SessionKept(said) => body.u8(3).text(said),
+                    Note::Key(begun) => body.u8(4).reached(begun.reached).made_key(&begun.key),
                 }
             }
             Self::Made(Ok(ensured)) => {

@@ -1,0 +1,123 @@
+//! Ceremonies on tokens: the keys are made by the module that the plan names and by no other, and whatever fails once the
+//! token was told to make one leaves word of it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Error, Result};
+use cofre_custody::pkcs11::ceremony::{self as custody, Begun, Failed, MadeKey, Performed};
+use cofre_custody::pkcs11::{Pin, Settings, Token as Opened};
+use cofre_custody::{CustodianId, Signer};
+use cofre_envelope::Slab;
+use cofre_ledger::ceremony::{Body, Key, Object, Plan, Reached, Record, Unfinished, Use};
+use cofre_ledger::note::NoteKey;
+
+use super::{Broken, Ordered, sign, verifier_key};
+use crate::config::Token;
+use crate::node;
+
+/// What the token could do.
+pub(super) async fn rehearse(plan: &Plan, (id, token): (&CustodianId, &Token), slab: &Arc<Slab>) -> Result<String> {
+    let pin = Pin::new(token.pin.read_pin(id)?);
+    let seen = custody::rehearse(settings(plan, id, token)?, pin, slab).await;
+    let seen = seen.with_context(|| format!("custodian {id}"))?;
+    Ok(format!(
+        "{} {}, {} ({}): the labels are free, and keys would wrap by {}: {}",
+        seen.manufacturer,
+        seen.model,
+        seen.label,
+        seen.serial,
+        seen.mechanism.as_str(),
+        seen.why
+    ))
+}
+
+/// Makes the keys, and the record of them.
+pub(super) async fn make(
+    ordered: Ordered,
+    origin: &str,
+    (id, token): (&CustodianId, &Token),
+    slab: &Arc<Slab>,
+) -> Result<Record, Broken> {
+    let settings = settings(&ordered.plan, id, token)?;
+    let pin = Pin::new(token.pin.read_pin(id).map_err(Error::new)?);
+    let mut left = Box::new(ordered.unfinished(""));
+    let (performed, opened) = match custody::perform(settings, pin, slab).await {
+        Ok(made) => made,
+        Err(failed) => {
+            let Failed { fault, begun, performed } = *failed;
+            if let Some(performed) = performed {
+                known(&mut left, performed);
+            } else {
+                left.keys = begun.into_iter().map(reached).collect();
+            }
+            let left = (!left.keys.is_empty()).then_some(left);
+            return Err(Broken { why: Error::new(fault).context(format!("custodian {id}")), left });
+        }
+    };
+    known(&mut left, performed.clone());
+    let record = recorded(ordered, performed, origin, &opened).await;
+    // The process ends with this, and with it whatever the token would not take back: that is no reason to lose a record.
+    let _ = opened.close().await;
+    record.map_err(|why| Broken { why, left: Some(left) })
+}
+
+/// As configured, and held to the module that the plan names: the file may have been changed since it was read for that.
+pub(super) fn settings(plan: &Plan, id: &CustodianId, token: &Token) -> Result<Settings> {
+    let mut digest = [0; 32];
+    hex::decode_to_slice(&plan.module_sha256, &mut digest).context("the plan names no module")?;
+    Ok(Settings { module_sha256: Some(digest), ..node::settings(id, token)? })
+}
+
+async fn recorded(ordered: Ordered, performed: Performed, origin: &str, opened: &Arc<Opened>) -> Result<Record> {
+    let signer = performed.signer.map(|_| opened.signer()).transpose()?;
+    let signer = signer.as_deref().map(|signer| signer as &dyn Signer);
+    let body = body(ordered, performed, verifier_key(origin, signer)?);
+    sign(Record::of(body)?, signer).await
+}
+
+fn body(ordered: Ordered, performed: Performed, verifier_key: Option<NoteKey>) -> Body {
+    let Ordered { plan, approvals, at, tool } = ordered;
+    Body {
+        at,
+        tool,
+        plan,
+        token: [performed.label, performed.serial, performed.manufacturer, performed.model],
+        mechanism: performed.mechanism.as_str().to_owned(),
+        why: performed.why,
+        witness: performed.witness,
+        verifier_key,
+        keys: performed.keys.into_iter().map(key).collect(),
+        approvals,
+    }
+}
+
+/// All that is known once the keys were made.
+fn known(left: &mut Unfinished, performed: Performed) {
+    left.token = Some([performed.label, performed.serial, performed.manufacturer, performed.model]);
+    left.witness = Some(performed.witness);
+    left.keys = performed.keys.into_iter().map(|made| (Reached::ReadBack, key(made))).collect();
+}
+
+fn reached(begun: Begun) -> (Reached, Key) {
+    let reached = match begun.reached {
+        custody::Reached::Asked => Reached::Asked,
+        custody::Reached::Made => Reached::Made,
+        custody::Reached::ReadBack => Reached::ReadBack,
+    };
+    (reached, key(begun.key))
+}
+
+fn key(made: MadeKey) -> Key {
+    let object = |object: custody::MadeObject| Object { class: object.class, attributes: object.attributes };
+    Key {
+        used_to: match made.used_to {
+            custody::Use::Wrap => Use::Wrap,
+            custody::Use::Sign => Use::Sign,
+        },
+        label: made.label,
+        kind: made.kind,
+        public: made.public,
+        check_value: made.check_value,
+        objects: made.objects.into_iter().map(object).collect(),
+    }
+}
