@@ -5,6 +5,9 @@ use super::*;
 use crate::ceremony::Record;
 use crate::samples::note_key;
 
+/// What an object says.
+type Said = Vec<(String, String)>;
+
 fn refused(change: impl FnOnce(&mut Body)) -> CeremonyError {
     let mut body = body(both());
     change(&mut body);
@@ -59,7 +62,7 @@ fn every_attribute_is_there_once_and_as_it_has_to_be() {
     for (k, key) in good.keys.iter().enumerate() {
         for (o, object) in key.objects.iter().enumerate() {
             for (a, (name, value)) in object.attributes.iter().enumerate() {
-                let with = |change: &dyn Fn(&mut Vec<(String, String)>)| {
+                let with = |change: &dyn Fn(&mut Said)| {
                     let why = refused(|body| change(&mut body.keys[k].objects[o].attributes));
                     let named = matches!(why, CeremonyError::Loose(_)) == STAYS.contains(&name.as_str());
                     assert!(named, "{name}: {why}");
