@@ -38,7 +38,7 @@ struct Way {
 /// A list of owners' keys of one version, read and wrapped anew.
 enum List {
     Wrapped {
-        way: Way,
+        way: Box<Way>,
         keys: Vec<Anew>,
         /// How many were read.
         rows: usize,
@@ -209,7 +209,7 @@ impl KeyJobs {
             Err(cause) => Err(cause),
         };
         match anew {
-            Ok(Some((way, keys))) => Ok(Some(List::Wrapped { way, keys, rows })),
+            Ok(Some((way, keys))) => Ok(Some(List::Wrapped { way: Box::new(way), keys, rows })),
             Ok(None) => Ok(Some(List::Over)),
             Err(cause) if is_its_own(&cause) => {
                 tracing::warn!(job = %job.id, tenant = %record.tenant.id, version = from, error = %cause, "a version of a tenant's key cannot be left");

@@ -33,7 +33,7 @@ async fn spoilt(house: &House, node: &Node, tenant: &TenantId, version: u32) -> 
         format!("UPDATE tenant_keys SET wrapped = x'{bytes}' WHERE tenant_id = '{tenant}' AND version = {version}")
     };
     house.edit(&[&put("ff")]).await;
-    put(&hex(there[0].wrapped.as_bytes()))
+    put(&hex(there.first().expect("a share").wrapped.as_bytes()))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -167,7 +167,8 @@ async fn each_version_is_asked_for_once_however_its_keys_stand_beside_those_of_a
 /// the second there are two deposit keys as well: one opens nothing, and one is of no suite there is.
 async fn in_two_versions() -> (House, Node, Vec<Seeded>, KeyJob) {
     let (house, node, seeded) = seeded(1, 8).await;
-    let (_, owner) = seeded[0].login(3);
+    let of = seeded.first().expect("a tenant");
+    let (_, owner) = of.login(3);
     let hide = format!("UPDATE subject_keys SET tenant_id = 'hidden ' || tenant_id WHERE owner_id = '{owner}'");
     house.edit(&[&hide]).await;
     rotated(&house, &node).await;
@@ -175,7 +176,7 @@ async fn in_two_versions() -> (House, Node, Vec<Seeded>, KeyJob) {
     for (number, suite) in [(1, 0x647a), (2, 0)] {
         let pair = StoredDepositKey {
             id: DepositKeyId::from_parts(1, [number; 10]),
-            tenant: seeded[0].tenant.id,
+            tenant: of.tenant.id,
             tenant_key_version: 2,
             suite,
             public: vec![1; 32],
@@ -186,7 +187,7 @@ async fn in_two_versions() -> (House, Node, Vec<Seeded>, KeyJob) {
         };
         node.stores.keyring.put_deposit_key(&pair).await.expect("put");
     }
-    assert_eq!((left_under(&node, &seeded[0], 2).await, left_under(&node, &seeded[0], 3).await), (1, 10));
+    assert_eq!((left_under(&node, of, 2).await, left_under(&node, of, 3).await), (1, 10));
     let job = ordered(&node).await;
     node.jobs.rotate(&job, &never).await.expect("a pass");
     house.clock.advance(Span::secs(6));
