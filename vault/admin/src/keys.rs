@@ -31,7 +31,7 @@ pub use progress::{KeyStatus, OwnersKeys, Progress};
 pub use retire::{Retired, Source};
 pub use rewrap::Pass;
 pub use rotate::RotateOrder;
-pub use rows::{carried, carried_rows, stored, wrapped};
+pub use rows::{carried, carried_rows, not_had, stored, wrapped};
 
 use crate::Error;
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub use error::Error;
 pub use keys::{
     KeyJobs, KeyStatus, OwnersKeys, Pass, Progress, Retired, RewrapOrder, RotateOrder, Source, carried, carried_rows,
-    stored, wrapped,
+    not_had, stored, wrapped,
 };
 pub use status::{Custodian, Part, Status};
 pub use tenant::RegisteredTenant;

@@ -63,15 +63,9 @@ impl StoreJournal {
     }
 }
 
-/// A row that cannot be read is one tenant's: whoever asks for others need not wait for it.
 fn of_store(error: cofre_store::Error) -> JournalError {
-    match error {
-        cofre_store::Error::Corrupt { .. } => {
-            tracing::warn!(error = %error, "a tenant key cannot be read");
-            JournalError::NoSuchKey
-        }
-        error => unavailable(error),
-    }
+    tracing::warn!(error = %error, "a tenant key cannot be had from the stores");
+    cofre_admin::not_had(&error)
 }
 
 fn unavailable(error: impl std::fmt::Display) -> JournalError {

@@ -32,7 +32,7 @@ pub use keyring::carried::{CarriedKey, CarriedKind};
 pub use keyring::claims::KeyFailure;
 pub use keyring::deposit_keys::StoredDepositKey;
 pub use keyring::integrator::IntegratorState;
-pub use keyring::moves::MovedKey;
+pub use keyring::moves::{Behind, MovedKey};
 pub use keyring::outlived::Outlived;
 pub use keyring::retiring::{Destruction, Retirement};
 pub use keyring::subject_keys::{Destroyed, StoredDataKey, StoredSubjectKey, Tombstone};

@@ -6,7 +6,7 @@ use cofre_store::KeyVersion;
 
 use crate::Error;
 use crate::keys::KeyJobs;
-use crate::keys::rewrap::{AGAIN, One};
+use crate::keys::rewrap::One;
 
 /// A tenant is registered within this long of its key, or never.
 const REGISTERED: Span = Span::hours(1);
@@ -18,6 +18,14 @@ impl KeyJobs {
         let before = self.clock.now().minus(REGISTERED);
         let known = self.records.tenant_known(&key.tenant).await? && self.in_use(key).await?;
         Ok(!known && self.keyring.put_before(key, before).await?)
+    }
+
+    /// The same, of a key that was not moved: what cannot be read of it may be somebody's.
+    pub(super) async fn is_surely_nobodys(&self, key: KeyVersion) -> Result<bool, Error> {
+        match self.is_nobodys(key).await {
+            Err(Error::Store(cofre_store::Error::Corrupt { .. })) => Ok(false),
+            known => known,
+        }
     }
 
     /// Whether the records know a version, and have it in use, or a rotation under way that may put it in force.
@@ -34,11 +42,11 @@ impl KeyJobs {
         })
     }
 
-    /// A key of nobody is listed among what failed, but does not rest: whoever comes next counts it again, so that all of
-    /// them are counted by one pass, however many there are.
+    /// A key of nobody is listed among what failed, and rests as that does: to try it again costs as much. Whoever comes by
+    /// meanwhile counts it without a claim, a permit or a call, so that one pass counts all of them, however many nodes there
+    /// are.
     pub(super) async fn listed(&self, job: &KeyJob, key: KeyVersion, cause: &str) -> Result<One, Error> {
-        let rested = self.clock.now().minus(AGAIN);
-        self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), rested).await?;
+        self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), self.clock.now()).await?;
         Ok(One::Nobodys)
     }
 }

@@ -117,7 +117,7 @@ impl KeyJobs {
         let (remaining, counted) = self.count(caller, source).await?;
         if remaining > 0 {
             return Err(refused(
-                "still wraps keys in force; run `cofre keys rewrap` and wait until none is left, or `cofre keys retire --tenant-keys` first where these are older ones that a rotation left behind",
+                "still wraps keys in force; run `cofre keys rewrap` and wait until none is left, or `cofre keys retire --tenant-keys` first where these are older ones that a rotation left behind; while more than a hundred are left, keys that are nobody's count as well",
             ));
         }
         // Before the entry: it is not written by a call that has no time left to do what it says.
@@ -253,8 +253,15 @@ impl KeyJobs {
             after = Some(*last);
             let mut opened = Vec::new();
             for key in keys {
-                if self.keyring.tenant_key(&key.tenant, key.version).await?.is_empty() {
-                    continue; // a version that was retired as a whole goes with the next function
+                match self.keyring.tenant_key(&key.tenant, key.version).await {
+                    // A version that was retired as a whole goes with the next function.
+                    Ok(shares) if shares.is_empty() => continue,
+                    Ok(_) => {}
+                    Err(error @ cofre_store::Error::Corrupt { .. }) => {
+                        tracing::warn!(key = %key, error = %error, "retired shares stay: what replaced them cannot be read");
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
                 }
                 match self.prove(key).await {
                     Ok(wrapping) => opened.push((key, wrapping)),

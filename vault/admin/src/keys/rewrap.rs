@@ -115,7 +115,10 @@ impl KeyJobs {
                 }
                 after = Some(key);
                 if resting.contains(&key.to_string()) {
-                    pass.failed += 1;
+                    match self.is_surely_nobodys(key).await? {
+                        true => pass.nobodys += 1,
+                        false => pass.failed += 1,
+                    }
                     continue;
                 }
                 // The first one of a pass shows whether the new custodians open what they wrap, as this node has them.
@@ -324,11 +327,8 @@ impl KeyJobs {
 
     /// A key that could not be moved, for whatever cause: one of nobody keeps no job from its end.
     async fn failed(&self, job: &KeyJob, key: KeyVersion, cause: &str) -> Result<One, Error> {
-        match self.is_nobodys(key).await {
-            Ok(true) => return self.listed(job, key, cause).await,
-            // What cannot be read of it may be somebody's.
-            Ok(false) | Err(Error::Store(cofre_store::Error::Corrupt { .. })) => {}
-            Err(cause) => return Err(cause),
+        if self.is_surely_nobodys(key).await? {
+            return self.listed(job, key, cause).await;
         }
         tracing::warn!(job = %job.id, key = %key, error = cause, "a tenant key could not be wrapped anew");
         self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), self.clock.now()).await?;

@@ -1,6 +1,6 @@
 //! Between the rows of the keyring, which know no custodian, and what custody opens.
 
-use cofre_custody::{CarriedKeys, CustodianId, Mechanism, WrappedShare, WrappedTenantKey};
+use cofre_custody::{CarriedKeys, CustodianId, JournalError, Mechanism, WrappedShare, WrappedTenantKey};
 use cofre_store::{CarriedKey, CarriedKind, KeyVersion, TenantKeyShare};
 
 /// A tenant key as custody opens it, from the rows of one wrapping. Nothing where the rows are none, say different sets,
@@ -21,6 +21,16 @@ pub fn wrapped(rows: Vec<TenantKeyShare>) -> Option<WrappedTenantKey> {
         })
     });
     Some(WrappedTenantKey { set: set.parse().ok()?, shares: shares.collect::<Option<_>>()?, carried: None })
+}
+
+/// What custody is told where a tenant key cannot be had from the stores. A row that cannot be read is one tenant's: whoever
+/// asks for others need not wait for it. What else fails concerns everybody.
+#[must_use]
+pub const fn not_had(cause: &cofre_store::Error) -> JournalError {
+    match cause {
+        cofre_store::Error::Corrupt { .. } => JournalError::NoSuchKey,
+        _ => JournalError::Unavailable,
+    }
 }
 
 /// The rows of a wrapping, to be put as the first one of its version.
@@ -65,4 +75,17 @@ pub fn carried_rows(keys: CarriedKeys) -> Vec<CarriedKey> {
     let CarriedKeys { integrity, dedupe } = keys;
     let row = |kind, wrapped| CarriedKey { kind, wrapped };
     vec![row(CarriedKind::Integrity, integrity), row(CarriedKind::Dedupe, dedupe)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_one_tenants_and_what_else_fails_everybodys() {
+        use cofre_store::Error;
+        let corrupt = Error::Corrupt { table: "tenant_keys", column: "share_count" };
+        assert!(matches!(not_had(&corrupt), JournalError::NoSuchKey));
+        assert!(matches!(not_had(&Error::Closed), JournalError::Unavailable));
+    }
 }

@@ -105,6 +105,11 @@ impl KeyJobs {
         loop {
             let page = self.keyring.outlived(after.as_ref(), PAGE).await?;
             let Some(end) = page.last() else { break };
+            // Also where every tenant of the page before was passed over.
+            if after.is_some() && self.is_over(begun, PROVING) {
+                look.more = true;
+                return Ok(look);
+            }
             after = Some(end.tenant);
             for older in page {
                 if older.needed {
@@ -182,7 +187,15 @@ impl KeyJobs {
             let Some(last) = versions.last() else { break };
             after = Some(*last);
             for version in versions {
-                let Some(record) = self.records.tenant(&version.tenant).await? else { continue };
+                let record = match self.records.tenant(&version.tenant).await {
+                    Ok(Some(record)) => record,
+                    Ok(None) => continue,
+                    Err(error @ cofre_store::Error::Corrupt { .. }) => {
+                        tracing::warn!(key = %version, error = %error, "a retired key stays: its tenant cannot be read");
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 let in_force = KeyVersion { tenant: version.tenant, version: record.key_version };
                 let wrapping = match self.prove(in_force).await {
                     Ok(wrapping) => wrapping,

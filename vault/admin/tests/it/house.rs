@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cofre_admin::{KeyJobs, RewrapOrder, carried, stored, wrapped};
+use cofre_admin::{KeyJobs, RewrapOrder, carried, not_had, stored, wrapped};
 use cofre_custody::{
     Custodian, CustodianId, Custodians, CustodySet, Journal, JournalError, Pending, TenantKeys, TenantRef, WarmOutcome,
     Warmed, Wiring, WrappedTenantKey,
@@ -37,12 +37,9 @@ fn unavailable(cause: impl std::fmt::Display) -> JournalError {
     JournalError::Unavailable
 }
 
-/// As a node has it: what cannot be read is one tenant's.
 fn of_store(cause: cofre_store::Error) -> JournalError {
-    match cause {
-        cofre_store::Error::Corrupt { .. } => JournalError::NoSuchKey,
-        cause => unavailable(cause),
-    }
+    println!("not had: {cause}");
+    not_had(&cause)
 }
 
 impl Register {

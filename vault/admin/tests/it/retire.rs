@@ -157,6 +157,10 @@ async fn of_several_keys_of_nobody_none_keeps_a_job_from_its_end() {
     let pass = node.jobs.rewrap(&job, &soon).await.expect("a pass");
     assert_eq!((pass.moved, pass.nobodys, pass.done), (1, 1, false));
     house.clock.advance(Span::secs(1));
+    // Another node is at it by now.
+    let failures = node.jobs.progress(job.clone()).await.expect("read").failures;
+    let (item, now) = (format!("wrapping {}", failures[0].item), house.clock.now());
+    assert!(node.stores.keyring.claim(&item, &[9; 16], now, now.plus(Span::secs(30))).await.expect("asked"));
     let pass = node.jobs.rewrap(&job, &never).await.expect("a pass");
     assert_eq!((pass.moved, pass.failed, pass.nobodys, pass.done), (0, 0, 2, true));
     assert_eq!(node.jobs.progress(job).await.expect("read").failures.len(), 2, "both are listed");
@@ -215,6 +219,23 @@ async fn retired_shares_stay_where_what_replaced_them_does_not_open() {
     let told = node.entries(EntryKind::KeysDestroyed).await;
     assert_eq!((told.len(), told[0].count, told[0].reference.as_deref()), (1, Some(3), Some("retired-wrappings")));
     assert_eq!(node.jobs.destroy_retired(&|| true).await.expect("asked"), 0, "a node that ends destroys nothing");
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_keeps_no_others_retired_shares() {
+    let (house, node) = moved().await;
+    node.jobs.retire(&operator(), &from("a")).await.expect("retired");
+    house.clock.advance(Span::hours(30 * 24 + 2));
+    house.edit(&["UPDATE tenant_keys SET state_at = 0 WHERE state = 'RETIRED'"]).await;
+    let first = house.tenants.iter().map(|tenant| tenant.id).min().expect("some");
+    let spoilt =
+        format!("UPDATE tenant_keys SET share_count = 70000 WHERE state = 'CURRENT' AND tenant_id = '{first}'");
+    house.edit(&[&spoilt]).await;
+    assert_eq!(node.jobs.destroy_retired(&never).await.expect("destroyed"), 3);
+    assert_eq!(shares(&node, "a").await, (0, 0, 1), "its older share stays");
+    house.edit(&["UPDATE tenant_keys SET share_count = 1 WHERE share_count = 70000"]).await;
+    assert_eq!(node.jobs.destroy_retired(&never).await.expect("destroyed"), 1);
+    house.all_open(&node).await;
 }
 
 /// A clock on which every look takes a second.

@@ -18,7 +18,7 @@ mod ceremony;
 mod told;
 
 use ceremony::{Approve, Countersign, Elsewhere, VerifyCeremony};
-use told::{bar_text, has_only_failed, job_json, job_text, retired_answer};
+use told::{Waiting, bar_text, job_json, job_text, retired_answer};
 
 /// How often a job is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(500);
@@ -189,9 +189,10 @@ async fn ordered_job(operator: &Operator, ordered: OrderedJob, what: Ordered, wa
     if ended.state == "DONE" { Ok(Answer::new(text, json)) } else { Ok(Answer::negative(text, json)) }
 }
 
-/// Looks at a job until it has ended, or until all that is left has failed.
+/// Looks at a job until it has ended, or until all that is left has failed for a while.
 async fn watch(operator: &Operator, job: &KeyJobId) -> Result<KeyJob, Failure> {
     let id = job.to_string();
+    let mut waiting = Waiting::default();
     let mut bar = std::io::stderr().is_terminal().then(std::io::stderr);
     loop {
         let status = operator.key_status().await?;
@@ -201,7 +202,7 @@ async fn watch(operator: &Operator, job: &KeyJobId) -> Result<KeyJob, Failure> {
             // A terminal that is gone does not keep the job from being waited for.
             let _ = write!(out, "\r\u{1b}[K{}", bar_text(&seen)).and_then(|()| out.flush());
         }
-        if seen.state != "RUNNING" || has_only_failed(&seen) {
+        if waiting.is_over(&seen) {
             if let Some(out) = &mut bar {
                 let _ = writeln!(out);
             }

@@ -48,14 +48,55 @@ fn list_of(moved: &[MovedKey]) -> String {
     list
 }
 
-/// Where a page of subject keys begins: behind this owner and version, as the row has them.
-type After = (String, i64);
+/// Where a page of subject keys under versions of a tenant's key begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// With the first one there is.
+    Nothing,
+    /// Behind this key, as it lay when it was read.
+    Key {
+        /// The version of the tenant key that it lay under.
+        under: u32,
+        /// Whose.
+        owner: SubjectId,
+        /// Its version.
+        version: u32,
+    },
+    /// Behind all that lie under this version of the tenant key, and earlier ones.
+    Version(u32),
+}
 
-/// The next subject keys under one version, in order, after `after`. A row that is none holds up none of those behind it.
+impl Behind {
+    /// Behind a key that was read.
+    #[must_use]
+    pub const fn key(key: &StoredSubjectKey) -> Self {
+        Self::Key { under: key.tenant_key_version, owner: key.owner, version: key.version }
+    }
+
+    /// The version that a page begins in, at the earliest; nothing where no later one can be.
+    const fn from(self) -> Option<u32> {
+        match self {
+            Self::Nothing => Some(0),
+            Self::Key { under, .. } => Some(under),
+            Self::Version(version) => version.checked_add(1),
+        }
+    }
+
+    /// The owner and version, as the row has them, behind which a page of this version begins.
+    fn row_in(self, of: u32) -> (String, i64) {
+        match self {
+            Self::Key { under, owner, version } if under == of => (owner.to_string(), version.into()),
+            _ => (String::new(), 0),
+        }
+    }
+}
+
+/// The next subject keys under one version, in order, after `after`. A row that is none holds up none of those behind it:
+/// nothing is given only where no row is left.
 async fn under(
     session: &mut Session<'_>,
     (tenant, version): (&TenantId, u32),
-    mut after: After,
+    mut after: (String, i64),
     at_most: u32,
 ) -> Result<Vec<StoredSubjectKey>, Error> {
     loop {
@@ -92,8 +133,8 @@ async fn lowest(session: &mut Session<'_>, tenant: &TenantId, from: u32, below: 
 }
 
 impl Keyring {
-    /// The next subject keys of a tenant under versions of its key below `below`, after the last one that was read: by the
-    /// version they lie under, so that whoever moves them opens one after the other, then by owner and version.
+    /// The next subject keys of a tenant under versions of its key below `below`, by the version they lie under, then by
+    /// owner and version. A page has those of one version only, so that one which does not open holds up none of another.
     ///
     /// # Errors
     /// The store's.
@@ -101,22 +142,22 @@ impl Keyring {
         &self,
         tenant: &TenantId,
         below: u32,
-        after: Option<&StoredSubjectKey>,
+        behind: Behind,
         at_most: u32,
     ) -> Result<Vec<StoredSubjectKey>, Error> {
         let mut session = self.engine().read().await?;
-        let (mut keys, mut from) = (Vec::new(), after.map_or(0, |key| key.tenant_key_version));
+        let mut from = behind.from();
         // Version by version, each in the order of the index; few have any left.
-        while let Some(left) =
-            at_most.checked_sub(u32::try_from(keys.len()).unwrap_or(u32::MAX)).filter(|left| *left > 0)
-            && let Some(version) = lowest(&mut session, tenant, from, below).await?
+        while let Some(first) = from
+            && let Some(version) = lowest(&mut session, tenant, first, below).await?
         {
-            let here = after.filter(|key| key.tenant_key_version == version);
-            let after = here.map_or((String::new(), 0), |key| (key.owner.to_string(), key.version.into()));
-            keys.extend(under(&mut session, (tenant, version), after, left).await?);
-            from = version.saturating_add(1);
+            let keys = under(&mut session, (tenant, version), behind.row_in(version), at_most).await?;
+            if !keys.is_empty() {
+                return Ok(keys);
+            }
+            from = version.checked_add(1);
         }
-        Ok(keys)
+        Ok(Vec::new())
     }
 
     /// How many owners' keys of a tenant lie under versions of its key below `below`; `at_most` where there are more. No more
@@ -149,7 +190,8 @@ impl Keyring {
         row.map_or(Ok(0), |row| Cells::of("key_moves", &row).int("moved"))
     }
 
-    /// A tenant's deposit keys under versions of its key below `below`, by id.
+    /// A tenant's deposit keys under versions of its key below `below`, by id. A row that cannot be read is left out, and
+    /// counted by [`Self::keys_under_count`].
     ///
     /// # Errors
     /// The store's.
@@ -159,7 +201,7 @@ impl Keyring {
             .bind(i64::from(below))
             .fetch_all(&mut self.engine().read().await?)
             .await?;
-        rows.iter().map(deposit_keys::record).collect()
+        Ok(rows.iter().filter_map(|row| deposit_keys::record(row).ok()).collect())
     }
 
     /// How many keys lie directly under versions of a tenant's key below `below`; without a tenant, of every tenant's.

@@ -76,9 +76,21 @@ fn to(number: u8, version: u32, from: u32, to: u32) -> MovedKey {
     MovedKey { owner: owner(number), version, from, to, wrapped: wrapped(0xee) }
 }
 
-/// The subject keys under versions of the tenant key, by page.
-async fn under(keyring: &Keyring, below: u32, after: Option<&StoredSubjectKey>, at_most: u32) -> Vec<StoredSubjectKey> {
-    keyring.subject_keys_under(&tenant(), below, after, at_most).await.expect("read")
+/// A page of the subject keys under versions of the tenant key.
+async fn under(keyring: &Keyring, below: u32, behind: Behind, at_most: u32) -> Vec<StoredSubjectKey> {
+    keyring.subject_keys_under(&tenant(), below, behind, at_most).await.expect("read")
+}
+
+/// All of them, page by page, each of which has those of one version only.
+async fn all_under(keyring: &Keyring, below: u32, at_most: u32) -> Vec<StoredSubjectKey> {
+    let mut read: Vec<StoredSubjectKey> = Vec::new();
+    loop {
+        let page = under(keyring, below, read.last().map_or(Behind::Nothing, Behind::key), at_most).await;
+        let Some(first) = page.first() else { return read };
+        assert!(page.len() <= at_most as usize);
+        assert!(page.iter().all(|key| key.tenant_key_version == first.tenant_key_version));
+        read.extend(page);
+    }
 }
 
 #[tokio::test]
@@ -161,35 +173,39 @@ async fn keyring_count(cellar: &Cellar) -> u64 {
 async fn rows_under_older_versions_are_paged_version_by_version() {
     let cellar = Cellar::new().await;
     let keyring = versions(&cellar, 3).await;
-    for row in [subject(4, 1, 1), subject(1, 1, 2), subject(1, 2, 1), subject(3, 1, 3), subject(2, 1, 2)] {
+    let rows =
+        [subject(4, 1, 1), subject(1, 1, 2), subject(1, 2, 1), subject(3, 1, 3), subject(2, 1, 2), subject(5, 1, 1)];
+    for row in rows {
         keyring.put_subject_key(&row).await.expect("put");
     }
-    let all = [subject(1, 2, 1), subject(4, 1, 1), subject(1, 1, 2), subject(2, 1, 2)];
-    assert_eq!(under(keyring, 3, None, 9).await, all);
-    assert_eq!(under(keyring, 2, None, 9).await, all[..2]);
-    assert_eq!(under(keyring, 1, None, 9).await, []);
-    for at_most in [1, 2, 3] {
-        let mut read: Vec<StoredSubjectKey> = Vec::new();
-        loop {
-            let page = under(keyring, 3, read.last(), at_most).await;
-            if page.is_empty() {
-                break;
-            }
-            assert!(page.len() <= at_most as usize);
-            read.extend(page);
-        }
-        assert_eq!(read, all, "{at_most} at once");
+    let all = [subject(1, 2, 1), subject(4, 1, 1), subject(5, 1, 1), subject(1, 1, 2), subject(2, 1, 2)];
+    assert_eq!(under(keyring, 3, Behind::Nothing, 9).await, all[..3]);
+    assert_eq!(under(keyring, 1, Behind::Nothing, 9).await, []);
+    assert_eq!(under(keyring, 3, Behind::Version(1), 9).await, all[3..], "behind a version that is left as it is");
+    for behind in [Behind::Version(2), Behind::Version(u32::MAX)] {
+        assert_eq!(under(keyring, 3, behind, 9).await, []);
     }
-    for (below, at_most, counted) in [(3, 9, 4), (2, 9, 2), (1, 9, 0), (4, 3, 3)] {
+    for at_most in [1, 2, 3, 9] {
+        assert_eq!(all_under(keyring, 3, at_most).await, all, "{at_most} at once");
+        assert_eq!(all_under(keyring, 2, at_most).await, all[..3], "{at_most} at once");
+    }
+    for (below, at_most, counted) in [(3, 9, 5), (2, 9, 3), (1, 9, 0), (4, 3, 3)] {
         assert_eq!(keyring.owners_under_count(&tenant(), below, at_most).await.expect("read"), counted);
     }
-    // A row that names nobody holds up none behind it, and is counted all the same.
-    let spoilt = format!("UPDATE subject_keys SET owner_id = 'nobody' WHERE owner_id = '{}' AND version = 2", owner(1));
-    edit(cellar.folder.path(), Store::Keyring, &[&spoilt]).await.expect("edited");
-    for at_most in [1, 9] {
-        assert_eq!(under(keyring, 2, None, at_most).await, all[1..2]);
+    // A row that cannot be read holds up none behind it, of whatever version, and is counted all the same.
+    for (spoilt, there) in [
+        (format!("SET owner_id = 'nobody' WHERE owner_id = '{}' AND version = 2", owner(1)), &all[1..]),
+        (
+            format!("SET owner_id = 'nobody 2' WHERE owner_id = '{}' AND version = 1", owner(1)),
+            &[all[1].clone(), all[2].clone(), all[4].clone()],
+        ),
+    ] {
+        edit(cellar.folder.path(), Store::Keyring, &[&format!("UPDATE subject_keys {spoilt}")]).await.expect("edited");
+        for at_most in [1, 2, 9] {
+            assert_eq!(all_under(keyring, 3, at_most).await, there, "{at_most} at once");
+        }
     }
-    assert_eq!(keyring.keys_under_count(Some(&tenant()), 2).await.expect("read"), 2);
+    assert_eq!(keyring.keys_under_count(Some(&tenant()), 3).await.expect("read"), 5);
 }
 
 #[tokio::test]

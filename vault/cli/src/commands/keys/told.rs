@@ -9,9 +9,28 @@ use crate::answer::{Answer, entry_json, printable};
 /// Cells of the bar.
 const WIDTH: u64 = 40;
 
+/// Looks in a row that have to find only failures before a job is given up. What failed may be nobody's, and the job ends all
+/// the same: in that pass, or in the next one, a second later.
+const SURE: u32 = 5;
+
+/// Whether a job is still waited for.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Looks in a row that found only failures.
+    in_vain: u32,
+}
+
+impl Waiting {
+    /// Whether this look was the last one: the job has ended, or all that is left of it has failed for a while.
+    pub(super) fn is_over(&mut self, job: &KeyJob) -> bool {
+        self.in_vain = if has_only_failed(job) { self.in_vain.saturating_add(1) } else { 0 };
+        job.state != "RUNNING" || self.in_vain >= SURE
+    }
+}
+
 /// Whether all that is left of a job has failed: keys of a rewrap, tenants of a rotation, whose owners' keys are not counted
 /// here.
-pub(super) fn has_only_failed(job: &KeyJob) -> bool {
+fn has_only_failed(job: &KeyJob) -> bool {
     job.left > 0 && job.failed >= job.left
 }
 
@@ -93,6 +112,21 @@ pub(super) fn job_json(job: &KeyJob) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_is_waited_for_until_it_has_ended_or_only_failures_are_left_for_a_while() {
+        let job = |state: &str, failed, left| KeyJob { state: state.into(), failed, left, ..KeyJob::default() };
+        let mut waiting = Waiting::default();
+        for _ in 1..SURE {
+            assert!(!waiting.is_over(&job("RUNNING", 2, 2)), "they may be nobody's");
+        }
+        assert!(!waiting.is_over(&job("RUNNING", 2, 3)), "one is being moved");
+        for _ in 1..SURE {
+            assert!(!waiting.is_over(&job("RUNNING", 2, 2)));
+        }
+        assert!(waiting.is_over(&job("RUNNING", 2, 2)));
+        assert!(Waiting::default().is_over(&job("DONE", 2, 0)));
+    }
 
     #[test]
     fn a_bar_says_how_far_how_fast_and_how_long() {
