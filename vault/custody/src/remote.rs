@@ -19,6 +19,7 @@ use crate::custodian::{
     Custodian, CustodianId, Description, Mechanism, Pending, Signer, Unwrapped, VerifyingKey, Wrapped,
 };
 use crate::fault::{Cause, Detail, Fault, Operation};
+use crate::recorded::{Recorded, Witness};
 use crate::set::WrappedShare;
 
 mod budget;
@@ -66,30 +67,6 @@ pub(crate) struct Facts {
     pub(crate) mechanism: Mechanism,
     /// What else the service says of the key, for the record of a ceremony.
     pub(crate) told: Vec<(&'static str, String)>,
-}
-
-/// A throw-away value that a service wrapped when its key was opened. The value itself is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Witness {
-    /// The wrapped bytes.
-    pub wrapped: Vec<u8>,
-    /// The key, with its version where it has versions, that wrapped it.
-    pub key: String,
-    /// SHA-256 of the value: who answers with it has opened the bytes.
-    pub sha256: [u8; 32],
-}
-
-/// What the record of a ceremony says of a service's keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
-    /// The throw-away value that the wrapping key wrapped then.
-    pub witness: Vec<u8>,
-    /// SHA-256 of the value.
-    pub sha256: [u8; 32],
-    /// The public half of the signing key, where there was one.
-    pub signer: Option<VerifyingKey>,
-    /// How the wrapping key wraps.
-    pub mechanism: Mechanism,
 }
 
 /// What a service wrapped.

@@ -1,7 +1,7 @@
 //! The record at a start: a node that is configured with one serves on the keys in it and on no others.
 
 use anyhow::{Context, Result, bail, ensure};
-use cofre_custody::{CustodianId, Mechanism, VerifyingKey, pkcs11, remote};
+use cofre_custody::{CustodianId, Mechanism, VerifyingKey, pkcs11, recorded};
 use cofre_edge::tls::Authorities;
 use cofre_ledger::ceremony::{Plan, Record};
 use cofre_ledger::signed;
@@ -74,9 +74,9 @@ impl Kept {
     }
 
     /// What the keys of a service are held to.
-    pub(crate) fn of_service(self, id: &CustodianId) -> Result<remote::Recorded> {
+    pub(crate) fn of_service(self, id: &CustodianId) -> Result<recorded::Recorded> {
         let sha256 = self.sha256.with_context(|| format!("custodians.{id}.ceremony.record: is not of a service"))?;
-        Ok(remote::Recorded { witness: self.witness, sha256, signer: self.signer, mechanism: self.mechanism })
+        Ok(recorded::Recorded { witness: self.witness, sha256, signer: self.signer, mechanism: self.mechanism })
     }
 }
 

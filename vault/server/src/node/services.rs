@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use cofre_custody::recorded::{Recorded, Witness};
 #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
 use cofre_custody::remote::Patience;
-use cofre_custody::remote::{Recorded, Witness};
 use cofre_custody::{Custodian, CustodianId, Fault, Signer};
 use cofre_envelope::Slab;
 use cofre_model::time::Clock;
@@ -74,6 +74,10 @@ impl Service {
         }
     }
 
+    #[cfg_attr(
+        not(any(feature = "aws", feature = "gcp", feature = "transit")),
+        allow(unused_variables, reason = "of kinds not built in")
+    )]
     async fn is_recorded(&self, recorded: &Recorded) -> Result<(), Fault> {
         match *self {
             #[cfg(feature = "aws")]

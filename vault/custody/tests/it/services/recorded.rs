@@ -1,7 +1,7 @@
 //! Keys of services held to the record of their ceremony: a key of the same name that is another is refused, whatever it
 //! says of itself.
 
-use cofre_custody::remote::{Recorded, Witness};
+use cofre_custody::recorded::{Recorded, Witness};
 use cofre_custody::{Cause, Fault, Mechanism, Operation, VerifyingKey};
 use cofre_testkit::kms::{Kind, State};
 
