@@ -279,6 +279,16 @@ impl Held {
         }
     }
 
+    /// The same, from now on.
+    pub(crate) async fn hold_to(&self, recorded: &Recorded) -> Result<(), Fault> {
+        match self {
+            Self::Token(_) => panic!("a token is no service"),
+            Self::Aws(held) => held.hold_to(recorded).await,
+            Self::Gcp(held) => held.hold_to(recorded).await,
+            Self::Transit(held) => held.hold_to(recorded).await,
+        }
+    }
+
     pub(crate) async fn close(&self) -> Result<(), Fault> {
         match self {
             Self::Token(held) => held.close().await?,

@@ -78,14 +78,14 @@ impl Service {
         not(any(feature = "aws", feature = "gcp", feature = "transit")),
         allow(unused_variables, reason = "of kinds not built in")
     )]
-    async fn is_recorded(&self, recorded: &Recorded) -> Result<(), Fault> {
+    async fn hold_to(&self, recorded: &Recorded) -> Result<(), Fault> {
         match *self {
             #[cfg(feature = "aws")]
-            Self::Aws(ref key) => key.is_recorded(recorded).await,
+            Self::Aws(ref key) => key.hold_to(recorded).await,
             #[cfg(feature = "gcp")]
-            Self::Gcp(ref key) => key.is_recorded(recorded).await,
+            Self::Gcp(ref key) => key.hold_to(recorded).await,
             #[cfg(feature = "transit")]
-            Self::Transit(ref key) => key.is_recorded(recorded).await,
+            Self::Transit(ref key) => key.hold_to(recorded).await,
         }
     }
 
@@ -101,8 +101,8 @@ impl Service {
     }
 }
 
-/// Opens a key of a service, and holds it to the record of its ceremony where there is one: at a start, and when it comes
-/// back later.
+/// Opens a key of a service, and holds it to the record of its ceremony where there is one, for as long as it is open: at a
+/// start, and when it comes back later.
 pub(crate) async fn open_recorded(
     id: &CustodianId,
     configured: &Configured,
@@ -111,7 +111,7 @@ pub(crate) async fn open_recorded(
 ) -> Result<Service> {
     let opened = open(id, configured, clock, slab).await?;
     if let Some(recorded) = recorded
-        && let Err(fault) = opened.is_recorded(recorded).await
+        && let Err(fault) = opened.hold_to(recorded).await
     {
         opened.close();
         return Err(fault.into());
