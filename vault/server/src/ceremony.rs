@@ -28,7 +28,7 @@ mod tests;
 mod tokens;
 
 use paper::Paper;
-pub(crate) use recorded::kept;
+pub(crate) use recorded::{kept, seen_to_sign};
 
 /// What a wrapping key may become where the configuration does not hold it to one mechanism, best first.
 const ANY_WAY: &str = "aes-gcm or aes-kwp or rsa-oaep-sha256";
