@@ -105,7 +105,6 @@ impl<S: Service> Remote<S> {
     }
 
     /// The same, where that was not done a moment ago.
-    ///
     // SECURITY: without it a share goes under whatever key has the name now, and is lost with that key or read by who made it.
     pub(super) async fn before_a_wrap(&self) -> Result<(), Fault> {
         let opened = self.hold.seen().opened;
