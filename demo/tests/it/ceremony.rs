@@ -309,13 +309,14 @@ impl Site {
         std::fs::write(self.path("record"), &good).expect("written");
         // The token has other keys; their labels are not the record's.
         self.configure(ROOT, SIGNER, 2);
-        self.cofred(&["run"]).refused(1, &["says `label root-c`", &format!("configuration says `label {ROOT}`")]);
-        // The keys are the record's, and are held to another mechanism than the plan gave them.
+        self.cofred(&["run"]).refused(1, &["says `key wrap root-c`", &format!("configuration says `key wrap {ROOT}`")]);
+        // The keys are the record's, and are held to another mechanism than the one that they go with.
         self.configure_with("root-c", "ledger-c", 2, ", mechanism = \"aes-kwp\"");
-        self.cofred(&["run"]).refused(1, &["says `mechanism aes-gcm or", "configuration says `mechanism aes-kwp`"]);
+        self.cofred(&["run"]).refused(1, &["says `key wrap root-c mechanism aes-gcm`", "root-c mechanism aes-kwp`"]);
         self.configure("root-c", "ledger-c", 3);
         self.cofred(&["run"]).refused(1, &["UNFINISHED: 2 of 3"]);
-        self.configure("root-c", "ledger-c", 2);
+        // Held to the one that they go with, which the plan left open.
+        self.configure_with("root-c", "ledger-c", 2, ", mechanism = \"aes-gcm\"");
         self.serves();
     }
 

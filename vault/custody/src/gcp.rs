@@ -190,6 +190,8 @@ impl Service for Gcp {
             ("state", primary.state.to_string()),
             ("protectionLevel", primary.protection_level.to_string()),
             ("importOnly", key.import_only.to_string()),
+            // A version may have been imported into a key that also makes its own.
+            ("importJob", if primary.import_job.is_empty() { "none".to_owned() } else { primary.import_job.clone() }),
             ("rotates", key.next_rotation_time.is_some().to_string()),
         ];
         Ok(answer(Facts {

@@ -65,6 +65,7 @@ mod guarded;
 mod journal;
 mod open;
 pub mod pkcs11;
+pub mod recorded;
 #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
 pub mod remote;
 mod rewrap;

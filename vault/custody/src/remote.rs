@@ -18,15 +18,18 @@ use zeroize::Zeroizing;
 use crate::custodian::{
     Custodian, CustodianId, Description, Mechanism, Pending, Signer, Unwrapped, VerifyingKey, Wrapped,
 };
-use crate::fault::{Cause, Detail, Fault, Operation};
+use crate::fault::{Cause, Fault, Operation};
+use crate::recorded::Witness;
 use crate::set::WrappedShare;
 
 mod budget;
+mod hold;
 mod line;
 pub(crate) mod point;
 #[cfg(any(feature = "aws", feature = "gcp"))]
 pub(crate) mod way;
 
+use hold::Hold;
 use line::Line;
 #[cfg(any(feature = "aws", feature = "transit"))]
 pub(crate) use line::named;
@@ -66,30 +69,6 @@ pub(crate) struct Facts {
     pub(crate) mechanism: Mechanism,
     /// What else the service says of the key, for the record of a ceremony.
     pub(crate) told: Vec<(&'static str, String)>,
-}
-
-/// A throw-away value that a service wrapped when its key was opened. The value itself is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Witness {
-    /// The wrapped bytes.
-    pub wrapped: Vec<u8>,
-    /// The key, with its version where it has versions, that wrapped it.
-    pub key: String,
-    /// SHA-256 of the value: who answers with it has opened the bytes.
-    pub sha256: [u8; 32],
-}
-
-/// What the record of a ceremony says of a service's keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
-    /// The throw-away value that the wrapping key wrapped then.
-    pub witness: Vec<u8>,
-    /// SHA-256 of the value.
-    pub sha256: [u8; 32],
-    /// The public half of the signing key, where there was one.
-    pub signer: Option<VerifyingKey>,
-    /// How the wrapping key wraps.
-    pub mechanism: Mechanism,
 }
 
 /// What a service wrapped.
@@ -142,6 +121,7 @@ pub struct Remote<S> {
     facts: Facts,
     public: Option<VerifyingKey>,
     witness: Witness,
+    hold: Hold,
     slab: Arc<Slab>,
 }
 
@@ -159,40 +139,14 @@ impl<S: Service> Remote<S> {
         let public =
             if service.signs() { Some(line.ask(Operation::FindKey, || service.public_key()).await?.0) } else { None };
         let witness = probe(&line, &service).await?;
-        Ok(Arc::new(Self { line, service, facts, public, witness, slab: slab.clone() }))
+        let hold = Hold::default();
+        Ok(Arc::new(Self { line, service, facts, public, witness, hold, slab: slab.clone() }))
     }
 
     /// What the key wrapped when it was opened, for the record of a ceremony.
     #[must_use]
     pub const fn witness(&self) -> &Witness {
         &self.witness
-    }
-
-    /// Holds the keys to what a ceremony recorded: the same way of wrapping, the same signing key, and a wrapping key that
-    /// opens what was wrapped then.
-    ///
-    /// # Errors
-    /// [`Cause::KeyMissing`] where they are others; the [`Fault`] of the call, also of a version that was ended since.
-    pub async fn is_recorded(&self, recorded: &Recorded) -> Result<(), Fault> {
-        let another = |what: &str| self.line.fault(Operation::Probe, Trouble::of(Cause::KeyMissing).said(what));
-        if self.facts.mechanism != recorded.mechanism {
-            return Err(another("the key wraps in another way than its ceremony recorded"));
-        }
-        if self.public != recorded.signer {
-            return Err(another("signs with another key than the one that its ceremony recorded"));
-        }
-        let other_key = "what the key wrapped at its ceremony does not open";
-        if !self.service.fits(&recorded.witness) {
-            return Err(another(other_key));
-        }
-        match self.line.ask(Operation::Probe, || self.service.open(PROBE, &recorded.witness)).await {
-            Ok((value, _)) if Sha256::digest(&*value).as_slice() == recorded.sha256 => Ok(()),
-            Ok(_) => Err(another(other_key)),
-            Err(refused) if refused.cause == Cause::Integrity => {
-                Err(Fault { cause: Cause::KeyMissing, detail: Some(Detail(other_key.to_owned())), ..refused })
-            }
-            Err(failed) => Err(failed),
-        }
     }
 
     /// The signing key of this custodian.
@@ -267,11 +221,19 @@ impl<S: Service> Custodian for Remote<S> {
     }
 
     fn check(&self) -> Pending<'_, (), Fault> {
-        Box::pin(async { self.line.ask(Operation::Check, || self.service.look()).await.map(drop) })
+        Box::pin(async {
+            if self.hold.opens_next() {
+                return self.still_recorded().await;
+            }
+            self.line.ask(Operation::Check, || self.service.look()).await?;
+            self.hold.looked();
+            Ok(())
+        })
     }
 
     fn wrap(&self, context: Vec<u8>, share: BoundShare) -> Pending<'_, Wrapped, Fault> {
         Box::pin(async move {
+            self.before_a_wrap().await?;
             let plain = share.with_bytes(|bytes| Zeroizing::new(*bytes));
             drop(share);
             let asked = self.line.ask(Operation::Wrap, || self.service.seal(&context, &plain[..])).await;

@@ -114,6 +114,8 @@ struct Key {
     // A key that does not say whether it may leave is not believed to stay.
     exportable: bool,
     allow_plaintext_backup: bool,
+    /// Whether it was made elsewhere; engines before 1.11 do not say.
+    imported_key: Option<bool>,
     latest_version: u32,
     min_decryption_version: u32,
     #[serde(default)]
@@ -156,8 +158,8 @@ impl Transit {
         Ok(answer)
     }
 
-    /// The wrapping key, found fit, and how it wraps.
-    async fn wrapping_key(&self) -> Result<Answer<Mechanism>, Trouble> {
+    /// The wrapping key, found fit: how it wraps, and whether the engine says that it was imported.
+    async fn wrapping_key(&self) -> Result<Answer<(Mechanism, Option<bool>)>, Trouble> {
         let Answer { value: key, request } = self.read_key(&self.key).await?;
         if key.kind != "aes256-gcm96" || key.convergent_encryption {
             return Err(Trouble::of(Cause::Unsupported)
@@ -171,7 +173,7 @@ impl Transit {
         if *self.form.get_or_init(|| found) != found {
             return Err(Trouble::of(Cause::KeyMissing).said("another key under the name").of_answer(request));
         }
-        Ok(Answer { value: found, request })
+        Ok(Answer { value: (found, key.imported_key), request })
     }
 
     /// The body of a request to wrap or unwrap, wiped when it is sent. None of its parts needs escaping: base64, and the
@@ -198,7 +200,7 @@ impl Transit {
 
 impl Service for Transit {
     async fn look(&self) -> Result<Answer<Facts>, Trouble> {
-        let Answer { value: mechanism, request } = self.wrapping_key().await?;
+        let Answer { value: (mechanism, imported), request } = self.wrapping_key().await?;
         let facts = Facts {
             service: "transit",
             kind: "aes256-gcm96".to_owned(),
@@ -212,6 +214,7 @@ impl Service for Transit {
                 ("derived", (mechanism == Mechanism::TransitDerived).to_string()),
                 ("exportable", "false".to_owned()),
                 ("allow_plaintext_backup", "false".to_owned()),
+                ("imported_key", imported.map_or_else(|| "not said".to_owned(), |imported| imported.to_string())),
             ],
         };
         Ok(Answer { value: facts, request })

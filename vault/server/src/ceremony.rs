@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::clock::SystemClock;
 use crate::config::{Config, Configured, Token};
 use crate::node;
+use crate::node::services::Service;
 
 mod paper;
 mod recorded;
@@ -28,7 +29,7 @@ mod tests;
 mod tokens;
 
 use paper::Paper;
-pub(crate) use recorded::kept;
+pub(crate) use recorded::{kept, seen_to_sign};
 
 /// What a wrapping key may become where the configuration does not hold it to one mechanism, best first.
 const ANY_WAY: &str = "aes-gcm or aes-kwp or rsa-oaep-sha256";
@@ -122,12 +123,30 @@ pub async fn init(config: &Config, order: &Order) -> Result<Done> {
     let ordered = Ordered { plan, approvals, at, tool };
     // Before anything is made: what cannot be written down is not done.
     let paper = Paper::begin(path, &ordered.unfinished("the token was not heard from yet"))?;
-    match make(config, ordered, &order.custodian, &slab).await {
-        Ok(record) => {
-            paper.finish(&record)?;
-            Ok(Done::Recorded(Box::new(record)))
+    match make(config, ordered, &order.custodian, (&slab, &paper)).await {
+        Ok((record, open)) => {
+            let written = paper.finish(&record);
+            // Only now: a token that will not close, and a person who then ends this, cost no record.
+            open.close().await;
+            written.map(|()| Done::Recorded(Box::new(record)))
         }
         Err(broken) => Err(paper.broken(broken)),
+    }
+}
+
+/// What a ceremony opened, to be closed when its record is written.
+enum Open {
+    Token(Arc<cofre_custody::pkcs11::Token>),
+    Service(Service),
+}
+
+impl Open {
+    /// The process ends with this, and with it whatever the token would not take back.
+    async fn close(self) {
+        match self {
+            Self::Token(token) => drop(token.close().await),
+            Self::Service(service) => service.close(),
+        }
     }
 }
 
@@ -239,11 +258,22 @@ async fn rehearse(config: &Config, plan: &Plan, id: &CustodianId, slab: &Arc<Sla
     }
 }
 
-async fn make(config: &Config, ordered: Ordered, id: &CustodianId, slab: &Arc<Slab>) -> Result<Record, Broken> {
+async fn make(
+    config: &Config,
+    ordered: Ordered,
+    id: &CustodianId,
+    (slab, paper): (&Arc<Slab>, &Paper),
+) -> Result<(Record, Open), Broken> {
     let origin = cofre_ledger::checkpoint::origin(&config.deployment);
     match config.custodians.get(id) {
-        Some(Configured::Pkcs11(token)) => tokens::make(ordered, &origin, (id, token), slab).await,
-        Some(service) => Ok(services::record(ordered, &origin, (id, service), slab).await?),
+        Some(Configured::Pkcs11(token)) => {
+            let (record, opened) = tokens::make(ordered, &origin, (id, token), (slab, paper)).await?;
+            Ok((record, Open::Token(opened)))
+        }
+        Some(service) => {
+            let (record, opened) = services::record(ordered, &origin, (id, service), slab).await?;
+            Ok((record, Open::Service(opened)))
+        }
         None => Err(anyhow::anyhow!("custodian {id} stands not under [custodians]").into()),
     }
 }

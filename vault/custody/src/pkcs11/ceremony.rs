@@ -125,12 +125,20 @@ pub struct Performed {
 /// as a vault does that has the record. Done where the module runs; `slab` says from where locked memory comes. A PIN that
 /// the token refuses is tried once.
 ///
+/// `heard` gets all that the token was told to make so far, each time that is more: before the token is told where the
+/// module runs in this process, and at once where it runs in a host. It is called where blocking is allowed.
+///
 /// # Errors
 /// As [`rehearse`], before anything was made; [`Cause::KeyUnsafe`] where the token made another key than was asked, which
 /// stays on it; and the [`Fault`] of any other step. Each with what is on the token now.
-pub async fn perform(settings: Settings, pin: Pin, slab: &Arc<Slab>) -> Result<(Performed, Arc<Token>), Box<Failed>> {
+pub async fn perform(
+    settings: Settings,
+    pin: Pin,
+    slab: &Arc<Slab>,
+    heard: impl Fn(&[Begun]) + Send + 'static,
+) -> Result<(Performed, Arc<Token>), Box<Failed>> {
     let again = Pin(pin.0.clone());
-    let (performed, begun) = blocking(settings.clone(), pin, slab, Performance::Keys).await;
+    let (performed, begun) = blocking(settings.clone(), pin, slab, Performance::Keys, heard).await;
     let performed = match performed {
         Ok(performed) => performed,
         Err(fault) => return Err(Box::new(Failed { fault, begun, performed: None })),
@@ -150,16 +158,17 @@ pub async fn perform(settings: Settings, pin: Pin, slab: &Arc<Slab>) -> Result<(
 /// [`Cause::KeyExists`] where anything on the token has one of the labels, [`Cause::TokenReadOnly`],
 /// [`Cause::Unsupported`] where no mechanism goes; and the [`Fault`] of any other step.
 pub async fn rehearse(settings: Settings, pin: Pin, slab: &Arc<Slab>) -> Result<Performed, Fault> {
-    blocking(settings, pin, slab, Performance::Rehearsal).await.0
+    blocking(settings, pin, slab, Performance::Rehearsal, |_| {}).await.0
 }
 
-/// What became of it, and what the token was told to make meanwhile: kept here as it is said, so that it is known also
-/// where whoever made it crashed or hangs.
+/// What became of it, and what the token was told to make meanwhile: kept here as it is said, and passed on, so that it is
+/// known also where whoever makes it crashes. What this process knows ends with it: `heard` is who writes it down.
 async fn blocking(
     settings: Settings,
     pin: Pin,
     slab: &Arc<Slab>,
     what: Performance,
+    heard: impl Fn(&[Begun]) + Send + 'static,
 ) -> (Result<Performed, Fault>, Vec<Begun>) {
     let (id, slab) = (settings.id.clone(), Arc::clone(slab));
     let begun = Arc::new(Mutex::new(Vec::<Begun>::new()));
@@ -170,6 +179,7 @@ async fn blocking(
                 let mut begun = keeping.lock().unwrap_or_else(PoisonError::into_inner);
                 begun.retain(|known| known.key.used_to != key.key.used_to);
                 begun.push(*key);
+                heard(&begun);
             }
             other => other.log(settings.id.as_str()),
         };

@@ -98,6 +98,8 @@ pub(super) struct Line {
     /// Names this process run in request ids, so that they never repeat.
     run: String,
     calls: AtomicU64,
+    /// Tries that failed, whatever came of their calls.
+    troubles: AtomicU64,
     budget: Budget,
 }
 
@@ -111,6 +113,7 @@ impl Line {
                 places,
                 run: hex::encode(run),
                 calls: AtomicU64::new(0),
+                troubles: AtomicU64::new(0),
                 budget: Budget::default(),
             }),
             Err(_) => {
@@ -130,6 +133,11 @@ impl Line {
 
     pub(super) fn close(&self) {
         self.places.close();
+    }
+
+    /// How many tries failed so far: who notes it can tell later whether one did since.
+    pub(super) fn troubles(&self) -> u64 {
+        self.troubles.load(Ordering::Acquire)
     }
 
     pub(super) fn fault(&self, operation: Operation, trouble: Trouble) -> Fault {
@@ -182,6 +190,7 @@ impl Line {
                 Ok(Err(trouble)) => trouble,
                 Err(_) => Trouble::of(Cause::Timeout),
             };
+            self.troubles.fetch_add(1, Ordering::AcqRel);
             let asked = trouble.request.take().unwrap_or(own).after(earlier.take());
             // The pause must leave time for a try.
             let may = left > 0 && trouble.worth_another_try() && Instant::now() + pause < end;

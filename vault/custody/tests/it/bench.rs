@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -231,7 +231,12 @@ pub(crate) fn tries() -> usize {
 
 /// Replaces the fault plan in one step.
 pub(crate) fn faults(child: &Child, plan: &str) {
-    let new = child.tokens.join(".new-plan");
+    faults_in(&child.tokens, plan);
+}
+
+/// The same, of the token folder.
+pub(crate) fn faults_in(tokens: &Path, plan: &str) {
+    let new = tokens.join(".new-plan");
     std::fs::write(&new, plan).expect("the plan is written");
-    std::fs::rename(&new, child.tokens.join("faults.toml")).expect("the plan is put in place");
+    std::fs::rename(&new, tokens.join("faults.toml")).expect("the plan is put in place");
 }

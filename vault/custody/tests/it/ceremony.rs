@@ -1,12 +1,14 @@
 //! Key ceremonies on a token that misbehaves: what only hsm-sim can play.
 
-use cofre_custody::pkcs11::ceremony::{Failed, Reached, Use};
+use std::sync::{Arc, Mutex};
+
+use cofre_custody::pkcs11::ceremony::{Begun, Failed, Reached, Use};
 use cofre_custody::pkcs11::{Settings, ceremony};
 use cofre_custody::{Cause, Operation};
 use cofre_testkit::hsm::Module;
 use cryptoki::object::Attribute;
 
-use crate::bench::{Child, Runs, faults, run_each, slab};
+use crate::bench::{Child, Runs, faults, faults_in, run_each, slab};
 use crate::contract::{Case, USER_PIN, by_hand, cases, names, open, pin, prepared_in_silence, settings};
 
 pub(crate) const CASES: &[Case] = cases![
@@ -14,28 +16,23 @@ pub(crate) const CASES: &[Case] = cases![
     a_key_that_may_leave_in_spite_of_its_template_is_not_recorded,
     a_token_that_fails_half_way_keeps_what_was_made,
     a_token_that_does_not_open_on_its_new_keys_leaves_word_of_them,
+    each_step_is_heard_as_it_is_taken,
     a_first_login_without_an_answer_leaves_the_pin_in_doubt,
 ];
 
 #[test]
 fn a_ceremony_on_a_token_that_misbehaves_says_so() {
     for runs in [Runs::Hosted, Runs::Inside] {
-        let mut cases = names(CASES);
-        // A host that makes keys and one that opens the token count their calls apart: no plan tells them from each other.
-        cases.retain(|case| runs == Runs::Inside || !case.ends_with(ONE_PROCESS));
-        assert_eq!(cases.len(), CASES.len() - usize::from(runs == Runs::Hosted));
-        run_each("contract::child", &cases, &prepared_in_silence(), Module::HsmSim, runs);
+        run_each("contract::child", &names(CASES), &prepared_in_silence(), Module::HsmSim, runs);
     }
 }
-
-const ONE_PROCESS: &str = "a_token_that_does_not_open_on_its_new_keys_leaves_word_of_them";
 
 fn wanted(child: &Child) -> Settings {
     Settings { key_label: "root-2".into(), signer_label: Some("ledger-2".into()), ..settings(child) }
 }
 
 async fn failed(child: &Child) -> Failed {
-    *ceremony::perform(wanted(child), pin(USER_PIN), &slab()).await.map(drop).expect_err("refused")
+    *ceremony::perform(wanted(child), pin(USER_PIN), &slab(), |_| {}).await.map(drop).expect_err("refused")
 }
 
 async fn refused(child: &Child) -> cofre_custody::Fault {
@@ -99,15 +96,51 @@ async fn a_token_that_fails_half_way_keeps_what_was_made(child: &Child) {
 
 /// Both keys are made and read back, and the token does not open on them a moment later.
 async fn a_token_that_does_not_open_on_its_new_keys_leaves_word_of_them(child: &Child) {
-    // The session that makes the keys is the first.
-    faults(child, "[[rule]]\nfunction = \"C_OpenSession\"\nafter = 1\nreturn = \"CKR_TOKEN_NOT_PRESENT\"\n");
-    let left = failed(child).await;
+    let plan = "[[rule]]\nfunction = \"C_OpenSession\"\nreturn = \"CKR_TOKEN_NOT_PRESENT\"\n";
+    // By then the keys are made in a session that is open.
+    let tokens = child.tokens.clone();
+    let heard = move |begun: &[Begun]| {
+        if let [_, Begun { reached: Reached::ReadBack, .. }] = begun {
+            faults_in(&tokens, plan);
+        }
+    };
+    let left = *ceremony::perform(wanted(child), pin(USER_PIN), &slab(), heard).await.map(drop).expect_err("refused");
     let both = [(Use::Wrap, "root-2", Reached::ReadBack), (Use::Sign, "ledger-2", Reached::ReadBack)];
     assert_eq!(reached(&left), both, "{}", left.fault);
     let performed = left.performed.expect("it was performed");
     assert_eq!((performed.witness.len(), performed.keys.len()), (92, 2));
     faults(child, "");
     assert_eq!((labelled(child, "root-2"), labelled(child, "ledger-2")), (1, 2));
+}
+
+/// What the token is told to make is heard as it goes on, each step with those before it.
+async fn each_step_is_heard_as_it_is_taken(child: &Child) {
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let (kept, hosted) = (Arc::clone(&steps), child.runs == Runs::Hosted);
+    let tokens = child.tokens.clone();
+    let heard = move |begun: &[Begun]| {
+        let of = |begun: &Begun| (begun.key.used_to, begun.reached);
+        kept.lock().expect("whole").push(begun.iter().map(of).collect::<Vec<_>>());
+        // In one process the step waits for it: the token that is gone by then makes nothing.
+        if let ([Begun { reached: Reached::Asked, .. }], false) = (begun, hosted) {
+            faults_in(&tokens, "[[rule]]\nfunction = \"C_GenerateKey\"\nreturn = \"CKR_DEVICE_ERROR\"\n");
+        }
+    };
+    let done = ceremony::perform(wanted(child), pin(USER_PIN), &slab(), heard).await.map(drop);
+    let steps = std::mem::take(&mut *steps.lock().expect("whole"));
+    let wrap = |reached| (Use::Wrap, reached);
+    if hosted {
+        done.unwrap_or_else(|failed| panic!("{}", failed.fault));
+        let sign = |reached| vec![wrap(Reached::ReadBack), (Use::Sign, reached)];
+        let [asked, made, back] = [Reached::Asked, Reached::Made, Reached::ReadBack];
+        let first = [vec![wrap(asked)], vec![wrap(made)], vec![wrap(back)]];
+        assert_eq!(steps, [&first[..], &[sign(asked), sign(made), sign(back)]].concat());
+    } else {
+        assert_eq!(done.expect_err("refused").fault.cause, Cause::Transient);
+        assert_eq!(steps, [vec![wrap(Reached::Asked)]]);
+        faults(child, "");
+        assert_eq!(labelled(child, "root-2"), 0, "heard before the token was told");
+    }
 }
 
 async fn a_first_login_without_an_answer_leaves_the_pin_in_doubt(child: &Child) {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use cofre_custody::aws::{self, AwsKms};
 use cofre_custody::gcp::{self, GcpKms};
 use cofre_custody::pkcs11::{Token, ceremony};
-use cofre_custody::remote::{Patience, Recorded, Witness};
+use cofre_custody::recorded::{Recorded, Witness};
+use cofre_custody::remote::Patience;
 use cofre_custody::transit::{self, TransitKey};
 use cofre_custody::{Cause, Custodian, Fault, Signer};
 use cofre_model::time::{Clock, Monotonic, Timestamp};
@@ -275,6 +276,16 @@ impl Held {
             Self::Aws(held) => held.is_recorded(recorded).await,
             Self::Gcp(held) => held.is_recorded(recorded).await,
             Self::Transit(held) => held.is_recorded(recorded).await,
+        }
+    }
+
+    /// The same, from now on.
+    pub(crate) async fn hold_to(&self, recorded: &Recorded) -> Result<(), Fault> {
+        match self {
+            Self::Token(_) => panic!("a token is no service"),
+            Self::Aws(held) => held.hold_to(recorded).await,
+            Self::Gcp(held) => held.hold_to(recorded).await,
+            Self::Transit(held) => held.hold_to(recorded).await,
         }
     }
 

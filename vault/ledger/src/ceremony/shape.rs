@@ -3,6 +3,7 @@
 
 use super::approval::hash;
 use super::{Body, CeremonyError, Key, Object, Plan, PlannedKey, Use};
+use crate::checkpoint::origin;
 use crate::signed::VerifyingKey;
 use crate::text::decimal;
 
@@ -15,6 +16,8 @@ enum Says {
     Is(String),
     /// That the key has not this usage; a token that does not know of a usage gives it to none.
     Not,
+    /// That it is not so; a service that does not know of it does not say.
+    NotSaid,
     /// Something: it is written down, and judged by whoever reads it.
     Any,
     /// A version of this key, behind this.
@@ -103,11 +106,15 @@ pub(super) fn held(body: &Body) -> Result<(), CeremonyError> {
     off("keys", body.keys.iter().map(|key| (key.used_to, key.label.clone())).eq(plan.keys.iter().map(planned)))?;
     let way = Way::of(&body.mechanism).ok_or(CeremonyError::OffPlan("mechanism"))?;
     off("place", way.places().iter().any(|place| plan.place.starts_with(place)))?;
+    let [label, serial, ..] = &body.token;
+    off("token-label", plan.place.strip_prefix("token label ").is_none_or(|planned| planned == label))?;
+    off("token-serial", plan.place.strip_prefix("token serial ").is_none_or(|planned| planned == serial))?;
     off("module-sha256", is_module(plan, way))?;
     off("witness", way.fits(&body.witness))?;
     let public = body.verifier_key.as_ref().map(|key| key.key().to_bytes());
     let signs = body.keys.iter().find(|key| key.used_to == Use::Sign);
-    off("verifier-key", signs.is_some() == public.is_some() && signs.is_none_or(|key| key.public == public))?;
+    let named = body.verifier_key.as_ref().is_none_or(|key| key.name() == origin(&plan.deployment));
+    off("verifier-key", named && signs.is_some() == public.is_some() && signs.is_none_or(|key| key.public == public))?;
     for (key, planned) in body.keys.iter().zip(&plan.keys) {
         let mechanism = match (key.used_to, &body.verifier_key) {
             (Use::Wrap, _) => body.mechanism.as_str(),
@@ -178,6 +185,7 @@ impl Says {
         match self {
             Self::Is(wanted) => said == wanted,
             Self::Not => ["false", "unknown"].contains(&said),
+            Self::NotSaid => ["false", "not said"].contains(&said),
             Self::Any => !said.is_empty(),
             Self::Hash => hash(said).is_some(),
             Self::Version(of) => {
@@ -268,7 +276,8 @@ fn service(label: &str, way: Way) -> Attributes {
             ("primary", google()),
             ("state", is("ENABLED")),
             ("protectionLevel", Says::Any),
-            ("importOnly", Says::Any),
+            ("importOnly", is("false")),
+            ("importJob", is("none")),
             ("rotates", Says::Any),
             (WITNESS_KEY, google()),
         ],
@@ -277,12 +286,14 @@ fn service(label: &str, way: Way) -> Attributes {
             ("derived", is(derived.to_string())),
             ("exportable", is("false")),
             ("allow_plaintext_backup", is("false")),
+            ("imported_key", Says::NotSaid),
             (WITNESS_KEY, Says::Version(format!("{label}:v"))),
         ],
         _ => vec![
             ("KeyState", is("Enabled")),
             ("KeyUsage", is("ENCRYPT_DECRYPT")),
-            ("Origin", Says::Any),
+            // Of material that was imported, or is kept elsewhere, it says another.
+            ("Origin", is("AWS_KMS")),
             ("KeyManager", Says::Any),
             ("MultiRegion", Says::Any),
             (WITNESS_KEY, is(label)),

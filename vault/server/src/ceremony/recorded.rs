@@ -1,13 +1,19 @@
 //! The record at a start: a node that is configured with one serves on the keys in it and on no others.
 
 use anyhow::{Context, Result, bail, ensure};
-use cofre_custody::{CustodianId, Mechanism, VerifyingKey, pkcs11, remote};
+use cofre_custody::{Cause, CustodianId, Fault, Mechanism, Operation, Signer, VerifyingKey, pkcs11, recorded};
 use cofre_edge::tls::Authorities;
-use cofre_ledger::ceremony::{Plan, Record};
+use cofre_ledger::ceremony::{Body, Plan, Record, Use};
 use cofre_ledger::signed;
 
-use super::{difference, identified};
+use super::identified;
 use crate::config::Config;
+
+#[cfg(test)]
+mod tests;
+
+/// What a key signs to show that it is there.
+const PROBE: &[u8] = b"cofre/v1/custody-probe";
 
 /// What the finished record of a custodian says of its keys.
 #[derive(Debug)]
@@ -23,7 +29,7 @@ pub(crate) struct Kept {
 ///
 /// # Errors
 /// A record that is missing, does not hold, is not finished, or is of another deployment, custodian, place or key, or of
-/// keys that were to go with other mechanisms than the configured ones.
+/// keys that go with other mechanisms than the configuration allows now.
 pub(crate) fn kept(config: &Config, id: &CustodianId) -> Result<Option<Kept>> {
     let Some(ceremony) = config.ceremonies.get(id) else { return Ok(None) };
     let path = ceremony.record.display();
@@ -49,14 +55,13 @@ pub(crate) fn kept(config: &Config, id: &CustodianId) -> Result<Option<Kept>> {
         body.plan.custodian,
         body.plan.deployment
     );
-    let planned = &body.plan;
     // How many people were asked is judged above. A module may be updated after it made the keys; what a start loads is
     // pinned by the configuration.
-    let now = Plan { people: planned.people, module_sha256: planned.module_sha256.clone(), ..super::plan(config, id)? };
-    if let Some((then, now)) = difference(planned, &now) {
+    let now = super::plan(config, id)?;
+    if let Some((then, now)) = unlike(body, &now) {
         bail!(
-            "custodians.{id}.ceremony.record: {path} was made by a plan that says `{then}`, and the configuration says \
-             `{now}`; {advice}"
+            "custodians.{id}.ceremony.record: {path} says `{then}`, and the configuration says `{now}`; mend the \
+             configuration, or name the record of the keys that are meant"
         );
     }
     Ok(Some(Kept {
@@ -67,6 +72,43 @@ pub(crate) fn kept(config: &Config, id: &CustodianId) -> Result<Option<Kept>> {
     }))
 }
 
+/// The first thing in which the keys of a record are not those of the configuration, as each says it. What the keys are
+/// counts, and not what they might have become: another release may allow more, and a configuration less.
+fn unlike(body: &Body, now: &Plan) -> Option<(String, String)> {
+    let place = |place: &str| format!("place {place}");
+    let [label, serial, ..] = &body.token;
+    // A token may be named by the other of its names.
+    let also = [format!("token label {label}"), format!("token serial {serial}")];
+    let is_token = body.plan.place.starts_with("token ");
+    if body.plan.place != now.place && !(is_token && also.contains(&now.place)) {
+        return Some((place(&body.plan.place), place(&now.place)));
+    }
+    let none = "no more keys";
+    let named = |used_to: Use, label: &str| format!("key {} {label}", used_to.as_str());
+    let mut made = body.keys.iter();
+    let mut planned = now.keys.iter();
+    loop {
+        let (made, planned) = match (made.next(), planned.next()) {
+            (None, None) => return None,
+            (Some(made), Some(planned)) => (made, planned),
+            (made, planned) => {
+                let made = made.map(|made| named(made.used_to, &made.label));
+                let planned = planned.map(|planned| named(planned.used_to, &planned.label));
+                return Some([made, planned].map(|side| side.unwrap_or_else(|| none.to_owned())).into());
+            }
+        };
+        let (then, now) = (named(made.used_to, &made.label), named(planned.used_to, &planned.label));
+        if then != now {
+            return Some((then, now));
+        }
+        // A signing key's kind is its mechanism.
+        let goes = if made.used_to == Use::Wrap { &body.mechanism } else { &made.kind };
+        if !planned.mechanism.split(" or ").any(|each| each == goes) {
+            return Some((format!("{then} mechanism {goes}"), format!("{now} mechanism {}", planned.mechanism)));
+        }
+    }
+}
+
 impl Kept {
     /// What a token is held to.
     pub(crate) fn of_token(self) -> pkcs11::Recorded {
@@ -74,10 +116,25 @@ impl Kept {
     }
 
     /// What the keys of a service are held to.
-    pub(crate) fn of_service(self, id: &CustodianId) -> Result<remote::Recorded> {
+    pub(crate) fn of_service(self, id: &CustodianId) -> Result<recorded::Recorded> {
         let sha256 = self.sha256.with_context(|| format!("custodians.{id}.ceremony.record: is not of a service"))?;
-        Ok(remote::Recorded { witness: self.witness, sha256, signer: self.signer, mechanism: self.mechanism })
+        Ok(recorded::Recorded { witness: self.witness, sha256, signer: self.signer, mechanism: self.mechanism })
     }
+}
+
+/// Sees a recorded key sign. Until it does, its public half is all that was compared, and a token shows what was put there.
+///
+/// # Errors
+/// [`Cause::KeyMissing`] where another key signed; the [`Fault`] of the call.
+pub(crate) async fn seen_to_sign(id: &CustodianId, signer: &dyn Signer) -> Result<()> {
+    let signature = signer.sign(PROBE).await?;
+    let key = cofre_audit::note_key(id.as_str(), signer)?;
+    if key.key().verify(PROBE, &signature).is_err() {
+        let (custodian, operation, cause) = (id.clone(), Operation::Sign, Cause::KeyMissing);
+        let fault = Fault { custodian, operation, cause, detail: None, request: None };
+        return Err(anyhow::Error::new(fault).context("what signs is not the recorded key"));
+    }
+    Ok(())
 }
 
 fn public(key: &signed::VerifyingKey) -> Result<VerifyingKey> {

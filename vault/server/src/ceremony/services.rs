@@ -15,6 +15,9 @@ use crate::clock::SystemClock;
 use crate::config::Configured;
 use crate::node::services::{self, Service};
 
+#[cfg(all(test, feature = "aws", feature = "gcp", feature = "transit"))]
+mod tests;
+
 /// Place, no module, and the keys that have to be there.
 pub(super) fn planned(configured: &Configured) -> (String, String, Vec<PlannedKey>) {
     let (place, wraps, mechanism, signs) = match configured {
@@ -55,19 +58,28 @@ pub(super) fn words(service: &Service) -> String {
 }
 
 /// Looks at the keys, tries them, and records them. What the wrapping one wrapped meanwhile stands in the record: a key of
-/// the same name that does not open it is another.
+/// the same name that does not open it is another. The service is still open then.
 pub(super) async fn record(
     ordered: Ordered,
     origin: &str,
     (id, configured): (&CustodianId, &Configured),
     slab: &Arc<Slab>,
-) -> Result<Record> {
+) -> Result<(Record, Service)> {
     let opened = open(id, configured, slab).await?;
+    let recorded = recorded(&opened, ordered, origin, configured).await;
+    match recorded {
+        Ok(record) => Ok((record, opened)),
+        Err(why) => {
+            opened.close();
+            Err(why)
+        }
+    }
+}
+
+async fn recorded(opened: &Service, ordered: Ordered, origin: &str, configured: &Configured) -> Result<Record> {
     let signer = if configured.signs() { Some(opened.signer()?) } else { None };
-    let body = body(&opened, ordered, verifier_key(origin, signer.as_deref())?);
-    let signed = sign(Record::of(body)?, signer.as_deref()).await;
-    opened.close();
-    signed
+    let body = body(opened, ordered, verifier_key(origin, signer.as_deref())?);
+    sign(Record::of(body)?, signer.as_deref()).await
 }
 
 fn body(service: &Service, ordered: Ordered, verifier_key: Option<NoteKey>) -> Body {

@@ -120,7 +120,10 @@ async fn keys_of_a_service_are_looked_at_and_recorded() {
     let why = format!("{:#}", init(&missing, &order(Some("other"))).await.expect_err("missing"));
     assert!(why.contains("KEY_MISSING") && !file("other").exists(), "{why}");
     let why = format!("{:#}", recorded::kept(&missing, &one()).expect_err("of another key"));
-    assert!(why.contains("says `label transit/root-1`, and the configuration says `label transit/root-9`"), "{why}");
+    assert!(
+        why.contains("says `key wrap transit/root-1`, and the configuration says `key wrap transit/root-9`"),
+        "{why}"
+    );
 
     // The same names at another place, and another version that signs.
     let elsewhere = Kms::start().await.expect("a port");
@@ -129,7 +132,7 @@ async fn keys_of_a_service_are_looked_at_and_recorded() {
     assert!(why.contains(&format!("configuration says `place transit {}`", elsewhere.endpoint())), "{why}");
     let signs = config(folder.path(), &key("root-1").replace("ledger-1:v1", "ledger-1:v2"), &ceremony);
     let why = format!("{:#}", recorded::kept(&signs, &one()).expect_err("another version"));
-    assert!(why.contains("configuration says `label transit/ledger-1:v2`"), "{why}");
+    assert!(why.contains("configuration says `key sign transit/ledger-1:v2`"), "{why}");
 }
 
 /// Between the plan and the loading somebody puts another module in its place: it is not loaded.

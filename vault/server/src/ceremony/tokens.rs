@@ -1,7 +1,7 @@
 //! Ceremonies on tokens: the keys are made by the module that the plan names and by no other, and whatever fails once the
 //! token was told to make one leaves word of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Error, Result};
 use cofre_custody::pkcs11::ceremony::{self as custody, Begun, Failed, MadeKey, Performed};
@@ -11,9 +11,12 @@ use cofre_envelope::Slab;
 use cofre_ledger::ceremony::{Body, Key, Object, Plan, Reached, Record, Unfinished, Use};
 use cofre_ledger::note::NoteKey;
 
-use super::{Broken, Ordered, sign, verifier_key};
+use super::{Broken, Ordered, Paper, sign, verifier_key};
 use crate::config::Token;
 use crate::node;
+
+#[cfg(test)]
+mod tests;
 
 /// What the token could do.
 pub(super) async fn rehearse(plan: &Plan, (id, token): (&CustodianId, &Token), slab: &Arc<Slab>) -> Result<String> {
@@ -31,34 +34,54 @@ pub(super) async fn rehearse(plan: &Plan, (id, token): (&CustodianId, &Token), s
     ))
 }
 
-/// Makes the keys, and the record of them.
+/// Makes the keys, and the record of them; the token is still open then. What is made stands on paper as it is heard.
 pub(super) async fn make(
     ordered: Ordered,
     origin: &str,
     (id, token): (&CustodianId, &Token),
-    slab: &Arc<Slab>,
-) -> Result<Record, Broken> {
+    (slab, paper): (&Arc<Slab>, &Paper),
+) -> Result<(Record, Arc<Opened>), Broken> {
     let settings = settings(&ordered.plan, id, token)?;
     let pin = Pin::new(token.pin.read_pin(id).map_err(Error::new)?);
-    let mut left = Box::new(ordered.unfinished(""));
-    let (performed, opened) = match custody::perform(settings, pin, slab).await {
+    let left = Arc::new(Mutex::new(ordered.unfinished("the ceremony has not come to its end")));
+    let performed = custody::perform(settings, pin, slab, heard(paper.clone(), Arc::clone(&left))).await;
+    let mut left = Box::new(left.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    let (performed, opened) = match performed {
         Ok(made) => made,
         Err(failed) => {
-            let Failed { fault, begun, performed } = *failed;
+            let Failed { fault, begun: _, performed } = *failed;
             if let Some(performed) = performed {
                 known(&mut left, performed);
-            } else {
-                left.keys = begun.into_iter().map(reached).collect();
             }
             let left = (!left.keys.is_empty()).then_some(left);
             return Err(Broken { why: Error::new(fault).context(format!("custodian {id}")), left });
         }
     };
     known(&mut left, performed.clone());
-    let record = recorded(ordered, performed, origin, &opened).await;
-    // The process ends with this, and with it whatever the token would not take back: that is no reason to lose a record.
-    let _ = opened.close().await;
-    record.map_err(|why| Broken { why, left: Some(left) })
+    write(paper, &left);
+    match recorded(ordered, performed, origin, &opened).await {
+        Ok(record) => Ok((record, opened)),
+        Err(why) => {
+            let _ = opened.close().await;
+            Err(Broken { why, left: Some(left) })
+        }
+    }
+}
+
+/// Writes down what the token was told to make, each time that it is more.
+fn heard(paper: Paper, left: Arc<Mutex<Unfinished>>) -> impl Fn(&[Begun]) + Send + 'static {
+    move |begun| {
+        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.keys = begun.iter().cloned().map(reached).collect();
+        write(&paper, &left);
+    }
+}
+
+/// What cannot be written now is known here still, and is written, or said, at the end.
+fn write(paper: &Paper, left: &Unfinished) {
+    if let Err(why) = paper.so_far(left) {
+        tracing::warn!(error = %why, "how far the ceremony came could not be written");
+    }
 }
 
 /// As configured, and held to the module that the plan names: the file may have been changed since it was read for that.
@@ -91,11 +114,14 @@ fn body(ordered: Ordered, performed: Performed, verifier_key: Option<NoteKey>) -
     }
 }
 
-/// All that is known once the keys were made.
+/// Adds what the one that made the keys says of them. A key that it was told to make and does not name stays as it was heard.
 fn known(left: &mut Unfinished, performed: Performed) {
     left.token = Some([performed.label, performed.serial, performed.manufacturer, performed.model]);
     left.witness = Some(performed.witness);
-    left.keys = performed.keys.into_iter().map(|made| (Reached::ReadBack, key(made))).collect();
+    for made in performed.keys.into_iter().map(key) {
+        left.keys.retain(|(_, heard)| heard.used_to != made.used_to || heard.label != made.label);
+        left.keys.push((Reached::ReadBack, made));
+    }
 }
 
 fn reached(begun: Begun) -> (Reached, Key) {

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError};
 
-use cofre_custody::remote::Recorded;
+use cofre_custody::recorded::Recorded;
 use cofre_custody::{
     Cause, Custodian, CustodianId, CustodySet, Description, Fault, Mechanism, Operation, Pending, Unwrapped, Wrapped,
     WrappedShare,

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use cofre_custody::recorded::{Recorded, Witness};
 #[cfg(any(feature = "aws", feature = "gcp", feature = "transit"))]
 use cofre_custody::remote::Patience;
-use cofre_custody::remote::{Recorded, Witness};
 use cofre_custody::{Custodian, CustodianId, Fault, Signer};
 use cofre_envelope::Slab;
 use cofre_model::time::Clock;
@@ -74,14 +74,18 @@ impl Service {
         }
     }
 
-    async fn is_recorded(&self, recorded: &Recorded) -> Result<(), Fault> {
+    #[cfg_attr(
+        not(any(feature = "aws", feature = "gcp", feature = "transit")),
+        allow(unused_variables, reason = "of kinds not built in")
+    )]
+    async fn hold_to(&self, recorded: &Recorded) -> Result<(), Fault> {
         match *self {
             #[cfg(feature = "aws")]
-            Self::Aws(ref key) => key.is_recorded(recorded).await,
+            Self::Aws(ref key) => key.hold_to(recorded).await,
             #[cfg(feature = "gcp")]
-            Self::Gcp(ref key) => key.is_recorded(recorded).await,
+            Self::Gcp(ref key) => key.hold_to(recorded).await,
             #[cfg(feature = "transit")]
-            Self::Transit(ref key) => key.is_recorded(recorded).await,
+            Self::Transit(ref key) => key.hold_to(recorded).await,
         }
     }
 
@@ -97,8 +101,8 @@ impl Service {
     }
 }
 
-/// Opens a key of a service, and holds it to the record of its ceremony where there is one: at a start, and when it comes
-/// back later.
+/// Opens a key of a service, and holds it to the record of its ceremony where there is one, for as long as it is open: at a
+/// start, and when it comes back later.
 pub(crate) async fn open_recorded(
     id: &CustodianId,
     configured: &Configured,
@@ -107,7 +111,7 @@ pub(crate) async fn open_recorded(
 ) -> Result<Service> {
     let opened = open(id, configured, clock, slab).await?;
     if let Some(recorded) = recorded
-        && let Err(fault) = opened.is_recorded(recorded).await
+        && let Err(fault) = opened.hold_to(recorded).await
     {
         opened.close();
         return Err(fault.into());

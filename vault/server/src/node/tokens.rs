@@ -153,6 +153,7 @@ pub(super) async fn open(
     let (mut drivers, mut away) = (BTreeMap::new(), BTreeMap::new());
     for (id, configured) in &config.custodians {
         let recorded = ceremony::kept(config, id)?;
+        let is_recorded = recorded.is_some();
         let kind = match configured {
             Configured::Pkcs11(token) => {
                 if config.mode == Mode::Production && token.host.is_none() {
@@ -184,6 +185,10 @@ pub(super) async fn open(
         let description = driver.custodian().describe();
         if config.mode == Mode::Production && description.is_simulator() {
             bail!("custodian {id}: a simulated token keeps nothing safe; production refuses it");
+        }
+        if is_recorded && description.signer.is_some() {
+            let signs = ceremony::seen_to_sign(id, &*driver.signer()?).await;
+            signs.with_context(|| format!("custodian {id}"))?;
         }
         if driver.is_late() {
             drivers.insert(id.clone(), driver);

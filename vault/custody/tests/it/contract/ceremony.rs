@@ -33,7 +33,7 @@ fn wanted(child: &Child) -> Settings {
 }
 
 async fn perform(settings: Settings) -> Result<(Performed, std::sync::Arc<Token>), Fault> {
-    let done = ceremony::perform(settings, pin(USER_PIN), &slab()).await;
+    let done = ceremony::perform(settings, pin(USER_PIN), &slab(), |_| {}).await;
     // Every refusal of this contract comes before a token is told to make anything.
     done.map_err(|failed| {
         let Failed { fault, begun, performed } = *failed;
@@ -179,7 +179,7 @@ async fn a_mechanism_that_is_missing_leaves_nothing(child: &Child) {
 
 async fn a_wrong_pin_is_tried_once(child: &Child) {
     let before = objects(child);
-    let wrong = ceremony::perform(wanted(child), pin("0000-wrong-pin"), &slab()).await;
+    let wrong = ceremony::perform(wanted(child), pin("0000-wrong-pin"), &slab(), |_| {}).await;
     let fault = wrong.map(drop).expect_err("wrong").fault;
     assert_eq!((fault.operation, fault.cause), (Operation::LogIn, Cause::PinIncorrect));
     if child.kind == Module::HsmSim {

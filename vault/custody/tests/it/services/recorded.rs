@@ -1,10 +1,13 @@
 //! Keys of services held to the record of their ceremony: a key of the same name that is another is refused, whatever it
 //! says of itself.
 
-use cofre_custody::remote::{Recorded, Witness};
-use cofre_custody::{Cause, Fault, Mechanism, Operation, VerifyingKey};
-use cofre_testkit::kms::{Kind, State};
+use std::time::Duration;
 
+use cofre_custody::recorded::{Recorded, Witness};
+use cofre_custody::{Cause, Fault, Mechanism, Operation, VerifyingKey};
+use cofre_testkit::kms::{Kind, State, Taken, Weather};
+
+use crate::bench::{context, share, slab};
 use crate::contract::{KEY, SIGNER, runtime};
 use crate::site::{Form, Held, Served, Wanted};
 
@@ -84,4 +87,95 @@ fn a_version_that_was_ended_since_is_named() {
             assert_eq!(fault.cause, cause, "{fault}");
         });
     }
+}
+
+/// What became of wrapping a share.
+async fn wrap(held: &Held) -> Result<(), Fault> {
+    let context = context("hsm-1");
+    let bound = share(&slab(), 7).bind(&context).expect("bound");
+    held.wrap(context.encode(), bound).await.map(drop)
+}
+
+/// Another key under the same name, and the one that was there.
+fn remade(served: &Served) -> Taken {
+    let taken = served.kms.take(KEY).expect("a key");
+    let kind = if served.form == Form::Derived { Kind::Derived } else { Kind::Aes };
+    served.kms.make(KEY, kind).expect("another key");
+    taken
+}
+
+const LOST: &str = "wrapped at its ceremony does not open";
+
+/// Who was opened on the recorded key is held to it afterwards. A check costs one call, as one that only looks.
+#[test]
+fn a_key_that_is_remade_while_it_is_open_is_found_by_checks_and_wraps_nothing_then() {
+    runtime().block_on(async {
+        for form in Form::ALL {
+            let served = Served::start(form, Kind::Ed25519).await;
+            let held = opened(&served).await;
+            held.hold_to(&recorded(&held).0).await.unwrap_or_else(|fault| panic!("{form:?}: {fault}"));
+            let before = served.kms.requests();
+            for _ in 0..10 {
+                held.check().await.unwrap_or_else(|fault| panic!("{form:?}: {fault}"));
+            }
+            assert_eq!(served.kms.requests() - before, 10, "{form:?}: a check is one call");
+            let mut others = recorded(&held).0;
+            others.witness = served_by_nobody(&others.witness);
+            assert!(held.hold_to(&others).await.is_err(), "{form:?}: held to one record");
+
+            let was = remade(&served);
+            assert!(held.check().await.is_ok(), "{form:?}: it looks, and what it sees is as it was");
+            another(held.check().await, LOST);
+            another(wrap(&held).await, LOST);
+            another(held.check().await, LOST);
+            served.kms.put(KEY, was);
+            held.check().await.unwrap_or_else(|fault| panic!("{form:?}: {fault}"));
+            wrap(&held).await.unwrap_or_else(|fault| panic!("{form:?}: {fault}"));
+        }
+    });
+}
+
+fn served_by_nobody(witness: &[u8]) -> Vec<u8> {
+    let mut bytes = witness.to_vec();
+    let last = bytes.last_mut().expect("bytes");
+    *last = if *last == b'A' { b'B' } else { b'A' };
+    bytes
+}
+
+/// While a service does not answer its key may be remade: after any try that failed the value is opened before a wrap.
+#[test]
+fn after_trouble_nothing_is_wrapped_before_the_recorded_value_opened() {
+    runtime().block_on(async {
+        for form in Form::ALL {
+            let served = Served::start(form, Kind::Ed25519).await;
+            let held = opened(&served).await;
+            held.hold_to(&recorded(&held).0).await.unwrap_or_else(|fault| panic!("{form:?}: {fault}"));
+            served.kms.set_weather(Weather { throttled: true, ..Weather::default() });
+            assert_eq!(wrap(&held).await.expect_err("throttled").cause, Cause::Throttled);
+            let was = remade(&served);
+            served.kms.set_weather(Weather::default());
+            another(wrap(&held).await, LOST);
+            served.kms.put(KEY, was);
+            wrap(&held).await.unwrap_or_else(|fault| panic!("{form:?}: {fault}"));
+        }
+    });
+}
+
+/// Without trouble, and without a check: ten seconds after the value opened it is opened again before a wrap.
+#[test]
+fn seconds_after_the_recorded_value_opened_it_is_opened_again_before_a_wrap() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        for form in Form::ALL {
+            let served = Served::start(form, Kind::Ed25519).await;
+            let held = opened(&served).await;
+            held.hold_to(&recorded(&held).0).await.unwrap_or_else(|fault| panic!("{form:?}: {fault}"));
+            wrap(&held).await.unwrap_or_else(|fault| panic!("{form:?}: {fault}"));
+            let _was = remade(&served);
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(10)).await;
+            tokio::time::resume();
+            another(wrap(&held).await, LOST);
+        }
+    });
 }

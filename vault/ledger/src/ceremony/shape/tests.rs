@@ -3,6 +3,7 @@
 use super::super::tests::{body, both, pair, secret, wraps};
 use super::*;
 use crate::ceremony::Record;
+use crate::note::NoteKey;
 use crate::samples::note_key;
 
 /// What an object says.
@@ -41,6 +42,15 @@ fn a_record_off_its_plan_is_not_written() {
     off("place", &|body| body.plan.place = "gcp-kms https://kms".into());
     off("module-sha256", &|body| body.plan.module_sha256 = "-".into());
     off("witness", &|body| body.witness.push(7));
+    off("token-label", &|body| body.token[0] = "other".into());
+    off("token-serial", &|body| body.plan.place = "token serial 0f3a91c3".into());
+    off("verifier-key", &|body| {
+        let key = body.verifier_key.as_ref().map(|key| key.key().clone()).expect("it signs");
+        body.verifier_key = Some(NoteKey::new("other.test/ledger", key).expect("a name"));
+    });
+    let mut by_serial = body(both());
+    by_serial.plan.place = "token serial 0f3a91c2".into();
+    assert!(Record::of(by_serial).is_ok());
 }
 
 #[test]
@@ -116,8 +126,8 @@ fn keys_of_services_are_held_to_what_their_service_says() {
     let aws = "KeyState Enabled,KeyUsage ENCRYPT_DECRYPT,Origin AWS_KMS,KeyManager CUSTOMER,MultiRegion false,\
                witness-key arn:k";
     let gcp = "purpose ENCRYPT_DECRYPT,primary arn:k/cryptoKeyVersions/2,state ENABLED,protectionLevel HSM,\
-               importOnly false,rotates false,witness-key arn:k/cryptoKeyVersions/2";
-    let bao = "type aes256-gcm96,derived true,exportable false,allow_plaintext_backup false,witness-key arn:k:v3";
+               importOnly false,importJob none,rotates false,witness-key arn:k/cryptoKeyVersions/2";
+    let bao = "type aes256-gcm96,derived true,exportable false,allow_plaintext_backup false,imported_key false,witness-key arn:k:v3";
     let with = |mechanism: &str, place: &str, kind: &str, told: &str| {
         let mut body = body(both());
         (body.plan.place, body.plan.module_sha256) = (place.into(), "-".into());
@@ -154,6 +164,20 @@ fn keys_of_services_are_held_to_what_their_service_says() {
             "a token is no service"
         );
     }
+    // Made elsewhere, and brought there.
+    for (from, to) in [("AWS_KMS", "EXTERNAL"), ("AWS_KMS", "EXTERNAL_KEY_STORE"), ("AWS_KMS", "not said")] {
+        assert!(with("aws-kms", "aws-kms https://kms", "SYMMETRIC_DEFAULT", &aws.replace(from, to)).is_err(), "{to}");
+    }
+    for (from, to) in [("importOnly false", "importOnly true"), ("importJob none", "importJob projects/p/importJobs/j")]
+    {
+        let told = gcp.replace(from, to);
+        assert!(with("gcp-kms", "gcp-kms https://kms", "GOOGLE_SYMMETRIC_ENCRYPTION", &told).is_err(), "{to}");
+    }
+    let bao_with = |said: &str| {
+        let told = bao.replace("imported_key false", &format!("imported_key {said}"));
+        with("transit-derived", "transit https://bao", "aes256-gcm96", &told).is_ok()
+    };
+    assert_eq!(["false", "not said", "true", "unknown"].map(bao_with), [true, true, false, false]);
     let derives = bao.replace("derived true", "derived false");
     assert!(with("transit-derived", "transit https://bao", "aes256-gcm96", &derives).is_err());
 }

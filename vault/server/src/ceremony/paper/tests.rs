@@ -9,7 +9,7 @@ use cofre_model::time::Timestamp;
 use super::*;
 use crate::exits;
 
-fn planned() -> Unfinished {
+pub(in crate::ceremony) fn planned() -> Unfinished {
     let (label, mechanism) = ("root-1".to_owned(), "aes-gcm".to_owned());
     Unfinished {
         at: Timestamp::from_secs(1_790_000_000),
@@ -82,8 +82,28 @@ fn what_was_made_stays_in_the_file_whatever_failed_then() {
 fn what_cannot_be_written_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("record");
-    drop(Paper::begin(&path, &planned()).expect("new"));
-    let paper = Paper { file: File::open(&path).expect("to be read only"), path: path.clone() };
+    let paper = Paper::begin(&path, &planned()).expect("new");
+    folder.close().expect("the folder is gone");
     let said = format!("{:#}", paper.broken(Broken { why: why(), left: Some(made()) }));
-    assert!(said.contains("keep what is known") && said.contains("label root-1") && path.exists(), "{said}");
+    assert!(said.contains("keep what is known") && said.contains("label root-1"), "{said}");
+}
+
+/// A reader that comes at any moment finds a whole text, and the folder holds nothing else.
+#[test]
+fn one_text_takes_the_place_of_another() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("record");
+    let paper = Paper::begin(&path, &planned()).expect("new");
+    let before = File::open(&path).expect("there");
+    paper.so_far(&made()).expect("written");
+    let said = |mut file: File| {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut file, &mut text).expect("read");
+        text
+    };
+    assert_eq!(said(before), planned().to_string(), "who reads the first text reads all of it");
+    assert_eq!(said(File::open(&path).expect("there")), made().to_string());
+    paper.so_far(&planned()).expect("written");
+    assert_eq!(said(File::open(&path).expect("there")), planned().to_string(), "a shorter one as well");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
 }
