@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Error, Result};
 use cofre_custody::pkcs11::ceremony::{self as custody, Begun, Failed, MadeKey, Performed};
-use cofre_custody::pkcs11::{Pin, Settings, Token as Opened};
+use cofre_custody::pkcs11::{Pin, Settings, Token as Live};
 use cofre_custody::{CustodianId, Signer};
 use cofre_envelope::Slab;
 use cofre_ledger::ceremony::{Body, Key, Object, Plan, Reached, Record, Unfinished, Use};
@@ -40,7 +40,7 @@ pub(super) async fn make(
     origin: &str,
     (id, token): (&CustodianId, &Token),
     (slab, paper): (&Arc<Slab>, &Paper),
-) -> Result<(Record, Arc<Opened>), Broken> {
+) -> Result<(Record, Arc<Live>), Broken> {
     let settings = settings(&ordered.plan, id, token)?;
     let pin = Pin::new(token.pin.read_pin(id).map_err(Error::new)?);
     let left = Arc::new(Mutex::new(ordered.unfinished("the ceremony has not come to its end")));
@@ -91,7 +91,7 @@ pub(super) fn settings(plan: &Plan, id: &CustodianId, token: &Token) -> Result<S
     Ok(Settings { module_sha256: Some(digest), ..node::settings(id, token)? })
 }
 
-async fn recorded(ordered: Ordered, performed: Performed, origin: &str, opened: &Arc<Opened>) -> Result<Record> {
+async fn recorded(ordered: Ordered, performed: Performed, origin: &str, opened: &Arc<Live>) -> Result<Record> {
     let signer = performed.signer.map(|_| opened.signer()).transpose()?;
     let signer = signer.as_deref().map(|signer| signer as &dyn Signer);
     let body = body(ordered, performed, verifier_key(origin, signer)?);
