@@ -200,17 +200,19 @@ impl KeyJobs {
         }
         let rows = keys.len();
         // Asked for again with each list, which costs nothing while they are warm: no key is held for longer.
-        let anew = match self.way(record, in_force, from).await {
-            Ok(Some(way)) => self.under(job, &way, keys).await.map(|keys| keys.map(|keys| (way, keys))),
+        let list = match self.way(record, in_force, from).await {
+            Ok(Some(way)) => self.under(job, &way, keys).await.map(|keys| match keys {
+                Some(keys) => List::Wrapped { way: Box::new(way), keys, rows },
+                None => List::Over,
+            }),
             Ok(None) => {
                 stuck.insert(from, UNKNOWN.to_owned());
                 return Ok(None);
             }
             Err(cause) => Err(cause),
         };
-        match anew {
-            Ok(Some((way, keys))) => Ok(Some(List::Wrapped { way: Box::new(way), keys, rows })),
-            Ok(None) => Ok(Some(List::Over)),
+        match list {
+            Ok(list) => Ok(Some(list)),
             Err(cause) if is_its_own(&cause) => {
                 tracing::warn!(job = %job.id, tenant = %record.tenant.id, version = from, error = %cause, "a version of a tenant's key cannot be left");
                 stuck.insert(from, cause.to_string());

@@ -1,12 +1,11 @@
 //! Keys that are nobody's: they open nothing, and hold up neither the end of a job nor a retirement. Nothing here drops one.
 
-use cofre_model::keys::{KeyJob, KeyJobKind, TenantKeyState};
+use cofre_model::keys::{KeyJobKind, TenantKeyState};
 use cofre_model::time::Span;
 use cofre_store::KeyVersion;
 
 use crate::Error;
 use crate::keys::KeyJobs;
-use crate::keys::rewrap::One;
 
 /// A tenant is registered within this long of its key, or never.
 const REGISTERED: Span = Span::hours(1);
@@ -40,13 +39,5 @@ impl KeyJobs {
                 self.records.key_jobs_running().await?.iter().any(|job| job.kind == KeyJobKind::Rotate)
             }
         })
-    }
-
-    /// A key of nobody is listed among what failed, and rests as that does: to try it again costs as much. Whoever comes by
-    /// meanwhile counts it without a claim, a permit or a call, so that one pass counts all of them, however many nodes there
-    /// are.
-    pub(super) async fn listed(&self, job: &KeyJob, key: KeyVersion, cause: &str) -> Result<One, Error> {
-        self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), self.clock.now()).await?;
-        Ok(One::Nobodys)
     }
 }

@@ -325,14 +325,15 @@ impl KeyJobs {
         Ok(version.map(|version| TenantRef { key_id: version.key_id, ..TenantRef::of(&record.tenant, key.version) }))
     }
 
-    /// A key that could not be moved, for whatever cause: one of nobody keeps no job from its end.
+    /// A key that could not be moved, for whatever cause, is noted and rests: to try it again costs as much. One of nobody keeps
+    /// no job from its end; whoever comes by meanwhile counts it without a claim, a permit or a call.
     async fn failed(&self, job: &KeyJob, key: KeyVersion, cause: &str) -> Result<One, Error> {
-        if self.is_surely_nobodys(key).await? {
-            return self.listed(job, key, cause).await;
+        let nobodys = self.is_surely_nobodys(key).await?;
+        if !nobodys {
+            tracing::warn!(job = %job.id, key = %key, error = cause, "a tenant key could not be wrapped anew");
         }
-        tracing::warn!(job = %job.id, key = %key, error = cause, "a tenant key could not be wrapped anew");
         self.keyring.note_failure(&job.id, &key.to_string(), Some(cause), self.clock.now()).await?;
-        Ok(One::Failed)
+        Ok(if nobodys { One::Nobodys } else { One::Failed })
     }
 
     /// Whichever node comes first ends it.
