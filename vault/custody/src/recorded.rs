@@ -3,6 +3,9 @@
 
 use crate::custodian::{Mechanism, VerifyingKey};
 
+/// The context of throw-away values, and what a key signs to show that it is there.
+pub const PROBE: &[u8] = b"cofre/v1/custody-probe";
+
 /// A throw-away value that a service wrapped when its key was opened. The value itself is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witness {

@@ -19,7 +19,7 @@ use crate::custodian::{
     Custodian, CustodianId, Description, Mechanism, Pending, Signer, Unwrapped, VerifyingKey, Wrapped,
 };
 use crate::fault::{Cause, Fault, Operation};
-use crate::recorded::Witness;
+use crate::recorded::{PROBE, Witness};
 use crate::set::WrappedShare;
 
 mod budget;
@@ -35,7 +35,6 @@ use line::Line;
 pub(crate) use line::named;
 pub(crate) use line::{Answer, Trouble};
 
-const PROBE: &[u8] = b"cofre/v1/custody-probe";
 const OTHER: &[u8] = b"cofre/v1/custody-probe/other";
 /// A bound share: 32 bytes of key, 32 of digest.
 const SHARE: usize = 64;

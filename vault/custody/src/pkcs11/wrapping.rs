@@ -15,6 +15,7 @@ use super::keys::WrappingKey;
 use super::trouble::Trouble;
 use crate::custodian::Mechanism;
 use crate::fault::{Cause, Operation};
+use crate::recorded::PROBE;
 
 const NONCE: usize = 12;
 const TAG_BITS: u64 = 128;
@@ -22,7 +23,6 @@ const TAG_BITS: u64 = 128;
 const SHARE: usize = 64;
 /// What RFC 5649 makes of one.
 const SHARE_IN_KWP: usize = SHARE + 8;
-const PROBE: &[u8] = b"cofre/v1/custody-probe";
 const OTHER: &[u8] = b"cofre/v1/custody-probe/other";
 
 /// The two numbers under which tokens offer RFC 5649: that of PKCS#11 3.0, and that of drafts before it.

@@ -15,13 +15,12 @@ use crate::pkcs11::message::Note;
 use crate::pkcs11::trouble::{self, Trouble};
 use crate::pkcs11::wrapping::{Proven, Root};
 use crate::pkcs11::{Pin, Settings, module};
+use crate::recorded::PROBE;
 
 /// The mechanisms a wrapping key may go with, best first.
 const WAYS: [How; 3] = [How::AesGcm, How::AesKwp, How::RsaOaepSha256];
 /// The label of keys that live in a session only.
 const REHEARSED: &str = "cofre-rehearsal";
-/// What a throw-away key signs.
-const PROBE: &[u8] = b"cofre/v1/custody-probe";
 
 pub(in crate::pkcs11) fn perform(
     settings: &Settings,
