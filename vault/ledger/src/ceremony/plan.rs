@@ -45,6 +45,14 @@ pub struct PlannedKey {
     pub mechanism: String,
 }
 
+impl PlannedKey {
+    /// Whether a key that goes with this mechanism is one that it may become.
+    #[must_use]
+    pub fn may_become(&self, mechanism: &str) -> bool {
+        self.mechanism.split(" or ").any(|each| each == mechanism)
+    }
+}
+
 /// A plan. Its text has one spelling, and people approve the SHA-256 of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {

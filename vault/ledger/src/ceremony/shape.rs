@@ -120,7 +120,7 @@ pub(super) fn held(body: &Body) -> Result<(), CeremonyError> {
             (Use::Wrap, _) => body.mechanism.as_str(),
             (Use::Sign, signer) => signer.as_ref().map_or("", |signer| algorithm(signer.key())),
         };
-        off("mechanism", planned.mechanism.split(" or ").any(|each| each == mechanism))?;
+        off("mechanism", planned.may_become(mechanism))?;
         key_held(key, way, mechanism)?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The record at a start: a node that is configured with one serves on the keys in it and on no others.
 
 use anyhow::{Context, Result, bail, ensure};
+use cofre_custody::recorded::PROBE;
 use cofre_custody::{Cause, CustodianId, Fault, Mechanism, Operation, Signer, VerifyingKey, pkcs11, recorded};
 use cofre_edge::tls::Authorities;
 use cofre_ledger::ceremony::{Body, Plan, Record, Use};
@@ -11,9 +12,6 @@ use crate::config::Config;
 
 #[cfg(test)]
 mod tests;
-
-/// What a key signs to show that it is there.
-const PROBE: &[u8] = b"cofre/v1/custody-probe";
 
 /// What the finished record of a custodian says of its keys.
 #[derive(Debug)]
@@ -103,7 +101,7 @@ fn unlike(body: &Body, now: &Plan) -> Option<(String, String)> {
         }
         // A signing key's kind is its mechanism.
         let goes = if made.used_to == Use::Wrap { &body.mechanism } else { &made.kind };
-        if !planned.mechanism.split(" or ").any(|each| each == goes) {
+        if !planned.may_become(goes) {
             return Some((format!("{then} mechanism {goes}"), format!("{now} mechanism {}", planned.mechanism)));
         }
     }
